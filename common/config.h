@@ -1,0 +1,133 @@
+/* config.h - everything a run can be told, and the one table that knows it all.
+ *
+ * The file is YAML; each key is one row of a table in config.c (type, range, default, unit,
+ * meaning), from which come loading, --set, `seer config show` and the test that keeps
+ * configs/reference.yaml complete. An unknown key, a wrong type or a value out of range is
+ * ERR_INPUT with file, line and the nearest valid name. A struct config is a plain value: copy it,
+ * nothing in it is owned. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef COMMON_CONFIG_H
+#define COMMON_CONFIG_H
+
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/status.h"
+
+enum {
+    CONFIG_CROPS_MAX = 4,
+    CONFIG_HEAD_MAX = 4,
+    CONFIG_STORES_MAX = 16,
+    CONFIG_PATH_BYTES = 512,
+    CONFIG_NAME_BYTES = 64,
+};
+
+enum schedule_kind { SCHEDULE_PLATEAU, SCHEDULE_COSINE, SCHEDULE_CONSTANT };
+enum optimizer_kind { OPTIMIZER_LARC, OPTIMIZER_SGD };
+enum exhausted_policy { EXHAUSTED_REPEAT, EXHAUSTED_WAIT };
+enum rounding_rule { ROUNDING_PYCLS, ROUNDING_TORCHVISION };
+
+struct config_crop {
+    int64_t count;               /* crops of this kind per image */
+    int64_t size;                /* pixels */
+    double scale_min, scale_max; /* area fraction */
+};
+
+struct config {
+    struct {
+        char name[CONFIG_NAME_BYTES];
+        int64_t seed;
+    } run;
+    struct {
+        int64_t store_count;
+        char stores[CONFIG_STORES_MAX][CONFIG_PATH_BYTES]; /* directories with shards */
+        int64_t exhausted;                                 /* enum exhausted_policy */
+        int64_t block_records; /* records read one after another, the unit of the coarse shuffle */
+        int64_t window_blocks; /* blocks shuffled together record by record */
+        int64_t decode_threads;
+        int64_t prefetch_steps; /* batches prepared ahead */
+        int64_t max_pixels;     /* larger images are refused */
+    } data;
+    int64_t crop_count; /* kinds of crop; the first kind is the one whose codes are assigned */
+    struct config_crop crops[CONFIG_CROPS_MAX];
+    struct {
+        double flip, jitter, brightness, contrast, saturation, hue, gray, blur;
+        double blur_sigma_min, blur_sigma_max;
+        double mean[3], std[3];
+    } augment;
+    struct {
+        int64_t depth, w0, group_width, stem_width, stem_stride;
+        double wa, wm, se_ratio;
+        int64_t rounding;              /* enum rounding_rule */
+        int64_t head_count;            /* layers of the projection head */
+        int64_t head[CONFIG_HEAD_MAX]; /* output width of each; the last is the embedding */
+        int64_t head_batch_norm;       /* 1: BN before each ReLU of the head */
+        int64_t prototypes;
+        double bn_eps, bn_momentum;
+    } model;
+    struct {
+        double temperature, epsilon;
+        int64_t sinkhorn_iterations;
+        int64_t freeze_prototypes_steps;
+        int64_t queue_images; /* feature queue, images in all; 0 = none */
+        int64_t queue_start_step;
+    } swav;
+    struct {
+        int64_t batch_images; /* of all workers together; a multiple of slot_images */
+        int64_t slot_images;
+        int64_t bn_group_slots; /* 0 = one group of all slots */
+        int64_t steps;          /* stop after this many; 0 = never */
+    } train;
+    struct {
+        int64_t kind; /* enum optimizer_kind */
+        double momentum, weight_decay, trust, eps;
+        int64_t clip;
+    } optimizer;
+    struct {
+        int64_t kind; /* enum schedule_kind */
+        double lr_start, lr_peak, lr_final;
+        int64_t warmup_steps, length_steps; /* length: cosine only */
+        int64_t plateau_window_steps, plateau_patience, plateau_cooldown;
+        double plateau_threshold, plateau_noise, plateau_factor;
+    } schedule;
+    struct {
+        int64_t every_steps, keep_last,
+            keep_every; /* keep_every: every m-th snapshot for ever; 0 none */
+    } snapshot;
+    struct {
+        char engine[CONFIG_NAME_BYTES]; /* auto self mpi nccl */
+        int64_t bucket_kib;
+    } collective;
+    struct {
+        char listen[CONFIG_PATH_BYTES];                  /* ZeroMQ address of the control socket */
+        char feed[CONFIG_PATH_BYTES];                    /* ZeroMQ address of the status feed */
+        int64_t heartbeat_ms, lost_ms, form_ms, step_ms; /* see reference.yaml */
+        int64_t plan_ahead_steps;
+        int64_t digest_every_steps;
+    } server;
+};
+
+/* Every key at its default. */
+void config_init(struct config *config);
+/* Reads a YAML file over the present values, then checks the whole. */
+enum status config_load(const char *path, struct config *config);
+/* As config_load from memory; `name` stands for the file in messages. */
+enum status config_load_text(const char *name, const void *yaml, size_t length,
+                             struct config *config);
+/* One "a.b=c" override. Lists are written YAML-like: crops by index (crops.0.size=32),
+ * model.head=[256,64]. */
+enum status config_set(struct config *config, const char *assignment);
+/* Relations between keys that no single row can check; messages name key and remedy. */
+enum status config_check(const struct config *config);
+/* The whole as YAML that config_load_text reads back to equal values. */
+enum status config_print(const struct config *config, struct buf *out);
+/* Hash over all that shapes the mathematics (not names, addresses, paths or timeouts): members of
+ * one run must agree on it. */
+uint64_t config_fingerprint(const struct config *config);
+
+/* Derived. */
+int64_t config_slots(const struct config *config); /* slots of a step */
+int64_t config_crops_per_image(const struct config *config);
+
+#endif

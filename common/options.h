@@ -1,0 +1,61 @@
+/* options.h - one table per command: parsing, --help and suggestions come from it. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef COMMON_OPTIONS_H
+#define COMMON_OPTIONS_H
+
+#include <stdint.h>
+
+#include "common/status.h"
+
+enum option_type {
+    OPTION_FLAG,   /* int *: set to 1 */
+    OPTION_STRING, /* const char **: borrowed from argv */
+    OPTION_INT,    /* int64_t * */
+    OPTION_DOUBLE, /* double * */
+    OPTION_LIST,   /* struct option_list *: may be repeated */
+};
+
+enum { OPTION_LIST_MAX = 256 };
+
+struct option_list {
+    int count;
+    const char *items[OPTION_LIST_MAX];
+};
+
+struct option_row {
+    const char *name; /* long name without dashes; NULL ends the table */
+    char letter;      /* short name or 0 */
+    enum option_type type;
+    void *target;
+    const char *value; /* what to call the value in help; NULL for flags */
+    const char *help;
+};
+
+struct usage {
+    const char *program;  /* "seer ingest" */
+    const char *synopsis; /* "SOURCE... --store DIR [options]" */
+    const char *summary;  /* one or two sentences */
+    const char *examples; /* shown first; lines indented by two */
+    const struct option_row *options;
+};
+
+/* Reads options anywhere among argv[1..]; positional arguments end up, in order, at
+ * argv[*ret_first..argc-1]; "--" ends options. -h/--help prints help on stdout: ERR_END (exit 0).
+ * ERR_INPUT: unknown option (with the nearest known one) or bad value. */
+enum status options_parse(const struct usage *usage, int argc, char **argv, int *ret_first);
+/* What a command's main does with a failed options_parse: prints it, returns the exit code. */
+int options_exit(const struct usage *usage, enum status status);
+
+/* The candidate nearest to word by edit distance, or NULL if none is near (distance > 1/2 length).
+ */
+const char *options_nearest(const char *word, const char *const *candidates, int count);
+
+/* One command of `seer`; each lives with its part, the table of all is seer_main.c. */
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit code */
+};
+
+#endif

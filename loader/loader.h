@@ -1,0 +1,79 @@
+/* loader.h - from planned positions to batches of crops: decode threads and bounded prefetch.
+ *
+ * The owner submits plans (which records are at which position of which slot) some steps ahead and
+ * takes finished batches in the order submitted. Every random number is a function of (seed, stream
+ * position, crop, purpose), so a batch does not depend on threads, order or worker. A record that
+ * cannot be decoded is replaced by the next good record of its slot, cyclically, and reported in
+ * batch.skips; with no good record in a slot the batch fails with ERR_CORRUPT. Bytes out are u8
+ * RGB; the first kernel normalises. Threads: one owner; decode threads inside. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef LOADER_LOADER_H
+#define LOADER_LOADER_H
+
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/status.h"
+
+struct record_ref {
+    uint32_t shard;  /* id in the stream's catalogue */
+    uint32_t record; /* 0-based index within the shard */
+};
+
+/* One slot: slot_images consecutive stream positions, computed by one worker. */
+struct slot_plan {
+    uint32_t slot;                    /* index within the step, 0..slots-1 */
+    uint64_t position;                /* stream position of its first image */
+    const struct record_ref *records; /* [slot_images], borrowed during submit (copied) */
+};
+
+struct batch_plan {
+    uint64_t step;
+    uint32_t slot_count; /* slots of this worker */
+    const struct slot_plan *slots;
+};
+
+struct batch_skip {
+    struct record_ref record;
+    uint64_t position;
+    char reason[96];
+};
+
+enum { CROP_GROUPS_MAX = CONFIG_CROPS_MAX };
+
+struct batch {
+    uint64_t step;
+    uint32_t slot_count;
+    uint32_t slot_images;
+    int group_count;
+    /* Per resolution group g: u8 [slot][crop][image of slot][size][size][3], i.e. rows as device.h
+     * orders them; rows = slot_count * crops * slot_images. Owned by the batch. */
+    uint8_t *crops[CROP_GROUPS_MAX];
+    uint32_t skip_count;
+    struct batch_skip *skips; /* owned */
+    int64_t decode_us;        /* thread time spent on it */
+};
+
+struct loader;
+
+/* config and seed are copied. memory_limit_bytes bounds decoded pixels in flight. */
+enum status loader_create(const struct config *config, uint64_t seed, struct loader **ret_loader);
+void loader_destroy(struct loader *loader); /* NULL is fine; drops what is in flight */
+/* Makes shard id known; path is a sealed LMDB environment. Again with the same id and path: fine.
+ * ERR_IO, ERR_CORRUPT. */
+enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path);
+/* Forgets a shard once no submitted plan uses it. */
+void loader_remove_shard(struct loader *loader, uint32_t id);
+/* Queues a plan; never blocks (the owner bounds how far it plans ahead: prefetch_steps + 1).
+ * ERR_INPUT for an unknown shard. */
+enum status loader_submit(struct loader *loader, const struct batch_plan *plan);
+/* The next submitted batch, in order. Waits until deadline_ms (clock_ms). ERR_TIMEOUT, ERR_CORRUPT.
+ */
+enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch);
+/* Gives a batch's memory back for reuse; leaves NULL. */
+void loader_give(struct loader *loader, struct batch **batch);
+/* Drops every submitted plan that was not taken (a new generation plans anew). */
+void loader_flush(struct loader *loader);
+
+#endif

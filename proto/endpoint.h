@@ -1,0 +1,50 @@
+/* endpoint.h - ZeroMQ sockets that carry messages: one ROUTER in the server, a DEALER in each peer.
+ *
+ * Non-blocking: sends that would block fail with ERR_UNREACHABLE, receives return ERR_END when
+ * there is nothing. Peers are told apart by the routing id that ZeroMQ gives each connection (never
+ * one of our own: a crashed peer that returns is a new connection). Options as facts/elastic.md 4:
+ * IMMEDIATE, HWM, LINGER, MAXMSGSIZE, ZMTP heartbeats. One thread per endpoint. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef PROTO_ENDPOINT_H
+#define PROTO_ENDPOINT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/status.h"
+#include "proto/message.h"
+
+enum { PEER_BYTES_MAX = 32 };
+
+/* A connection as the ROUTER knows it; a value. */
+struct peer {
+    uint8_t length;
+    uint8_t bytes[PEER_BYTES_MAX];
+};
+
+struct endpoint;
+
+/* Binds; "tcp://127.0.0.1:*" picks a free port. Refuses (ERR_INPUT) an address that is not loopback
+ * or ipc, until keys exist. ERR_IO names address and remedy when the port is in use. */
+enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint);
+enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint);
+void endpoint_close(struct endpoint *endpoint); /* NULL is fine */
+/* The address really bound or connected to. Borrowed. */
+const char *endpoint_address(const struct endpoint *endpoint);
+/* File descriptor that becomes readable when there may be something (edge-triggered, as ZMQ_FD:
+ * after it fires, receive until ERR_END). */
+int endpoint_fd(const struct endpoint *endpoint);
+/* The raw socket, for zmq_poll. */
+void *endpoint_socket(const struct endpoint *endpoint);
+/* peer: NULL on a DEALER. */
+enum status endpoint_send(struct endpoint *endpoint, const struct peer *peer,
+                          const struct message *message);
+/* Waits at most timeout_ms (0: not at all). ERR_END: nothing. ERR_PROTOCOL: a bad message was
+ * dropped (ret_peer is set). On OK the caller owns *ret_message. ret_peer may be NULL on a DEALER.
+ */
+enum status endpoint_receive(struct endpoint *endpoint, int timeout_ms, struct peer *ret_peer,
+                             struct message *ret_message);
+int peer_equal(const struct peer *a, const struct peer *b);
+
+#endif

@@ -1,0 +1,294 @@
+/* message.h - the words that server and workers exchange, as plain values.
+ *
+ * control.proto is the wire form; message.c alone knows the generated code. A struct message owns
+ * all it points to (message_done frees). Every message carries the same header; whoever receives it
+ * refuses what is stale (proto/PROTOCOL.md says what may come from whom in which state). Anything
+ * decoded here has passed the limits below, but not yet the receiver's own judgement. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef PROTO_MESSAGE_H
+#define PROTO_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/status.h"
+
+enum {
+    PROTOCOL_VERSION = 1,
+    MESSAGE_BYTES_MAX = 4 << 20, /* on the wire; larger is refused before unpacking */
+    MESSAGE_MEMBERS_MAX = 1024,
+    MESSAGE_SLOTS_MAX = 65536,
+    MESSAGE_RECORDS_MAX = 262144, /* records of one plan */
+    MESSAGE_SKIPS_MAX = 4096,
+    MESSAGE_TEXT_MAX = 65536,
+    MESSAGE_PART_BYTES = 1 << 20, /* bytes of one snapshot part */
+};
+
+/* Fields that do not apply to a message are 0. */
+struct message_header {
+    uint64_t run;     /* random identity of the run */
+    uint64_t epoch;   /* counts starts of the coordinator */
+    uint32_t lineage; /* counts restores from a snapshot older than the journal */
+    uint64_t generation;
+    uint64_t step;     /* the step it is about (0-based; committed steps = next step to do) */
+    uint32_t attempt;  /* how often this step was planned before */
+    uint64_t worker;   /* identity the worker drew at random when its process started */
+    uint64_t sequence; /* counts the sender's messages */
+};
+
+enum message_kind {
+    /* worker -> server */
+    MESSAGE_HELLO = 1,
+    MESSAGE_HEARTBEAT = 2,
+    MESSAGE_FORMED = 3,
+    MESSAGE_READY = 4,
+    MESSAGE_BROKEN = 5,
+    MESSAGE_LEAVE = 6,
+    MESSAGE_BYE = 7,
+    MESSAGE_SNAPSHOT_PART = 8,
+    MESSAGE_SNAPSHOT_READ = 9,
+    /* server -> worker */
+    MESSAGE_WELCOME = 20,
+    MESSAGE_REJECT = 21,
+    MESSAGE_REGROUP = 22,
+    MESSAGE_PLAN = 23,
+    MESSAGE_VERDICT = 24,
+    MESSAGE_DISMISS = 25,
+    MESSAGE_SNAPSHOT_BEGIN = 26,
+    MESSAGE_SNAPSHOT_ACK = 27,
+    MESSAGE_SNAPSHOT_DATA = 28,
+    MESSAGE_SHARDS = 29,
+    /* operator <-> server */
+    MESSAGE_COMMAND = 40,
+    MESSAGE_REPLY = 41,
+};
+
+/* What the training thread is doing, for heartbeats and blame. In the order of a step. */
+enum worker_phase {
+    PHASE_IDLE = 0,
+    PHASE_FORM, /* forming the collective, receiving state */
+    PHASE_DATA, /* waiting for the batch */
+    PHASE_FORWARD,
+    PHASE_LOSS, /* Sinkhorn and loss */
+    PHASE_BACKWARD,
+    PHASE_REDUCE, /* waiting for the last gradients */
+    PHASE_READY,  /* waiting for the verdict */
+    PHASE_APPLY,
+    PHASE_COUNT,
+};
+
+/* First word of a worker, again after every reconnect. The header's step, lineage and generation
+ * say what it holds. */
+struct message_hello {
+    uint32_t protocol;
+    char *name; /* for people, unique among live workers: the server may append -2 */
+    char *host;
+    uint64_t boot; /* hash of the host's boot id: same value = same kernel, pids comparable */
+    uint32_t pid;
+    char *device;         /* device.h name */
+    char *version;        /* program version */
+    char *helper_address; /* abstract Unix socket where a collective helper finds it; "" = none */
+    uint64_t fingerprint; /* config_fingerprint it runs with; 0 = none yet */
+    int has_state;        /* holds parameters of header.step */
+    uint64_t digest;      /* of those parameters */
+    int is_ready_pending; /* has sent Ready for header.step and awaits its verdict */
+};
+
+struct message_heartbeat {
+    uint32_t phase;    /* enum worker_phase of the training thread */
+    uint64_t progress; /* counted up by the training thread */
+    int64_t phase_ms;  /* how long it has been in this phase */
+    double images_per_second;
+    uint64_t memory_bytes;
+};
+
+/* Member has formed the collective and holds the state of header.step. */
+struct message_formed {
+    uint64_t digest; /* parameters, momentum, statistics */
+};
+
+struct message_skip {
+    uint32_t shard, record;
+    uint64_t position;
+    char *reason;
+};
+
+/* Vote for a step: all is computed, nothing is applied. */
+struct message_ready {
+    int is_finite;
+    double loss;               /* mean over the whole batch: the same number from every member */
+    double grad_norm;          /* likewise */
+    uint32_t images;           /* of this member's slots */
+    uint64_t digest;           /* of the reduced gradient */
+    uint64_t parameter_digest; /* of the parameters before this step; 0 when not asked for */
+    int64_t phase_us[PHASE_COUNT]; /* time spent by phase */
+    uint32_t skip_count;
+    struct message_skip *skips;
+};
+
+/* A collective failed or could not be formed: this generation is over for the sender. */
+struct message_broken {
+    char *reason;
+};
+
+/* The worker wants to go (SIGTERM): finish what is planned for it, then dismiss it. */
+struct message_leave {
+    char *reason;
+};
+
+struct message_welcome {
+    char *name;   /* its name as the server knows it */
+    char *config; /* YAML of the run */
+    uint32_t heartbeat_ms, lost_ms;
+};
+
+struct message_reject {
+    char *reason; /* for people: what is wrong and the remedy */
+    int is_final; /* 1: do not come back */
+};
+
+enum state_source {
+    STATE_KEEP = 0,     /* every member holds it already */
+    STATE_INIT = 1,     /* nobody does: initial parameters from the seed */
+    STATE_MEMBER = 2,   /* broadcast from member source_rank */
+    STATE_SNAPSHOT = 3, /* rank 0 reads snapshot_name from the server, then broadcasts */
+};
+
+struct message_member {
+    uint64_t worker;
+    char *name;
+};
+
+/* header.generation is formed by these members, ranks in this order, holding the state of
+ * header.step (committed steps so far). If has_verdict, a survivor that still holds the reduced
+ * gradient of verdict.step == header.step-1 applies it first. */
+struct message_verdict {
+    int is_commit; /* 0: skip, the stream moves on and no parameter changes */
+    double lr;
+};
+
+struct message_regroup {
+    uint32_t engine; /* enum collective_engine */
+    uint64_t nonce;
+    uint32_t rank, member_count;
+    struct message_member *members;
+    uint32_t source; /* enum state_source */
+    uint32_t source_rank;
+    char *snapshot_name;
+    int has_verdict;
+    struct message_verdict verdict;
+};
+
+struct message_slot {
+    uint32_t slot;
+    uint64_t position;
+};
+
+/* Slots of this member in header.step. */
+struct message_plan {
+    uint32_t slot_count;
+    struct message_slot *slots;
+    uint32_t slot_images;
+    uint32_t slots_in_step;     /* of all members */
+    uint32_t record_count;      /* slot_count * slot_images */
+    uint32_t *shards, *records; /* [record_count] */
+    int wants_parameter_digest;
+};
+
+/* Leave: exit 0 after this. */
+struct message_dismiss {
+    char *reason;
+};
+
+struct message_shard {
+    uint32_t id;
+    char *path;
+    uint64_t records;
+};
+
+/* Where shards are; sent before any plan that needs them. */
+struct message_shards {
+    uint32_t shard_count;
+    struct message_shard *shards;
+};
+
+/* Copy the state of header.step at the next boundary and push share `share` of `share_count`. */
+struct message_snapshot_begin {
+    char *name;
+    uint32_t share, share_count;
+};
+
+/* Bytes [offset, offset+length) of the snapshot's file of total bytes. */
+struct message_snapshot_part {
+    char *name;
+    uint64_t offset, total;
+    uint64_t checksum; /* hash_bytes of data */
+    uint32_t length;
+    uint8_t *data;
+};
+
+struct message_snapshot_ack {
+    char *name;
+    uint64_t offset; /* of the part that is written */
+};
+
+struct message_snapshot_read {
+    char *name;
+    uint64_t offset;
+    uint32_t length;
+};
+
+/* Operator: name and arguments, a JSON object as text; answered by a reply. */
+struct message_command {
+    uint64_t request;
+    char *name;
+    char *arguments;
+};
+
+struct message_reply {
+    uint64_t request;
+    uint32_t status; /* enum status */
+    char *body;      /* JSON on OK, words for people otherwise */
+};
+
+struct message {
+    enum message_kind kind;
+    struct message_header header;
+    union {
+        struct message_hello hello;
+        struct message_heartbeat heartbeat;
+        struct message_formed formed;
+        struct message_ready ready;
+        struct message_broken broken;
+        struct message_leave leave;
+        struct message_welcome welcome;
+        struct message_reject reject;
+        struct message_regroup regroup;
+        struct message_plan plan;
+        struct message_verdict verdict;
+        struct message_dismiss dismiss;
+        struct message_shards shards;
+        struct message_snapshot_begin snapshot_begin;
+        struct message_snapshot_part snapshot_part; /* also SNAPSHOT_DATA */
+        struct message_snapshot_ack snapshot_ack;
+        struct message_snapshot_read snapshot_read;
+        struct message_command command;
+        struct message_reply reply;
+    };
+};
+
+/* Packs into out (appended). ERR_INPUT beyond MESSAGE_BYTES_MAX. */
+enum status message_encode(const struct message *message, struct buf *out);
+/* Unpacks hostile bytes: size first, then a budgeted allocator, then every limit above.
+ * ERR_PROTOCOL with what was wrong. On OK the caller owns *ret_message (message_done). */
+enum status message_decode(const void *bytes, size_t length, struct message *ret_message);
+/* Frees what it points to; the struct itself is the caller's. A zeroed message is fine. */
+void message_done(struct message *message);
+/* A deep copy. */
+void message_copy(const struct message *from, struct message *ret_copy);
+const char *message_kind_name(enum message_kind kind);
+const char *phase_name(enum worker_phase phase);
+
+#endif

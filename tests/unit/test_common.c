@@ -1,0 +1,223 @@
+/* test_common.c - the floor that everything stands on: buffers, queues, randomness, options, files.
+ */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/fs.h"
+#include "common/mem.h"
+#include "common/options.h"
+#include "common/queue.h"
+#include "common/random.h"
+#include "common/thread.h"
+
+static void buf_refuses_to_grow_past_its_limit_and_keeps_its_contents(void **state)
+{
+    (void)state;
+    struct buf buf;
+    buf_init(&buf, 10);
+    assert_int_equal(buf_append(&buf, "12345", 5), OK);
+    assert_int_equal(buf_append(&buf, "123456", 6), ERR_INPUT);
+    assert_int_equal(buf_format(&buf, "%d", 67890), OK);
+    assert_string_equal((char *)buf.bytes, "1234567890");
+    assert_int_equal(buf_format(&buf, "x"), ERR_INPUT);
+    assert_int_equal(buf.length, 10);
+    buf_done(&buf);
+}
+
+static void queue_waits_until_its_deadline_and_drains_after_close(void **state)
+{
+    (void)state;
+    struct queue *queue = queue_create(2);
+    int a = 1, b = 2, c = 3;
+    void *item = &a;
+    assert_int_equal(queue_push(queue, &item, -1), OK);
+    assert_null(item);
+    item = &b;
+    assert_int_equal(queue_push(queue, &item, -1), OK);
+    item = &c;
+    assert_int_equal(queue_push(queue, &item, clock_ms() + 5), ERR_TIMEOUT);
+    assert_ptr_equal(item, &c);
+    queue_close(queue);
+    assert_int_equal(queue_push(queue, &item, -1), ERR_END);
+    assert_int_equal(queue_pop(queue, -1, &item), OK);
+    assert_ptr_equal(item, &a);
+    assert_int_equal(queue_pop(queue, -1, &item), OK);
+    assert_ptr_equal(item, &b);
+    assert_int_equal(queue_pop(queue, -1, &item), ERR_END);
+    queue_destroy(queue, NULL);
+}
+
+struct pump {
+    struct queue *queue;
+    uint64_t sum;
+};
+
+static void pump_run(void *argument)
+{
+    struct pump *pump = argument;
+    void *item = NULL;
+    while (queue_pop(pump->queue, -1, &item) == OK)
+        pump->sum += (uint64_t)(uintptr_t)item;
+}
+
+static void queue_hands_every_item_to_exactly_one_thread(void **state)
+{
+    (void)state;
+    enum { ITEMS = 10000 };
+    struct pump pumps[3] = {{0}};
+    struct thread threads[3] = {{0}};
+    struct queue *queue = queue_create(7);
+    for (int i = 0; i < 3; i++) {
+        pumps[i].queue = queue;
+        assert_int_equal(thread_start(&threads[i], "pump", pump_run, &pumps[i]), OK);
+    }
+    for (uintptr_t i = 1; i <= ITEMS; i++) {
+        void *item = (void *)i;
+        assert_int_equal(queue_push(queue, &item, -1), OK);
+    }
+    queue_close(queue);
+    uint64_t sum = 0;
+    for (int i = 0; i < 3; i++) {
+        thread_stop(&threads[i]);
+        sum += pumps[i].sum;
+    }
+    assert_int_equal(sum, (uint64_t)ITEMS * (ITEMS + 1) / 2);
+    queue_destroy(queue, NULL);
+}
+
+/* Known answers of the authors' Random123 distribution (kat_vectors, philox4x32 10). */
+static void philox_gives_the_published_words(void **state)
+{
+    (void)state;
+    uint32_t words[4];
+    random_philox((const uint32_t[4]){0}, (const uint32_t[2]){0}, words);
+    assert_int_equal(words[0], 0x6627e8d5u);
+    assert_int_equal(words[1], 0xe169c58du);
+    assert_int_equal(words[2], 0xbc57ac4cu);
+    assert_int_equal(words[3], 0x9b00dbd8u);
+    const uint32_t ones = 0xffffffffu;
+    random_philox((const uint32_t[4]){ones, ones, ones, ones}, (const uint32_t[2]){ones, ones},
+                  words);
+    assert_int_equal(words[0], 0x408f276du);
+    assert_int_equal(words[1], 0x41c83b0eu);
+    assert_int_equal(words[2], 0xa20bc7c6u);
+    assert_int_equal(words[3], 0x6d5451fdu);
+}
+
+static void random_permute_is_a_bijection_that_depends_on_its_key(void **state)
+{
+    (void)state;
+    for (uint64_t size = 1; size < 300; size = size * 3 / 2 + 1) {
+        uint8_t *seen = mem_zero(size);
+        uint64_t moved = 0;
+        for (uint64_t i = 0; i < size; i++) {
+            uint64_t to = random_permute(i, size, 7, RANDOM_STREAM_TEST, size);
+            assert_true(to < size);
+            assert_int_equal(seen[to]++, 0);
+            moved += to != random_permute(i, size, 8, RANDOM_STREAM_TEST, size);
+        }
+        assert_true(size < 20 || moved > size / 2);
+        mem_free(seen);
+    }
+}
+
+static void random_numbers_have_the_moments_of_their_distributions(void **state)
+{
+    (void)state;
+    enum { DRAWS = 200000 };
+    struct random random;
+    random_init(&random, 1, RANDOM_STREAM_TEST, 2, 3);
+    double mean = 0, square = 0, normal = 0, normal_square = 0;
+    for (int i = 0; i < DRAWS; i++) {
+        double u = random_uniform(&random, 0, 1), z = random_normal(&random);
+        mean += u / DRAWS;
+        square += u * u / DRAWS;
+        normal += z / DRAWS;
+        normal_square += z * z / DRAWS;
+        assert_true(random_below(&random, 5) < 5);
+    }
+    assert_float_equal(mean, 0.5, 0.004);
+    assert_float_equal(square, 1.0 / 3, 0.004);
+    assert_float_equal(normal, 0, 0.01);
+    assert_float_equal(normal_square, 1, 0.02);
+}
+
+static void options_fill_their_targets_and_suggest_the_nearest_name(void **state)
+{
+    (void)state;
+    const char *store = NULL;
+    int is_dry = 0;
+    int64_t limit = 0;
+    struct option_list sets = {0};
+    const struct option_row rows[] = {
+        {"store", 's', OPTION_STRING, &store, "DIR", "where"},
+        {"dry-run", 0, OPTION_FLAG, &is_dry, NULL, "only look"},
+        {"limit", 'n', OPTION_INT, &limit, "N", "at most"},
+        {"set", 0, OPTION_LIST, &sets, "K=V", "override"},
+        {0},
+    };
+    const struct usage usage = {"seer test", "", "", NULL, rows};
+    char *good[] = {"test", "--store", "d",   "a",         "-n", "12", "--set",
+                    "x=1",  "--set",   "y=2", "--dry-run", "b",  NULL};
+    int first = 0;
+    assert_int_equal(options_parse(&usage, 12, good, &first), OK);
+    assert_string_equal(store, "d");
+    assert_int_equal(limit, 12);
+    assert_int_equal(is_dry, 1);
+    assert_int_equal(sets.count, 2);
+    assert_int_equal(first, 10);
+    assert_string_equal(good[10], "a");
+    char *typo[] = {"test", "--stroe", "d", NULL};
+    assert_int_equal(options_parse(&usage, 3, typo, &first), ERR_INPUT);
+    assert_non_null(strstr(fail_message(), "--store"));
+    char *word[] = {"test", "--limit", "many", NULL};
+    assert_int_equal(options_parse(&usage, 3, word, &first), ERR_INPUT);
+}
+
+static void fs_writes_files_that_are_complete_or_absent(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/everseer-test-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    char *nested = mem_format("%s/a/b/c", directory);
+    char *path = mem_format("%s/file", nested);
+    assert_int_equal(fs_make_directory(nested), OK);
+    assert_int_equal(fs_write_file(path, "hello", 5), OK);
+    struct buf buf;
+    buf_init(&buf, 5);
+    assert_int_equal(fs_read_file(path, &buf), OK);
+    assert_string_equal((char *)buf.bytes, "hello");
+    assert_int_equal(fs_write_file("/proc/none/file", "x", 1), ERR_IO);
+    assert_int_equal(fs_remove_tree(directory), OK);
+    assert_false(fs_exists(directory));
+    assert_int_equal(fs_remove_tree(directory), OK);
+    buf_done(&buf);
+    mem_free(path);
+    mem_free(nested);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(buf_refuses_to_grow_past_its_limit_and_keeps_its_contents),
+        cmocka_unit_test(queue_waits_until_its_deadline_and_drains_after_close),
+        cmocka_unit_test(queue_hands_every_item_to_exactly_one_thread),
+        cmocka_unit_test(philox_gives_the_published_words),
+        cmocka_unit_test(random_permute_is_a_bijection_that_depends_on_its_key),
+        cmocka_unit_test(random_numbers_have_the_moments_of_their_distributions),
+        cmocka_unit_test(options_fill_their_targets_and_suggest_the_nearest_name),
+        cmocka_unit_test(fs_writes_files_that_are_complete_or_absent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,69 @@
+/* collective.h - sums and copies among the members of one generation.
+ *
+ * A collective is formed for one generation, works until the generation ends, and is then
+ * destroyed; it never outlives a death. All members call the same operations in the same order.
+ * Data must lie in the region given to collective_form. Every wait has a deadline. A failed
+ * operation (a peer died: ERR_UNREACHABLE; too late: ERR_TIMEOUT; told to stop: ERR_STALE) leaves
+ * the data undefined and the collective good for nothing but destroy. Results are bit-identical on
+ * every member.
+ *
+ * Engines: self (one member, no library), mpi (Open MPI in a disposable helper process, so no
+ * process that holds parameters holds MPI state), nccl (GPU). One thread calls, except
+ * collective_abort. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_COLLECTIVE_COLLECTIVE_H
+#define WORKER_COLLECTIVE_COLLECTIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/status.h"
+
+enum collective_engine { COLLECTIVE_SELF, COLLECTIVE_MPI, COLLECTIVE_NCCL };
+enum reduce_op { REDUCE_SUM, REDUCE_MAX };
+
+/* What the members of a generation must agree on, and this member's place. */
+struct collective_group {
+    enum collective_engine engine;
+    uint64_t run;
+    uint64_t generation;
+    uint64_t nonce; /* fences: a helper of another attempt is refused */
+    int rank, size;
+    void *region; /* memory that operations work on, in place */
+    size_t region_bytes;
+    int region_fd; /* its memfd, for the helper; -1 with self and nccl */
+    int listen_fd; /* mpi: listening Unix socket on which the helper calls; see helper_listen */
+    int64_t form_timeout_ms;
+    int64_t timeout_ms; /* deadline of each operation once formed */
+};
+
+struct collective;
+
+/* Blocks until all members are there, at most form_timeout_ms. */
+enum status collective_form(const struct collective_group *group,
+                            struct collective **ret_collective);
+/* Ends the helper or communicator; never blocks for long; NULL is fine. */
+void collective_destroy(struct collective *collective);
+/* From any thread: makes present and future operations fail with ERR_STALE. */
+void collective_abort(struct collective *collective);
+
+int collective_rank(const struct collective *collective);
+int collective_size(const struct collective *collective);
+
+/* In place over count floats. Blocks. */
+enum status collective_allreduce(struct collective *collective, float *data, size_t count,
+                                 enum reduce_op op);
+/* Sum in the background; data belongs to the collective until waited for. At most
+ * COLLECTIVE_PENDING_MAX at once; tickets complete in order. */
+enum { COLLECTIVE_PENDING_MAX = 256 };
+enum status collective_allreduce_start(struct collective *collective, float *data, size_t count,
+                                       uint64_t *ret_ticket);
+/* Blocks until that ticket and all before it are done. */
+enum status collective_wait(struct collective *collective, uint64_t ticket);
+/* bytes from root's data to everybody's. Blocks. */
+enum status collective_broadcast(struct collective *collective, void *data, size_t bytes, int root);
+/* Member r's bytes land at data + r*bytes on everybody; own part must be there before. Blocks. */
+enum status collective_allgather(struct collective *collective, void *data, size_t bytes);
+
+#endif

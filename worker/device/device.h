@@ -1,0 +1,237 @@
+/* device.h - all that the model knows of hardware: memory and about thirty operations.
+ *
+ * One table, no optional members, two back ends (cpu/, cuda/). Activations are NHWC and live in a
+ * layout of the device's own choosing behind `void *`; everything else (weights, gradients,
+ * statistics, scores) is fp32 in PyTorch's order ("master layout": convolution
+ * [out][in/groups][k][k], linear [out][in]). On cpu activations are fp32 and pointers are host
+ * pointers.
+ *
+ * Rows. One resolution group is one tensor of `rows` images. Rows are ordered
+ * [slot][crop][image of the slot], so a slot, and a run of slots (a BN group), is a contiguous run
+ * of rows. A "pixel" is one (row, y, x); a tensor has rows*height*width pixels of `channels`
+ * values.
+ *
+ * Order and asynchrony: operations run in the order called; results are on the host after
+ * synchronize or download. Nothing allocates except create and allocate. One thread per device. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_DEVICE_DEVICE_H
+#define WORKER_DEVICE_DEVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct device;
+struct conv; /* one convolution of fixed shape, with its prepared weights */
+
+struct conv_shape {
+    int rows, height, width; /* of the input */
+    int in_channels, out_channels;
+    int kernel; /* 1 or 3; padding is kernel/2 */
+    int stride; /* 1 or 2; output is ceil(input/stride) */
+    int groups;
+    int needs_input_gradient; /* 0 for the stem */
+};
+
+enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_SIGMOID };
+
+/* Forward application of batch normalisation and what is fused with it, per pixel and channel c:
+ *   y = act(x*scale[c] + bias[c] + skip),  skip = 0, the value of skip there, or skip*skip_scale[c]
+ * + skip_bias[c] pooled (if not NULL): [rows][channels] fp32, the mean of y over a row's pixels. */
+struct bn_apply {
+    const void *x;
+    const float *scale, *bias;           /* [channels] */
+    const void *skip;                    /* NULL: none */
+    const float *skip_scale, *skip_bias; /* NULL: skip is added as it is */
+    int is_relu;
+    int rows, pixels_per_row, channels;
+    void *y;       /* may be x */
+    float *pooled; /* NULL: not wanted */
+};
+
+/* First half of the backward pass of BN (+ReLU, +SE scale, +pooling), per pixel and channel:
+ *   dz = (dy*row_scale[row][c] + dy2 + row_add[row][c]) * (y > 0 if y else 1)
+ * each missing (NULL) input counts as absent (dy NULL: 0; row_scale NULL: 1). dz is written, and
+ *   sums[0..C) = sum dz,  sums[C..2C) = sum dz * (x - mean[c]) * invstd[c]
+ * over all pixels (overwritten, not accumulated). */
+struct bn_backward {
+    const void *dy, *dy2;
+    const float *row_scale, *row_add; /* [rows][channels] */
+    const void *y;                    /* forward output, for the ReLU mask; NULL: no ReLU */
+    const void *x;                    /* forward input of the BN */
+    const float *mean, *invstd;       /* [channels] */
+    int rows, pixels_per_row, channels;
+    void *dz;    /* may be dy */
+    float *sums; /* [2*channels] */
+};
+
+/* Running statistics as torch keeps them: running = (1-momentum)*running + momentum*batch, variance
+ * unbiased (count/(count-1)). */
+struct bn_finalize {
+    const float *sums;         /* [2*channels]: sum (x-shift), sum (x-shift)^2, reduced */
+    const float *shift;        /* [channels] as given to bn_sums */
+    double count;              /* pixels behind sums, over all members */
+    const float *gamma, *beta; /* [channels] */
+    float eps;
+    int channels;
+    float *mean, *invstd;          /* [channels] out */
+    float *scale, *bias;           /* [channels] out: gamma*invstd, beta - mean*gamma*invstd */
+    float *batch_mean, *batch_var; /* [channels] out: mean, unbiased variance, for the running
+                                      statistics, which move only when the step is committed */
+};
+
+/* Multi-tensor optimizer step over one flat arena of parameters cut into tensors. */
+struct optimizer_tensors {
+    int count;
+    const size_t *offset;              /* [count] first element */
+    const size_t *length;              /* [count] elements */
+    float *weights, *grads, *momentum; /* the arenas */
+    float *norms;             /* [2*count] out of optimizer_norms: sum w^2, sum g^2 per tensor */
+    const uint8_t *is_frozen; /* [count] 1: this tensor is left alone, momentum too */
+};
+
+struct optimizer_rule {
+    int is_larc; /* 1: LARC, 0: plain SGD (weight decay added to the gradient) */
+    int is_clip; /* LARC clip mode: trust = min(trust/lr, 1) */
+    float lr, momentum, weight_decay, trust, eps;
+};
+
+struct device_ops {
+    const char *name; /* "cpu", "cuda" */
+    /* One line for people: processor and vector extensions, or GPU. Borrowed. */
+    const char *(*describe)(struct device *device);
+
+    /* Memory. Zeroed, 64-byte aligned (256 on cuda). ret_fd, if not NULL, asks for memory that
+     * another process can map (a memfd; -1 where the device cannot). ERR_DEVICE: not enough of it.
+     */
+    enum status (*allocate)(struct device *device, size_t bytes, int *ret_fd, void **ret_memory);
+    void (*release)(struct device *device, void *memory, size_t bytes, int fd);
+    void (*upload)(struct device *device, void *to, const void *host, size_t bytes);
+    void (*download)(struct device *device, void *host, const void *from, size_t bytes); /* waits */
+    void (*copy)(struct device *device, void *to, const void *from, size_t bytes);
+    void (*zero)(struct device *device, void *memory, size_t bytes);
+    enum status (*synchronize)(struct device *device); /* ERR_DEVICE with what went wrong before */
+    void (*destroy)(struct device *device);
+
+    /* Bytes of one activation value (cpu 4, cuda 2). */
+    size_t activation_bytes;
+
+    /* u8 RGB [pixels][3] -> activation (v/255 - mean)/std, channels kept at 3. */
+    void (*images_normalize)(struct device *device, const uint8_t *images, size_t pixels,
+                             const float mean[3], const float std[3], void *y);
+    /* Activation <-> fp32, value by value (entry and exit of the trunk, tests). */
+    void (*to_float)(struct device *device, const void *x, size_t count, float *y);
+    void (*from_float)(struct device *device, const float *x, size_t count, void *y);
+
+    /* Convolutions (no bias). conv_weights prepares master weights once a step, before forward.
+     * backward_data overwrites dx. backward_weights overwrites dw (master layout) or, with
+     * accumulate, adds to it. ERR_DEVICE when the library has no implementation. */
+    enum status (*conv_create)(struct device *device, const struct conv_shape *shape,
+                               struct conv **ret_conv);
+    void (*conv_destroy)(struct conv *conv); /* NULL is fine */
+    void (*conv_weights)(struct conv *conv, const float *weights);
+    void (*conv_forward)(struct conv *conv, const void *x, void *y);
+    void (*conv_backward_data)(struct conv *conv, const void *dy, void *dx);
+    void (*conv_backward_weights)(struct conv *conv, const void *x, const void *dy, float *dw,
+                                  int accumulate);
+
+    /* Batch normalisation in the pieces between which members exchange sums.
+     * bn_sums: sums[0..C) = sum (x - shift), sums[C..2C) = sum (x - shift)^2 over `pixels` pixels.
+     */
+    void (*bn_sums)(struct device *device, const void *x, size_t pixels, int channels,
+                    const float *shift, float *sums);
+    void (*bn_finalize)(struct device *device, const struct bn_finalize *args);
+    void (*bn_apply)(struct device *device, const struct bn_apply *args);
+    void (*bn_backward_sums)(struct device *device, const struct bn_backward *args);
+    /* dx = gamma*invstd * (dz - sums[c]/count - xhat*sums[C+c]/count), sums reduced over members.
+     * dx may be dz. */
+    void (*bn_backward_apply)(struct device *device, const void *dz, const void *x,
+                              const float *mean, const float *invstd, const float *gamma,
+                              const float *sums, double count, size_t pixels, int channels,
+                              void *dx);
+    /* running = (1-momentum)*running + momentum*batch, over n values. */
+    void (*running_update)(struct device *device, float *running, const float *batch, size_t n,
+                           float momentum);
+
+    /* Squeeze-and-excitation scale: y = x * s[row][c]. backward: ds[row][c] = sum over pixels of
+     * dy * x (the gradient of x itself is bn_backward's row_scale). */
+    void (*row_scale)(struct device *device, const void *x, const float *s, int rows,
+                      int pixels_per_row, int channels, void *y);
+    void (*row_scale_backward)(struct device *device, const void *dy, const void *x, int rows,
+                               int pixels_per_row, int channels, float *ds);
+
+    /* fp32 C[m][n] = alpha * op(A) op(B) + beta * C, row-major, leading dimensions = row lengths.
+     */
+    void (*gemm)(struct device *device, int trans_a, int trans_b, int m, int n, int k, float alpha,
+                 const float *a, const float *b, float beta, float *c);
+    /* y = act(x + bias), [rows][columns]; bias may be NULL; y may be x. */
+    void (*bias_activation)(struct device *device, const float *x, const float *bias, int rows,
+                            int columns, enum activation activation, float *y);
+    /* dx = dy * act'(through y); dbias[columns] (+)= column sums of dx, if not NULL. dx may be dy.
+     */
+    void (*bias_activation_backward)(struct device *device, const float *dy, const float *y,
+                                     int rows, int columns, enum activation activation, float *dx,
+                                     float *dbias, int accumulate);
+
+    /* zhat = z / max(||z||, 1e-12) by rows; norms[rows] out (torch F.normalize). z may be zhat. */
+    void (*normalize_rows)(struct device *device, const float *z, int rows, int columns,
+                           float *zhat, float *norms);
+    /* dz = (dzhat - zhat <dzhat, zhat>) / norm. */
+    void (*normalize_rows_backward)(struct device *device, const float *dzhat, const float *zhat,
+                                    const float *norms, int rows, int columns, float *dz);
+
+    /* Sinkhorn in two vectors (facts: P = exp(S/eps - M) constant, a over prototypes, b over
+     * samples). max over [rows][K] -> ret[0]. */
+    void (*scores_max)(struct device *device, const float *scores, int rows, int prototypes,
+                       float *ret);
+    /* p = exp((s - max[0]) / epsilon). */
+    void (*sinkhorn_exp)(struct device *device, const float *scores, int rows, int prototypes,
+                         const float *max, float epsilon, float *p);
+    /* y[k] = sum over rows of p[row][k] * b[row]. */
+    void (*sinkhorn_prototypes)(struct device *device, const float *p, const float *b, int rows,
+                                int prototypes, float *y);
+    /* a[k] = (1/K)/y[k];  b[row] = (1/total) / sum_k p[row][k] a[k];  total = samples of all
+     * members. y[k] == 0 (an unreachable prototype) gives a[k] = 0. */
+    void (*sinkhorn_samples)(struct device *device, const float *p, const float *y, int rows,
+                             int prototypes, double total, float *a, float *b);
+    /* q[row][k] = a[k] p[row][k] / sum_k a[k] p[row][k]. q may be p. */
+    void (*sinkhorn_codes)(struct device *device, const float *p, const float *a, int rows,
+                           int prototypes, float *q);
+    /* For each of `rows` rows: with s its scores and q the summed codes of the crops it must
+     * predict (row code_weight times: sum_k q = code_weight), adds -sum_k q log
+     * softmax(s/temperature) to *loss_sum (double, host-visible after synchronize) and writes ds =
+     * (code_weight * softmax(s/temperature) - q) * grad_scale / temperature. */
+    void (*swav_loss)(struct device *device, const float *scores, const float *q, float code_weight,
+                      int rows, int prototypes, float temperature, float grad_scale,
+                      double *loss_sum, float *ds);
+
+    /* Per-tensor sums of squares, in a fixed order: the same numbers give the same bits. */
+    void (*optimizer_norms)(struct device *device, const struct optimizer_tensors *tensors);
+    /* One update from norms as they are (facts/algorithm.md 3). */
+    void (*optimizer_update)(struct device *device, const struct optimizer_tensors *tensors,
+                             const struct optimizer_rule *rule);
+};
+
+struct device {
+    const struct device_ops *ops;
+};
+
+/* thread_count: cpu threads for the operations (1 in tests). ERR_DEVICE, ERR_INPUT (unknown name).
+ * Names: "cpu", "cuda:N". */
+enum status device_open(const char *name, int thread_count, struct device **ret_device);
+void device_close(struct device *device);
+
+/* Constructors of the back ends; the build links cuda/ or cuda_absent.c. */
+enum status device_cpu_create(int thread_count, struct device **ret_device);
+enum status device_cuda_create(int index, struct device **ret_device);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

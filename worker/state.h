@@ -1,0 +1,79 @@
+/* state.h - the whole training state as one run of floats with names.
+ *
+ * Everything that must survive lies in one block of fp32, in this order: parameters, BN running
+ * statistics, momentum, feature queue. The block is what joiners receive by broadcast, what
+ * snapshots store and what digests cover; so each of those is one loop over one array. Behind it,
+ * in the same allocation but not part of the state, lie the gradients and the exchange area for
+ * small reductions, because a collective works on a single region. state_layout depends only on the
+ * config: any two members of a run have the same.
+ *
+ * Names are torchvision's with a prefix: trunk.stem.0.weight,
+ * trunk.trunk_output.block1.block1-0.f.a.0.weight,
+ * ..., head.0.weight, head.0.bias, prototypes.weight; statistics end in .running_mean,
+ * .running_var; momentum is momentum/NAME; the queue is queue/embeddings [queue_images][crops
+ * assigned][embedding]. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_STATE_H
+#define WORKER_STATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/config.h"
+#include "common/status.h"
+#include "worker/device/device.h"
+
+enum state_kind { STATE_PARAMETER, STATE_STATISTIC, STATE_MOMENTUM, STATE_QUEUE };
+
+struct state_tensor {
+    char name[112];
+    enum state_kind kind;
+    int rank; /* dimensions used, 1 to 4 */
+    int64_t shape[4];
+    size_t offset; /* floats from the start of the block; multiple of 16 */
+    size_t length; /* floats */
+};
+
+struct state_layout {
+    int tensor_count;
+    struct state_tensor *tensors; /* owned */
+    size_t parameter_floats;      /* the block's first part, padding included */
+    size_t statistic_floats;
+    size_t momentum_floats; /* == parameter_floats */
+    size_t queue_floats;
+    size_t total_floats;    /* the block */
+    size_t exchange_floats; /* for BN sums, Sinkhorn and loss */
+};
+
+void state_layout_init(struct state_layout *layout, const struct config *config);
+void state_layout_done(struct state_layout *layout);
+/* NULL = no such tensor. */
+const struct state_tensor *state_find(const struct state_layout *layout, const char *name);
+
+struct state {
+    struct state_layout layout;
+    struct device *device; /* borrowed */
+    float *block;          /* device memory: state, then gradients, then exchange */
+    size_t bytes;          /* of all three: the region for collective_form */
+    int fd;                /* memfd of it, -1 if the device has none */
+    float *params, *statistics, *momentum, *queue; /* into block */
+    float *grads;                                  /* [parameter_floats], laid out as params */
+    float *exchange;                               /* [exchange_floats] */
+    /* Not floats, and small: carried in messages and snapshot metadata. */
+    uint64_t step;         /* committed steps */
+    uint32_t queue_filled; /* images in the queue */
+};
+
+enum status state_create(const struct config *config, struct device *device,
+                         struct state **ret_state);
+void state_destroy(struct state *state);
+/* Initial parameters: functions of (seed, name), so every member makes the same.
+ * facts/algorithm 5.2. */
+void state_reset(struct state *state, uint64_t seed);
+/* XXH3 of the block (padding is zero). */
+uint64_t state_digest(struct state *state);
+uint64_t state_gradient_digest(struct state *state);
+
+#endif

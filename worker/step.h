@@ -1,0 +1,62 @@
+/* step.h - one training step in the paper's order, up to the vote and after the verdict.
+ *
+ * step_compute does everything that can be done without changing anything that lasts: parameters,
+ * statistics, queue and momentum stay as they were until step_apply. So a step that is not
+ * committed can simply be forgotten. The result is a function of the batch of all members together:
+ * loss, Sinkhorn, feature queue and BN groups are defined over slots, whoever holds them. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_STEP_H
+#define WORKER_STEP_H
+
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/status.h"
+#include "loader/loader.h"
+#include "proto/message.h"
+#include "worker/collective/collective.h"
+#include "worker/device/device.h"
+#include "worker/state.h"
+
+struct step;
+
+struct step_result {
+    double loss;      /* over the whole batch; the same on every member */
+    double grad_norm; /* of the reduced gradient; the same on every member */
+    int is_finite;
+    uint32_t images; /* of this member */
+    uint64_t digest; /* state_gradient_digest */
+    int64_t phase_us[PHASE_COUNT];
+};
+
+/* config and state are borrowed for the step's life. */
+enum status step_create(const struct config *config, struct state *state, struct step **ret_step);
+void step_destroy(struct step *step);
+/* Lets watchers follow: phase changes are written here (relaxed atomics). May be NULL. */
+struct step_progress {
+    _Atomic uint32_t phase;    /* enum worker_phase */
+    _Atomic uint64_t progress; /* counts up whenever something got done */
+    _Atomic int64_t phase_since_ms;
+};
+void step_watch(struct step *step, struct step_progress *progress);
+
+/* Forward, codes, loss, backward, reduction for this member's slots of step `number`. collective is
+ * borrowed for the call. A changed slot_count re-plans memory (the only time it allocates).
+ * ERR_UNREACHABLE, ERR_TIMEOUT, ERR_STALE from the collective; ERR_DEVICE. */
+enum status step_compute(struct step *step, struct collective *collective, uint64_t number,
+                         const struct batch *batch, struct step_result *ret_result);
+/* The verdict "commit": optimizer, running statistics, prototypes, queue; state->step becomes
+ * number+1. Must follow step_compute of the same number. */
+enum status step_apply(struct step *step, uint64_t number, double lr);
+/* The verdict "skip": only state->step moves. */
+void step_skip(struct step *step, uint64_t number);
+
+/* Inference: trunk features (after global average pooling, BN in eval mode with running statistics)
+ * of u8 images [rows][size][size][3], normalised as in training. ret: [rows][feature_width] floats
+ * on the host. rows <= 256 per call; size fixed by the first call of a given step object. */
+enum status step_features(struct step *step, const uint8_t *images, int rows, int size,
+                          float *ret_features);
+int step_feature_width(const struct step *step);
+
+#endif
