@@ -97,22 +97,24 @@ enum status fs_read_file(const char *path, struct buf *buf)
         return fail(errno == ENOENT ? ERR_INPUT : ERR_IO, "cannot open '%s': %s", path,
                     strerror(errno));
     enum status status = OK;
-    for (;;) {
-        size_t room = buf->limit - buf->length < 65536 ? buf->limit - buf->length : 65536;
-        status = buf_reserve(buf, room > 0 ? room : 1);
-        if (status != OK) {
-            status = fail_add(status, "'%s'", path);
+    while (status == OK) {
+        /* At the limit one byte aside tells a file that just fits from one that is too large. */
+        uint8_t probe;
+        size_t room = buf->limit - buf->length;
+        size_t want = room == 0 ? 1 : room < 65536 ? room : 65536;
+        TRY_OUT(buf_reserve(buf, room == 0 ? 0 : want));
+        ssize_t count = read(file, room == 0 ? &probe : buf->bytes + buf->length, want);
+        if (count == 0)
             break;
-        }
-        ssize_t count = read(file, buf->bytes + buf->length, room > 0 ? room : 1);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
+        if (count < 0 && errno != EINTR)
             status = fail(ERR_IO, "cannot read '%s': %s", path, strerror(errno));
-        if (count <= 0)
-            break;
-        buf->length += (size_t)count;
+        else if (count > 0 && room == 0)
+            status =
+                fail(ERR_INPUT, "'%s' is larger than the limit of %zu bytes", path, buf->limit);
+        else if (count > 0)
+            buf->length += (size_t)count;
     }
+out:
     if (buf->bytes != NULL)
         buf->bytes[buf->length] = 0;
     close(file);
