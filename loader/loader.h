@@ -46,6 +46,7 @@ struct batch {
     uint64_t step;
     uint32_t slot_count;
     uint32_t slot_images;
+    uint32_t *slots; /* [slot_count] index of each within the step; owned */
     int group_count;
     /* Per resolution group g: u8 [slot][crop][image of slot][size][size][3], i.e. rows as device.h
      * orders them; rows = slot_count * crops * slot_images. Owned by the batch. */
