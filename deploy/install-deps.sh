@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# install-deps.sh - installs the Debian/Ubuntu packages that everseer needs. The only list of them.
+#
+#   deploy/install-deps.sh [build] [test] [demo]      (default: all three)
+#
+# Idempotent; says what it installs; does nothing, and needs no network, when all are there.
+# SPDX-License-Identifier: Apache-2.0
+set -euo pipefail
+
+build=(
+    gcc clang cmake ninja-build pkg-config
+    libzmq3-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler
+    libopenmpi-dev openmpi-bin libdnnl-dev
+    libjpeg62-turbo-dev libpng-dev libarchive-dev zlib1g-dev
+    libyaml-dev libcyaml-dev libjansson-dev libxxhash-dev
+)
+test=(
+    libcmocka-dev bats jq clang-format libclang-rt-14-dev pmccabe shellcheck spin lmdb-utils
+    python3-torch python3-torchvision python3-pil python3-numpy python3-lmdb python3-zmq
+)
+demo=(dataset-fashion-mnist jq)
+
+wanted=()
+[ $# -gt 0 ] || set -- build test demo
+for group in "$@"; do
+    case $group in
+    build) wanted+=("${build[@]}") ;;
+    test) wanted+=("${test[@]}") ;;
+    demo) wanted+=("${demo[@]}") ;;
+    *)
+        echo "install-deps.sh: unknown group '$group'; use build, test or demo" >&2
+        exit 2
+        ;;
+    esac
+done
+
+is_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+missing=()
+for package in "${wanted[@]}"; do
+    is_installed "$package" || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+echo "installing ${#missing[@]} packages: ${missing[*]}" >&2
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "install-deps.sh: not root and no sudo; as root run: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+export DEBIAN_FRONTEND=noninteractive
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# house.sh - rules of STYLE.md that a machine can check. Prints every breach; silent when there is none.
+# SPDX-License-Identifier: Apache-2.0
+set -uo pipefail
+cd "$SEER_SOURCE" || exit 1
+breaches=0
+
+breach() { # TEXT: one line for each line of standard input
+    while IFS= read -r line; do
+        echo "$1: $line"
+        breaches=1
+    done
+}
+
+sources() {
+    git ls-files '*.c' '*.h' '*.cu'
+}
+
+# The first line of every file says what it is for.
+breach 'no purpose in the first line' < <(
+    for file in $(sources); do
+        head -n 1 "$file" | grep -q "^/\* $(basename "$file") - " || echo "$file"
+    done)
+
+# Functions whose result depends on luck or overruns; atoi hides errors.
+breach 'banned function' < <(sources | xargs grep -nwE \
+    '(strcpy|strcat|sprintf|vsprintf|strtok|gets|atoi|atol|atof|rand|srand|tmpnam|alloca|usleep)[[:space:]]*\(')
+
+breach 'line comment' < <(sources | xargs grep -nE '(^|[[:space:];{}])//' | grep -v '"[^"]*//')
+
+breach 'typedef' < <(sources | xargs grep -nE '^typedef ' | grep -v 'worker/device/cuda/')
+
+# Features are chosen by CMake: #if belongs to header guards and a .cu's architecture switch.
+breach 'conditional compilation' < <(sources | grep -v '\.cu$' | xargs grep -nE '^#[[:space:]]*(if|ifdef|elif)\b' |
+    grep -v '__cplusplus')
+
+# Relations of the layers: common <- proto <- {server, worker, loader}, loader <- worker.
+breach 'common includes another part' < <(git ls-files 'common/*.[ch]' | grep -v seer_main.c |
+    xargs grep -nE '#include "(proto|server|worker|loader)/')
+breach 'proto includes a program' < <(git ls-files 'proto/*.[ch]' | xargs grep -nE '#include "(server|worker|loader)/')
+breach 'server includes worker' < <(git ls-files 'server/*.[ch]' |
+    xargs grep -nE '#include "worker/' | grep -v 'worker/model/regnet.h')
+breach 'loader includes worker or server' < <(git ls-files 'loader/*.[ch]' | xargs grep -nE '#include "(worker|server)/')
+breach 'the model knows the wire' < <(git ls-files 'worker/model/*.[ch]' 'worker/swav/*.[ch]' 'worker/optim/*.[ch]' |
+    xargs grep -nE '#include "proto/')
+breach 'generated code outside proto' < <(sources | grep -vE '^proto/|^tests/' | xargs grep -nE 'control\.pb-c\.h')
+
+# Processes are ended by the pids their starter knows.
+breach 'ends processes by name' < <(git ls-files '*.sh' '*.bats' | grep -v tests/lint/ | xargs grep -nE '\b(pkill|killall|pidof|pgrep)\b')
+
+# Nothing of a builder's machine in the tree.
+breach 'path of a machine' < <(git ls-files | grep -v tests/lint/ | xargs grep -nE '/work/|/root/' --binary-files=without-match)
+
+exit $breaches

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# run.sh - installs what is missing, builds everything, runs every test.
+#
+#   tests/run.sh          presets release and dev (ASan, UBSan), tsan for the threaded parts, clang, cuda
+#   tests/run.sh --long   the same with longer soaks and more seeds
+#   tests/run.sh --quick  release only
+#
+# ctest's closing summary is the last thing printed; exit status 0 only if all passed.
+# SPDX-License-Identifier: Apache-2.0
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mode=normal
+case ${1-} in
+'') ;;
+--long) mode=long ;;
+--quick) mode=quick ;;
+*)
+    echo "usage: tests/run.sh [--long|--quick]" >&2
+    exit 2
+    ;;
+esac
+[ "$mode" != long ] || export SEER_TEST_LONG=1
+
+# Spinning threads beside a busy neighbour cost 5 to 20 times (docs/benchmarks.md).
+export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
+
+deploy/install-deps.sh build test demo
+
+say() {
+    printf '\n== %s (%s s)\n' "$1" "$SECONDS"
+}
+
+build() { # PRESET [cmake arguments...]
+    local preset=$1
+    shift
+    say "build $preset"
+    cmake --preset "$preset" "$@" >/dev/null
+    cmake --build "build/$preset" 2>&1 | tail -n 3
+}
+
+failed=0
+if [ "$mode" != quick ]; then
+    if [ -x /usr/local/cuda/bin/nvcc ] || command -v nvcc >/dev/null; then
+        build cuda -DEVERSEER_TESTS=OFF
+    fi
+    say 'build with clang'
+    CC=clang cmake -B build/clang -G Ninja -DCMAKE_BUILD_TYPE=Release >/dev/null
+    cmake --build build/clang 2>&1 | tail -n 1
+
+    # Threads and memory are checked where they live; the programs themselves run in release below.
+    build tsan
+    say 'test tsan'
+    ctest --test-dir build/tsan --output-on-failure -L 'threads' -j 2 || failed=1
+    build dev
+    say 'test dev (ASan, UBSan)'
+    ctest --test-dir build/dev --output-on-failure -LE 'golden|lint|slow|integration|chaos' -j 2 || failed=1
+fi
+build release
+say 'test release'
+ctest --test-dir build/release --output-on-failure -j 2 || failed=1
+exit $failed
