@@ -1,0 +1,83 @@
+/* roster.h - who is there: workers, what they hold, and whether they are still heard from.
+ *
+ * A worker is in the roster from its first accepted Hello until it is lost or leaves. What is
+ * written here about a worker's state (step, lineage, is_prepared) is what the worker said last and
+ * is thus never ahead of the truth. Pure: time comes in. Times are milliseconds of the server's
+ * clock. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_ROSTER_H
+#define SERVER_ROSTER_H
+
+#include <stdint.h>
+
+#include "common/status.h"
+#include "proto/message.h"
+
+enum worker_state {
+    WORKER_PARKED,   /* waits for the next generation */
+    WORKER_MEMBER,   /* of the present generation */
+    WORKER_DRAINING, /* member that leaves at the next boundary */
+    WORKER_LEAVING,  /* dismissed; may still push its share of a snapshot */
+};
+
+enum { ROSTER_MAX = MESSAGE_MEMBERS_MAX, ROSTER_NAME_BYTES = 64, ROSTER_TEXT_BYTES = 128 };
+
+struct worker {
+    uint64_t id;         /* drawn by the worker at its start */
+    uint64_t connection; /* the shell's name for the way to it */
+    enum worker_state state;
+    char name[ROSTER_NAME_BYTES]; /* unique in the roster */
+    char host[ROSTER_NAME_BYTES];
+    char device[ROSTER_NAME_BYTES];
+    char helper_address[ROSTER_TEXT_BYTES];
+    uint64_t boot;
+    uint32_t pid;
+    int is_watched; /* the shell holds a pidfd of it */
+
+    uint64_t sequence; /* highest seen: older Hellos and heartbeats are void */
+    int64_t heard_ms;  /* when it was last heard from */
+    int64_t hello_ms;
+
+    int has_state;
+    uint32_t lineage; /* of that state */
+    uint64_t step;    /* committed steps that it holds */
+    int is_prepared;  /* has voted for `step` in prepared_generation */
+    uint64_t prepared_generation;
+    uint32_t deviations; /* in a row: its digest differed from the others' */
+
+    int rank;      /* in the present generation; -1 = none */
+    int is_formed; /* has formed the present generation */
+    uint64_t formed_digest;
+    int is_ready;                       /* has voted for the present step */
+    int is_broken;                      /* has reported the present generation broken */
+    int is_resumed;                     /* after a restart: is back, still in the last generation */
+    struct message_heartbeat heartbeat; /* the last one; step of it: */
+    uint64_t heartbeat_step;
+    uint64_t images_trained; /* in committed steps since its Hello */
+};
+
+struct roster {
+    uint32_t count;
+    struct worker *workers; /* [ROSTER_MAX]; in order of first Hello */
+};
+
+void roster_init(struct roster *roster);
+void roster_done(struct roster *roster);
+struct worker *roster_find(struct roster *roster, uint64_t id); /* NULL = absent */
+struct worker *roster_find_name(struct roster *roster, const char *name);
+/* Adds a parked worker; its name gets -2, -3, ... if it is taken. NULL when the roster is full. */
+struct worker *roster_add(struct roster *roster, uint64_t id, const struct message_hello *hello);
+/* Pointers to workers behind it move. */
+void roster_remove(struct roster *roster, struct worker *worker);
+/* The coordinator itself stood still: everyone was heard from that much later. */
+void roster_extend(struct roster *roster, int64_t gap_ms);
+/* The worker that was silent for longest, if longer than lost_ms; NULL = none. */
+struct worker *roster_find_silent(struct roster *roster, int64_t now_ms, int64_t lost_ms);
+/* Member to blame when step `step` does not come to an end: the smallest (step, phase) among those
+ * that have not voted, the longest in it if several. NULL if all have voted. */
+struct worker *roster_find_blamed(struct roster *roster);
+struct worker *roster_find_rank(struct roster *roster, int rank);
+const char *worker_state_name(enum worker_state state);
+
+#endif
