@@ -1,0 +1,169 @@
+/* helper_command.c - the command line of mpirun, and the child that runs it. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "common/helper_command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fs.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+/* Shared memory, because the segments between helpers lie there too. */
+#define SCRATCH_BASE "/dev/shm/everseer-"
+
+/* What every launch passes to Open MPI 4.1. */
+static const char *const mpirun_options[] = {
+    "--allow-run-as-root", /* containers; helpers may do no more than the workers they serve */
+    "--oversubscribe",     /* the server counts members, Open MPI's slots do not matter */
+    "--bind-to",           /* helpers work while their workers compute: the kernel places both */
+    "none",
+    "--quiet", /* a death is reported by the server, once */
+    "--mca",   /* one host: shared memory only */
+    "btl",
+    "self,vader",
+    "--mca", /* CMA would need ptrace rights */
+    "btl_vader_single_copy_mechanism",
+    "none",
+    "--mca", /* a waiting helper gives the core away */
+    "mpi_yield_when_idle",
+    "1",
+};
+enum { MPIRUN_OPTIONS = sizeof(mpirun_options) / sizeof(mpirun_options[0]) };
+
+void helper_scratch(const struct helper_launch *launch, char path[HELPER_SCRATCH_BYTES])
+{
+    snprintf(path, HELPER_SCRATCH_BYTES, SCRATCH_BASE "%016" PRIx64 "-%" PRIu64 "-%016" PRIx64,
+             launch->run, launch->generation, launch->nonce);
+}
+
+char **helper_command_create(const struct helper_launch *launch)
+{
+    enum { OWN_MAX = 20 }; /* arguments besides options and addresses, with the NULL */
+    char **argv = mem_array((size_t)(MPIRUN_OPTIONS + OWN_MAX + launch->size), sizeof(*argv));
+    char scratch[HELPER_SCRATCH_BYTES];
+    helper_scratch(launch, scratch);
+    int n = 0;
+    argv[n++] = mem_string("mpirun");
+    argv[n++] = mem_string("-n");
+    argv[n++] = mem_format("%d", launch->size);
+    for (int i = 0; i < MPIRUN_OPTIONS; i++)
+        argv[n++] = mem_string(mpirun_options[i]);
+    argv[n++] = mem_string("--mca");
+    argv[n++] = mem_string("orte_tmpdir_base");
+    argv[n++] = mem_string(scratch);
+    argv[n++] = mem_string("--mca");
+    argv[n++] = mem_string("btl_vader_backing_directory");
+    argv[n++] = mem_string(scratch);
+    argv[n++] = mem_string(launch->helper);
+    argv[n++] = mem_string("--run");
+    argv[n++] = mem_format("%" PRIu64, launch->run);
+    argv[n++] = mem_string("--generation");
+    argv[n++] = mem_format("%" PRIu64, launch->generation);
+    argv[n++] = mem_string("--nonce");
+    argv[n++] = mem_format("%" PRIu64, launch->nonce);
+    for (int rank = 0; rank < launch->size; rank++)
+        argv[n++] = mem_string(launch->addresses[rank]);
+    return argv;
+}
+
+void helper_command_destroy(char **argv)
+{
+    if (argv == NULL)
+        return;
+    for (char **argument = argv; *argument != NULL; argument++)
+        mem_free(*argument);
+    mem_free(argv);
+}
+
+enum status helper_find(char *path, size_t path_bytes)
+{
+    const char *given = getenv("SEER_HELPER");
+    if (given != NULL) {
+        snprintf(path, path_bytes, "%s", given);
+    } else {
+        char self[4096];
+        ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+        if (length < 0)
+            return fail(ERR_IO, "cannot read /proc/self/exe: %s", strerror(errno));
+        self[length] = 0;
+        *strrchr(self, '/') = 0;
+        snprintf(path, path_bytes, "%s/seer-helper", self);
+    }
+    if (access(path, X_OK) != 0)
+        return fail(ERR_INPUT, "collective helper '%s': %s; install it there or set SEER_HELPER",
+                    path, strerror(errno));
+    return OK;
+}
+
+/* In the child, between fork and exec: only async-signal-safe calls. */
+static void child_run(char **argv, pid_t parent, int output_fd)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(127);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setpgid(0, 0); /* Ctrl-C in a terminal is for the server, which ends its helpers itself */
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, STDIN_FILENO);
+    dup2(output_fd >= 0 ? output_fd : null, STDOUT_FILENO);
+    dup2(output_fd >= 0 ? output_fd : null, STDERR_FILENO);
+    execvp(argv[0], argv);
+    _exit(127);
+}
+
+enum status helper_start(const struct helper_launch *launch, int output_fd, pid_t *ret_pid)
+{
+    char scratch[HELPER_SCRATCH_BYTES];
+    helper_scratch(launch, scratch);
+    if (mkdir(scratch, 0700) != 0)
+        return fail(ERR_IO, "scratch directory '%s': %s", scratch, strerror(errno));
+    char **argv = helper_command_create(launch);
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0)
+        child_run(argv, parent, output_fd);
+    helper_command_destroy(argv);
+    if (pid < 0) {
+        int error = errno;
+        helper_clean(launch);
+        return fail(ERR_IO, "cannot fork for mpirun: %s", strerror(error));
+    }
+    *ret_pid = pid;
+    return OK;
+}
+
+void helper_clean(const struct helper_launch *launch)
+{
+    char scratch[HELPER_SCRATCH_BYTES];
+    helper_scratch(launch, scratch);
+    if (fs_remove_tree(scratch) != OK)
+        log_debug("event=scratch_left path=%s reason=\"%s\"", scratch, fail_message());
+}
+
+void helper_clean_run(uint64_t run)
+{
+    char pattern[HELPER_SCRATCH_BYTES];
+    snprintf(pattern, sizeof(pattern), SCRATCH_BASE "%016" PRIx64 "-*", run);
+    glob_t found;
+    if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        if (fs_remove_tree(found.gl_pathv[i]) != OK)
+            log_debug("event=scratch_left path=%s reason=\"%s\"", found.gl_pathv[i],
+                      fail_message());
+    }
+    globfree(&found);
+}
