@@ -23,6 +23,8 @@ enum {
     MESSAGE_RECORDS_MAX = 262144, /* records of one plan */
     MESSAGE_SKIPS_MAX = 4096,
     MESSAGE_TEXT_MAX = 65536,
+    MESSAGE_REPLY_MAX = 3 << 20, /* JSON of a reply */
+    MESSAGE_SHARD_LIST_MAX = 65536,
     MESSAGE_PART_BYTES = 1 << 20, /* bytes of one snapshot part */
 };
 

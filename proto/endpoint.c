@@ -1,0 +1,297 @@
+/* endpoint.c - ROUTER and DEALER with the options that facts about failing peers call for. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "proto/endpoint.h"
+
+#include <errno.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+
+enum {
+    ADDRESS_BYTES = 512,
+    QUEUE_MESSAGES = 256,    /* per peer and direction: a plan-ahead of plans, a window of parts */
+    HANDSHAKE_MS = 2000,     /* a connection that says nothing */
+    RECONNECT_MS = 50,       /* first wait of a DEALER that lost its server */
+    RECONNECT_MAX_MS = 2000, /* it doubles up to here */
+    TRANSPORT_BEAT_MS = 250, /* ZMTP ping: finds a dead host, says nothing about progress */
+    TRANSPORT_TIMEOUT_MS = 1500,
+    LINGER_MS = 200, /* last words (dismiss, reply) still leave when an endpoint closes */
+};
+
+struct endpoint {
+    void *context;
+    void *socket;
+    int is_router;
+    char address[ADDRESS_BYTES];
+};
+
+static enum status set_option(void *socket, int option, int value)
+{
+    if (zmq_setsockopt(socket, option, &value, sizeof(value)) != 0)
+        return fail(ERR_IO, "ZeroMQ option %d: %s", option, zmq_strerror(errno));
+    return OK;
+}
+
+static enum status set_options(void *socket, int is_router)
+{
+    TRY(set_option(socket, ZMQ_LINGER, LINGER_MS));
+    TRY(set_option(socket, ZMQ_SNDHWM, QUEUE_MESSAGES));
+    TRY(set_option(socket, ZMQ_RCVHWM, QUEUE_MESSAGES));
+    TRY(set_option(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS));
+    TRY(set_option(socket, ZMQ_HEARTBEAT_IVL, TRANSPORT_BEAT_MS));
+    TRY(set_option(socket, ZMQ_HEARTBEAT_TIMEOUT, TRANSPORT_TIMEOUT_MS));
+    TRY(set_option(socket, ZMQ_HEARTBEAT_TTL, TRANSPORT_TIMEOUT_MS));
+    TRY(set_option(socket, ZMQ_TCP_KEEPALIVE, 1));
+    int64_t largest = MESSAGE_BYTES_MAX;
+    if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof(largest)) != 0)
+        return fail(ERR_IO, "ZeroMQ option MAXMSGSIZE: %s", zmq_strerror(errno));
+    if (is_router)
+        /* A peer that is gone is an error at once instead of a silent drop. */
+        return set_option(socket, ZMQ_ROUTER_MANDATORY, 1);
+    /* Queue nothing for a server that is not there: old words must not flood a new one. */
+    TRY(set_option(socket, ZMQ_IMMEDIATE, 1));
+    TRY(set_option(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS));
+    return set_option(socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
+}
+
+static int starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Until sockets have keys, only this machine may talk to them. */
+static enum status require_local(const char *address)
+{
+    static const char *const local[] = {"tcp://127.", "tcp://localhost:", "tcp://[::1]:", "ipc://",
+                                        "inproc://"};
+    for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
+        if (starts_with(address, local[i]))
+            return OK;
+    return fail(ERR_INPUT,
+                "address '%s' can be reached from other hosts, and there are no keys to tell "
+                "friends from strangers: use tcp://127.0.0.1:PORT or ipc://PATH",
+                address);
+}
+
+static enum status endpoint_create(int type, struct endpoint **ret_endpoint)
+{
+    struct endpoint *endpoint = mem_zero(sizeof(*endpoint));
+    enum status status = OK;
+    endpoint->is_router = type == ZMQ_ROUTER;
+    endpoint->context = zmq_ctx_new();
+    if (endpoint->context != NULL)
+        endpoint->socket = zmq_socket(endpoint->context, type);
+    if (endpoint->socket == NULL)
+        status = fail(ERR_IO, "cannot make a ZeroMQ socket: %s", zmq_strerror(errno));
+    if (status == OK)
+        status = set_options(endpoint->socket, endpoint->is_router);
+    if (status != OK) {
+        endpoint_close(endpoint);
+        return status;
+    }
+    *ret_endpoint = endpoint;
+    return OK;
+}
+
+static enum status bind_failed(const char *address)
+{
+    if (errno == EADDRINUSE)
+        return fail(ERR_IO,
+                    "cannot listen at '%s': the address is in use; stop the other program or "
+                    "choose another port (port * takes a free one)",
+                    address);
+    if (errno == EINVAL || errno == EPROTONOSUPPORT || errno == ENODEV)
+        return fail(ERR_INPUT,
+                    "cannot listen at '%s': %s; an address looks like tcp://127.0.0.1:4711 or "
+                    "ipc:///run/seer.sock",
+                    address, zmq_strerror(errno));
+    return fail(ERR_IO, "cannot listen at '%s': %s", address, zmq_strerror(errno));
+}
+
+enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint)
+{
+    struct endpoint *endpoint = NULL;
+    TRY(require_local(address));
+    TRY(endpoint_create(ZMQ_ROUTER, &endpoint));
+    enum status status = OK;
+    size_t length = sizeof(endpoint->address);
+    if (zmq_bind(endpoint->socket, address) != 0)
+        status = bind_failed(address);
+    else if (zmq_getsockopt(endpoint->socket, ZMQ_LAST_ENDPOINT, endpoint->address, &length) != 0)
+        status = fail(ERR_IO, "cannot ask for the address bound: %s", zmq_strerror(errno));
+    if (status != OK) {
+        endpoint_close(endpoint);
+        return status;
+    }
+    *ret_endpoint = endpoint;
+    return OK;
+}
+
+enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint)
+{
+    struct endpoint *endpoint = NULL;
+    if (strlen(address) >= ADDRESS_BYTES)
+        return fail(ERR_INPUT, "an address of %zu bytes, at most %d", strlen(address),
+                    ADDRESS_BYTES - 1);
+    TRY(endpoint_create(ZMQ_DEALER, &endpoint));
+    if (zmq_connect(endpoint->socket, address) != 0) {
+        enum status status = fail(
+            ERR_INPUT, "cannot connect to '%s': %s; an address looks like tcp://127.0.0.1:4711",
+            address, zmq_strerror(errno));
+        endpoint_close(endpoint);
+        return status;
+    }
+    memcpy(endpoint->address, address, strlen(address));
+    *ret_endpoint = endpoint;
+    return OK;
+}
+
+void endpoint_close(struct endpoint *endpoint)
+{
+    if (endpoint == NULL)
+        return;
+    if (endpoint->socket != NULL)
+        zmq_close(endpoint->socket);
+    if (endpoint->context != NULL)
+        zmq_ctx_term(endpoint->context);
+    mem_free(endpoint);
+}
+
+const char *endpoint_address(const struct endpoint *endpoint)
+{
+    return endpoint->address;
+}
+
+int endpoint_fd(const struct endpoint *endpoint)
+{
+    int fd = -1;
+    size_t length = sizeof(fd);
+    zmq_getsockopt(endpoint->socket, ZMQ_FD, &fd, &length);
+    return fd;
+}
+
+void *endpoint_socket(const struct endpoint *endpoint)
+{
+    return endpoint->socket;
+}
+
+static enum status send_frame(struct endpoint *endpoint, const void *bytes, size_t length,
+                              int flags)
+{
+    while (zmq_send(endpoint->socket, bytes, length, flags | ZMQ_DONTWAIT) < 0) {
+        if (errno == EINTR)
+            continue;
+        if (errno == EAGAIN)
+            return fail(ERR_UNREACHABLE, "'%s': the other side does not take messages",
+                        endpoint->address);
+        if (errno == EHOSTUNREACH)
+            return fail(ERR_UNREACHABLE, "'%s': the peer has gone", endpoint->address);
+        return fail(ERR_IO, "cannot send through '%s': %s", endpoint->address, zmq_strerror(errno));
+    }
+    return OK;
+}
+
+enum status endpoint_send(struct endpoint *endpoint, const struct peer *peer,
+                          const struct message *message)
+{
+    struct buf packed;
+    buf_init(&packed, MESSAGE_BYTES_MAX);
+    enum status status = message_encode(message, &packed);
+    /* Only the first frame can fail for want of room: ZeroMQ takes a multipart message whole. */
+    if (status == OK && endpoint->is_router)
+        status = send_frame(endpoint, peer->bytes, peer->length, ZMQ_SNDMORE);
+    if (status == OK)
+        status = send_frame(endpoint, packed.bytes, packed.length, 0);
+    buf_done(&packed);
+    return status;
+}
+
+/* ERR_END: nothing within timeout_ms. */
+static enum status wait_readable(struct endpoint *endpoint, int timeout_ms)
+{
+    int64_t deadline = clock_ms() + timeout_ms;
+    for (;;) {
+        zmq_pollitem_t item = {.socket = endpoint->socket, .events = ZMQ_POLLIN};
+        int64_t left = deadline - clock_ms();
+        int ready = zmq_poll(&item, 1, left > 0 ? (long)left : 0);
+        if (ready > 0)
+            return OK;
+        if (ready == 0)
+            return ERR_END;
+        if (errno != EINTR)
+            return fail(ERR_IO, "cannot wait for '%s': %s", endpoint->address, zmq_strerror(errno));
+    }
+}
+
+/* Takes the next frame; ERR_END if there is none. */
+static enum status take_frame(struct endpoint *endpoint, zmq_msg_t *frame)
+{
+    while (zmq_msg_recv(frame, endpoint->socket, ZMQ_DONTWAIT) < 0) {
+        if (errno == EAGAIN)
+            return ERR_END;
+        if (errno != EINTR)
+            return fail(ERR_IO, "cannot receive from '%s': %s", endpoint->address,
+                        zmq_strerror(errno));
+    }
+    return OK;
+}
+
+/* Reads and forgets the frames that a message of ours does not have. Returns how many. */
+static int drop_frames(struct endpoint *endpoint, zmq_msg_t *frame)
+{
+    int count = 0;
+    while (zmq_msg_more(frame) && take_frame(endpoint, frame) == OK)
+        count++;
+    return count;
+}
+
+static enum status take_peer(struct endpoint *endpoint, zmq_msg_t *frame, struct peer *ret_peer)
+{
+    TRY(take_frame(endpoint, frame));
+    size_t length = zmq_msg_size(frame);
+    if (length > PEER_BYTES_MAX || !zmq_msg_more(frame)) {
+        drop_frames(endpoint, frame);
+        return fail(ERR_PROTOCOL, "'%s': a routing id of %zu bytes", endpoint->address, length);
+    }
+    ret_peer->length = (uint8_t)length;
+    memcpy(ret_peer->bytes, zmq_msg_data(frame), length);
+    return OK;
+}
+
+static enum status take_message(struct endpoint *endpoint, zmq_msg_t *frame, struct peer *ret_peer,
+                                struct message *ret_message)
+{
+    if (endpoint->is_router)
+        TRY(take_peer(endpoint, frame, ret_peer));
+    TRY(take_frame(endpoint, frame));
+    if (zmq_msg_more(frame))
+        return fail(ERR_PROTOCOL, "'%s': %d frames too many", endpoint->address,
+                    drop_frames(endpoint, frame));
+    return message_decode(zmq_msg_data(frame), zmq_msg_size(frame), ret_message);
+}
+
+enum status endpoint_receive(struct endpoint *endpoint, int timeout_ms, struct peer *ret_peer,
+                             struct message *ret_message)
+{
+    struct peer peer = {0};
+    zmq_msg_t frame;
+    zmq_msg_init(&frame);
+    enum status status = take_message(endpoint, &frame, &peer, ret_message);
+    if (status == ERR_END && timeout_ms > 0) {
+        status = wait_readable(endpoint, timeout_ms);
+        if (status == OK)
+            status = take_message(endpoint, &frame, &peer, ret_message);
+    }
+    zmq_msg_close(&frame);
+    if (ret_peer != NULL && peer.length > 0)
+        *ret_peer = peer;
+    return status;
+}
+
+int peer_equal(const struct peer *a, const struct peer *b)
+{
+    return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
+}

@@ -1,0 +1,138 @@
+/* feed_message.c - one row per topic of the status feed. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "proto/feed_message.h"
+
+#include <string.h>
+
+#include "proto/field.h"
+#include "proto/status.pb-c.h"
+
+enum { TEXT_MAX = 65536 };
+
+/* Our struct nests the body behind the common part; the wire has both in one message. */
+#define HEAD(wire_)                                                                                \
+    FIELD_SCALAR(feed_message, wire_, sequence), FIELD_SCALAR(feed_message, wire_, wall_ms)
+
+#define BODY(part_, wire_, member_)                                                                \
+    {                                                                                              \
+        .kind = FIELD_KIND_OF(((struct feed_message *)0)->part_.member_), .name = #member_,        \
+        .own = offsetof(struct feed_message, part_.member_), .wire = offsetof(wire_, member_),     \
+        .wire_count = offsetof(wire_, has_##member_)                                               \
+    }
+
+#define TEXT(part_, wire_, member_)                                                                \
+    {                                                                                              \
+        .kind = FIELD_TEXT, .name = #member_, .own = offsetof(struct feed_message, part_.member_), \
+        .wire = offsetof(wire_, member_), .limit = TEXT_MAX                                        \
+    }
+
+static const struct field step_fields[] = {
+    HEAD(Seer__FeedStep),
+    BODY(step, Seer__FeedStep, step),
+    BODY(step, Seer__FeedStep, generation),
+    BODY(step, Seer__FeedStep, lineage),
+    BODY(step, Seer__FeedStep, world_size),
+    BODY(step, Seer__FeedStep, images),
+    BODY(step, Seer__FeedStep, is_commit),
+    BODY(step, Seer__FeedStep, loss),
+    BODY(step, Seer__FeedStep, lr),
+    BODY(step, Seer__FeedStep, grad_norm),
+    BODY(step, Seer__FeedStep, step_ms),
+    BODY(step, Seer__FeedStep, data_wait_ms),
+    BODY(step, Seer__FeedStep, digest),
+    {.kind = FIELD_END},
+};
+
+static const struct field worker_fields[] = {
+    HEAD(Seer__FeedWorker),
+    TEXT(worker, Seer__FeedWorker, name),
+    BODY(worker, Seer__FeedWorker, worker),
+    BODY(worker, Seer__FeedWorker, pid),
+    TEXT(worker, Seer__FeedWorker, host),
+    TEXT(worker, Seer__FeedWorker, device),
+    TEXT(worker, Seer__FeedWorker, state),
+    BODY(worker, Seer__FeedWorker, rank),
+    BODY(worker, Seer__FeedWorker, step),
+    TEXT(worker, Seer__FeedWorker, phase),
+    BODY(worker, Seer__FeedWorker, images_per_second),
+    BODY(worker, Seer__FeedWorker, memory_bytes),
+    BODY(worker, Seer__FeedWorker, heartbeat_age_ms),
+    {.kind = FIELD_END},
+};
+
+static const struct field stream_fields[] = {
+    HEAD(Seer__FeedStream),
+    BODY(stream, Seer__FeedStream, position),
+    BODY(stream, Seer__FeedStream, shards),
+    BODY(stream, Seer__FeedStream, backlog_images),
+    {.kind = FIELD_END},
+};
+
+static const struct field event_fields[] = {
+    HEAD(Seer__FeedEvent),
+    TEXT(event, Seer__FeedEvent, name),
+    TEXT(event, Seer__FeedEvent, text),
+    {.kind = FIELD_END},
+};
+
+static const struct field snapshot_fields[] = {
+    HEAD(Seer__FeedSnapshot),
+    TEXT(snapshot, Seer__FeedSnapshot, name),
+    BODY(snapshot, Seer__FeedSnapshot, step),
+    BODY(snapshot, Seer__FeedSnapshot, bytes),
+    BODY(snapshot, Seer__FeedSnapshot, is_complete),
+    TEXT(snapshot, Seer__FeedSnapshot, reason),
+    {.kind = FIELD_END},
+};
+
+#define FORM(wire_, fields_)                                                                       \
+    {                                                                                              \
+        sizeof(struct feed_message), &seer__##wire_##__descriptor, fields_                         \
+    }
+
+static const struct {
+    const char *topic;
+    struct form form;
+} rows[FEED_KIND_COUNT] = {
+    [FEED_STEP] = {"step", FORM(feed_step, step_fields)},
+    [FEED_WORKER] = {"worker", FORM(feed_worker, worker_fields)},
+    [FEED_STREAM] = {"stream", FORM(feed_stream, stream_fields)},
+    [FEED_EVENT] = {"event", FORM(feed_event, event_fields)},
+    [FEED_SNAPSHOT] = {"snapshot", FORM(feed_snapshot, snapshot_fields)},
+};
+
+const char *feed_topic(enum feed_kind kind)
+{
+    return rows[kind].topic;
+}
+
+enum status feed_message_encode(const struct feed_message *message, struct buf *out)
+{
+    return field_encode(&rows[message->kind].form, message, out);
+}
+
+enum status feed_message_decode(const void *topic, size_t topic_length, const void *bytes,
+                                size_t length, struct feed_message *ret_message)
+{
+    if (length > FEED_BYTES_MAX)
+        return fail(ERR_PROTOCOL, "a feed message of %zu bytes, at most %d", length,
+                    FEED_BYTES_MAX);
+    for (int kind = 0; kind < FEED_KIND_COUNT; kind++) {
+        if (strlen(rows[kind].topic) != topic_length ||
+            memcmp(rows[kind].topic, topic, topic_length) != 0)
+            continue;
+        struct feed_message message;
+        memset(&message, 0, sizeof(message));
+        TRY(field_decode(&rows[kind].form, bytes, length, &message));
+        message.kind = (enum feed_kind)kind;
+        *ret_message = message;
+        return OK;
+    }
+    return fail(ERR_PROTOCOL, "a feed topic of %zu bytes that is unknown", topic_length);
+}
+
+void feed_message_done(struct feed_message *message)
+{
+    field_done(&rows[message->kind].form, message);
+}

@@ -1,0 +1,80 @@
+/* feed_message.h - what the status feed says, as plain values; status.proto is the wire form. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef PROTO_FEED_MESSAGE_H
+#define PROTO_FEED_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/status.h"
+
+enum feed_kind { FEED_STEP, FEED_WORKER, FEED_STREAM, FEED_EVENT, FEED_SNAPSHOT, FEED_KIND_COUNT };
+
+enum { FEED_BYTES_MAX = 1 << 20 };
+
+struct feed_step {
+    uint64_t step, generation;
+    uint32_t lineage, world_size, images;
+    int is_commit;
+    double loss, lr, grad_norm, step_ms, data_wait_ms;
+    uint64_t digest;
+};
+
+struct feed_worker {
+    char *name;
+    uint64_t worker;
+    uint32_t pid;
+    char *host, *device, *state;
+    int64_t rank; /* -1: not a member */
+    uint64_t step;
+    char *phase;
+    double images_per_second;
+    uint64_t memory_bytes;
+    int64_t heartbeat_age_ms;
+};
+
+struct feed_stream {
+    uint64_t position;
+    uint32_t shards;
+    uint64_t backlog_images;
+};
+
+struct feed_event {
+    char *name;
+    char *text; /* a JSON object */
+};
+
+struct feed_snapshot {
+    char *name;
+    uint64_t step, bytes;
+    int is_complete;
+    char *reason;
+};
+
+/* Owns its strings when it comes from feed_message_decode (feed_message_done); the one given to
+ * feed_message_encode may borrow them. */
+struct feed_message {
+    enum feed_kind kind;
+    uint64_t sequence;
+    int64_t wall_ms; /* since 1970, UTC */
+    union {
+        struct feed_step step;
+        struct feed_worker worker;
+        struct feed_stream stream;
+        struct feed_event event;
+        struct feed_snapshot snapshot;
+    };
+};
+
+/* The first frame of such a message: "step", "worker", ... */
+const char *feed_topic(enum feed_kind kind);
+/* Appends the second frame. */
+enum status feed_message_encode(const struct feed_message *message, struct buf *out);
+/* topic need not end in 0. ERR_PROTOCOL for what is not one of ours. */
+enum status feed_message_decode(const void *topic, size_t topic_length, const void *bytes,
+                                size_t length, struct feed_message *ret_message);
+void feed_message_done(struct feed_message *message);
+
+#endif

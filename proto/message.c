@@ -1,0 +1,478 @@
+/* message.c - one row per kind of message: its name, its fields, and what must hold among them. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "proto/message.h"
+
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+#include "proto/control.pb-c.h"
+#include "proto/field.h"
+
+enum { ENGINE_MAX = 2 /* enum collective_engine */ };
+
+static const struct field no_fields[] = {{.kind = FIELD_END}};
+
+static const struct field header_fields[] = {
+    FIELD_SCALAR(message_header, Seer__Header, run),
+    FIELD_SCALAR(message_header, Seer__Header, epoch),
+    FIELD_SCALAR(message_header, Seer__Header, lineage),
+    FIELD_SCALAR(message_header, Seer__Header, generation),
+    FIELD_SCALAR(message_header, Seer__Header, step),
+    FIELD_SCALAR(message_header, Seer__Header, attempt),
+    FIELD_SCALAR(message_header, Seer__Header, worker),
+    FIELD_SCALAR(message_header, Seer__Header, sequence),
+    {.kind = FIELD_END},
+};
+static const struct form header_form = {sizeof(struct message_header), &seer__header__descriptor,
+                                        header_fields};
+
+/* The outermost message; its body is a packed message of the given kind. */
+struct envelope {
+    int has_header;
+    struct message_header header;
+    uint32_t kind;
+    uint32_t body_length;
+    uint8_t *body;
+};
+
+static const struct field envelope_fields[] = {
+    {.kind = FIELD_MAYBE,
+     .name = "header",
+     .own = offsetof(struct envelope, header),
+     .own_count = offsetof(struct envelope, has_header),
+     .wire = offsetof(Seer__Envelope, header),
+     .form = &header_form},
+    FIELD_SCALAR(envelope, Seer__Envelope, kind),
+    {.kind = FIELD_BYTES,
+     .name = "body",
+     .own = offsetof(struct envelope, body),
+     .own_count = offsetof(struct envelope, body_length),
+     .wire = offsetof(Seer__Envelope, body),
+     .wire_count = offsetof(Seer__Envelope, has_body),
+     .limit = MESSAGE_BYTES_MAX},
+    {.kind = FIELD_END},
+};
+static const struct form envelope_form = {sizeof(struct envelope), &seer__envelope__descriptor,
+                                          envelope_fields};
+
+static const struct field hello_fields[] = {
+    FIELD_SCALAR(message_hello, Seer__Hello, protocol),
+    FIELD_STRING(message_hello, Seer__Hello, name, MESSAGE_TEXT_MAX),
+    FIELD_STRING(message_hello, Seer__Hello, host, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_hello, Seer__Hello, boot),
+    FIELD_SCALAR(message_hello, Seer__Hello, pid),
+    FIELD_STRING(message_hello, Seer__Hello, device, MESSAGE_TEXT_MAX),
+    FIELD_STRING(message_hello, Seer__Hello, version, MESSAGE_TEXT_MAX),
+    FIELD_STRING(message_hello, Seer__Hello, helper_address, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_hello, Seer__Hello, fingerprint),
+    FIELD_SCALAR(message_hello, Seer__Hello, has_state),
+    FIELD_SCALAR(message_hello, Seer__Hello, digest),
+    FIELD_SCALAR(message_hello, Seer__Hello, is_ready_pending),
+    {.kind = FIELD_END},
+};
+
+static const struct field heartbeat_fields[] = {
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, phase),
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, progress),
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, phase_ms),
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, images_per_second),
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, memory_bytes),
+    {.kind = FIELD_END},
+};
+
+static const struct field formed_fields[] = {
+    FIELD_SCALAR(message_formed, Seer__Formed, digest),
+    {.kind = FIELD_END},
+};
+
+static const struct field skip_fields[] = {
+    FIELD_SCALAR(message_skip, Seer__Skip, shard),
+    FIELD_SCALAR(message_skip, Seer__Skip, record),
+    FIELD_SCALAR(message_skip, Seer__Skip, position),
+    FIELD_STRING(message_skip, Seer__Skip, reason, MESSAGE_TEXT_MAX),
+    {.kind = FIELD_END},
+};
+static const struct form skip_form = {sizeof(struct message_skip), &seer__skip__descriptor,
+                                      skip_fields};
+
+static const struct field ready_fields[] = {
+    FIELD_SCALAR(message_ready, Seer__Ready, is_finite),
+    FIELD_SCALAR(message_ready, Seer__Ready, loss),
+    FIELD_SCALAR(message_ready, Seer__Ready, grad_norm),
+    FIELD_SCALAR(message_ready, Seer__Ready, images),
+    FIELD_SCALAR(message_ready, Seer__Ready, digest),
+    FIELD_SCALAR(message_ready, Seer__Ready, parameter_digest),
+    {.kind = FIELD_PHASES,
+     .name = "phase_us",
+     .own = offsetof(struct message_ready, phase_us),
+     .wire = offsetof(Seer__Ready, phase_us),
+     .wire_count = offsetof(Seer__Ready, n_phase_us),
+     .limit = PHASE_COUNT},
+    FIELD_REPEATED(FIELD_MESSAGES, message_ready, Seer__Ready, skip_count, skips, MESSAGE_SKIPS_MAX,
+                   &skip_form),
+    {.kind = FIELD_END},
+};
+
+static const struct field broken_fields[] = {
+    FIELD_STRING(message_broken, Seer__Reason, reason, MESSAGE_TEXT_MAX),
+    {.kind = FIELD_END},
+};
+
+static const struct field leave_fields[] = {
+    FIELD_STRING(message_leave, Seer__Reason, reason, MESSAGE_TEXT_MAX),
+    {.kind = FIELD_END},
+};
+
+static const struct field welcome_fields[] = {
+    FIELD_STRING(message_welcome, Seer__Welcome, name, MESSAGE_TEXT_MAX),
+    FIELD_STRING(message_welcome, Seer__Welcome, config, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_welcome, Seer__Welcome, heartbeat_ms),
+    FIELD_SCALAR(message_welcome, Seer__Welcome, lost_ms),
+    {.kind = FIELD_END},
+};
+
+static const struct field reject_fields[] = {
+    FIELD_STRING(message_reject, Seer__Reject, reason, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_reject, Seer__Reject, is_final),
+    {.kind = FIELD_END},
+};
+
+static const struct field member_fields[] = {
+    FIELD_SCALAR(message_member, Seer__Member, worker),
+    FIELD_STRING(message_member, Seer__Member, name, MESSAGE_TEXT_MAX),
+    {.kind = FIELD_END},
+};
+static const struct form member_form = {sizeof(struct message_member), &seer__member__descriptor,
+                                        member_fields};
+
+static const struct field verdict_fields[] = {
+    FIELD_SCALAR(message_verdict, Seer__Verdict, is_commit),
+    FIELD_SCALAR(message_verdict, Seer__Verdict, lr),
+    {.kind = FIELD_END},
+};
+static const struct form verdict_form = {sizeof(struct message_verdict), &seer__verdict__descriptor,
+                                         verdict_fields};
+
+static const struct field regroup_fields[] = {
+    FIELD_SCALAR(message_regroup, Seer__Regroup, engine),
+    FIELD_SCALAR(message_regroup, Seer__Regroup, nonce),
+    FIELD_SCALAR(message_regroup, Seer__Regroup, rank),
+    FIELD_REPEATED(FIELD_MESSAGES, message_regroup, Seer__Regroup, member_count, members,
+                   MESSAGE_MEMBERS_MAX, &member_form),
+    FIELD_SCALAR(message_regroup, Seer__Regroup, source),
+    FIELD_SCALAR(message_regroup, Seer__Regroup, source_rank),
+    FIELD_STRING(message_regroup, Seer__Regroup, snapshot_name, MESSAGE_TEXT_MAX),
+    {.kind = FIELD_MAYBE,
+     .name = "verdict",
+     .own = offsetof(struct message_regroup, verdict),
+     .own_count = offsetof(struct message_regroup, has_verdict),
+     .wire = offsetof(Seer__Regroup, verdict),
+     .form = &verdict_form},
+    {.kind = FIELD_END},
+};
+
+static const struct field slot_fields[] = {
+    FIELD_SCALAR(message_slot, Seer__Slot, slot),
+    FIELD_SCALAR(message_slot, Seer__Slot, position),
+    {.kind = FIELD_END},
+};
+static const struct form slot_form = {sizeof(struct message_slot), &seer__slot__descriptor,
+                                      slot_fields};
+
+static const struct field plan_fields[] = {
+    FIELD_REPEATED(FIELD_MESSAGES, message_plan, Seer__Plan, slot_count, slots, MESSAGE_SLOTS_MAX,
+                   &slot_form),
+    FIELD_SCALAR(message_plan, Seer__Plan, slot_images),
+    FIELD_SCALAR(message_plan, Seer__Plan, slots_in_step),
+    FIELD_REPEATED(FIELD_NUMBERS, message_plan, Seer__Plan, record_count, shards,
+                   MESSAGE_RECORDS_MAX, NULL),
+    FIELD_REPEATED(FIELD_MORE, message_plan, Seer__Plan, record_count, records, MESSAGE_RECORDS_MAX,
+                   NULL),
+    FIELD_SCALAR(message_plan, Seer__Plan, wants_parameter_digest),
+    {.kind = FIELD_END},
+};
+
+static const struct field dismiss_fields[] = {
+    FIELD_STRING(message_dismiss, Seer__Reason, reason, MESSAGE_TEXT_MAX),
+    {.kind = FIELD_END},
+};
+
+static const struct field shard_fields[] = {
+    FIELD_SCALAR(message_shard, Seer__Shard, id),
+    FIELD_STRING(message_shard, Seer__Shard, path, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_shard, Seer__Shard, records),
+    {.kind = FIELD_END},
+};
+static const struct form shard_form = {sizeof(struct message_shard), &seer__shard__descriptor,
+                                       shard_fields};
+
+static const struct field shards_fields[] = {
+    FIELD_REPEATED(FIELD_MESSAGES, message_shards, Seer__Shards, shard_count, shards,
+                   MESSAGE_SHARD_LIST_MAX, &shard_form),
+    {.kind = FIELD_END},
+};
+
+static const struct field snapshot_begin_fields[] = {
+    FIELD_STRING(message_snapshot_begin, Seer__SnapshotBegin, name, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_snapshot_begin, Seer__SnapshotBegin, share),
+    FIELD_SCALAR(message_snapshot_begin, Seer__SnapshotBegin, share_count),
+    {.kind = FIELD_END},
+};
+
+static const struct field snapshot_part_fields[] = {
+    FIELD_STRING(message_snapshot_part, Seer__SnapshotPart, name, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_snapshot_part, Seer__SnapshotPart, offset),
+    FIELD_SCALAR(message_snapshot_part, Seer__SnapshotPart, total),
+    FIELD_SCALAR(message_snapshot_part, Seer__SnapshotPart, checksum),
+    {.kind = FIELD_BYTES,
+     .name = "data",
+     .own = offsetof(struct message_snapshot_part, data),
+     .own_count = offsetof(struct message_snapshot_part, length),
+     .wire = offsetof(Seer__SnapshotPart, data),
+     .wire_count = offsetof(Seer__SnapshotPart, has_data),
+     .limit = MESSAGE_PART_BYTES},
+    {.kind = FIELD_END},
+};
+
+static const struct field snapshot_ack_fields[] = {
+    FIELD_STRING(message_snapshot_ack, Seer__SnapshotAck, name, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_snapshot_ack, Seer__SnapshotAck, offset),
+    {.kind = FIELD_END},
+};
+
+static const struct field snapshot_read_fields[] = {
+    FIELD_STRING(message_snapshot_read, Seer__SnapshotRead, name, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_snapshot_read, Seer__SnapshotRead, offset),
+    FIELD_SCALAR(message_snapshot_read, Seer__SnapshotRead, length),
+    {.kind = FIELD_END},
+};
+
+static const struct field command_fields[] = {
+    FIELD_SCALAR(message_command, Seer__Command, request),
+    FIELD_STRING(message_command, Seer__Command, name, MESSAGE_TEXT_MAX),
+    FIELD_STRING(message_command, Seer__Command, arguments, MESSAGE_TEXT_MAX),
+    {.kind = FIELD_END},
+};
+
+static const struct field reply_fields[] = {
+    FIELD_SCALAR(message_reply, Seer__Reply, request),
+    FIELD_SCALAR(message_reply, Seer__Reply, status),
+    FIELD_STRING(message_reply, Seer__Reply, body, MESSAGE_REPLY_MAX),
+    {.kind = FIELD_END},
+};
+
+/* What no single field's limit can say. */
+
+static enum status check_heartbeat(const struct message *message)
+{
+    if (message->heartbeat.phase >= PHASE_COUNT)
+        return fail(ERR_PROTOCOL, "phase %u is unknown", message->heartbeat.phase);
+    return OK;
+}
+
+static enum status check_regroup(const struct message *message)
+{
+    const struct message_regroup *regroup = &message->regroup;
+    if (regroup->engine > ENGINE_MAX || regroup->source > STATE_SNAPSHOT)
+        return fail(ERR_PROTOCOL, "engine %u or source %u is unknown", regroup->engine,
+                    regroup->source);
+    if (regroup->rank >= regroup->member_count || regroup->source_rank >= regroup->member_count)
+        return fail(ERR_PROTOCOL, "rank %u or source rank %u of %u members", regroup->rank,
+                    regroup->source_rank, regroup->member_count);
+    return OK;
+}
+
+static enum status check_plan(const struct message *message)
+{
+    const struct message_plan *plan = &message->plan;
+    if ((uint64_t)plan->slot_count * plan->slot_images != plan->record_count)
+        return fail(ERR_PROTOCOL, "%u slots of %u images, but %u records", plan->slot_count,
+                    plan->slot_images, plan->record_count);
+    for (uint32_t i = 0; i < plan->slot_count; i++)
+        if (plan->slots[i].slot >= plan->slots_in_step)
+            return fail(ERR_PROTOCOL, "slot %u of a step of %u", plan->slots[i].slot,
+                        plan->slots_in_step);
+    return OK;
+}
+
+static enum status check_snapshot_begin(const struct message *message)
+{
+    const struct message_snapshot_begin *begin = &message->snapshot_begin;
+    if (begin->share >= begin->share_count)
+        return fail(ERR_PROTOCOL, "share %u of %u", begin->share, begin->share_count);
+    return OK;
+}
+
+static enum status check_snapshot_part(const struct message *message)
+{
+    const struct message_snapshot_part *part = &message->snapshot_part;
+    if (part->length > part->total || part->offset > part->total - part->length)
+        return fail(ERR_PROTOCOL, "bytes %llu+%u of %llu", (unsigned long long)part->offset,
+                    part->length, (unsigned long long)part->total);
+    return OK;
+}
+
+static enum status check_snapshot_read(const struct message *message)
+{
+    if (message->snapshot_read.length > MESSAGE_PART_BYTES)
+        return fail(ERR_PROTOCOL, "a read of %u bytes, at most %u", message->snapshot_read.length,
+                    (unsigned)MESSAGE_PART_BYTES);
+    return OK;
+}
+
+static enum status check_reply(const struct message *message)
+{
+    if (message->reply.status > ERR_END)
+        return fail(ERR_PROTOCOL, "status %u is unknown", message->reply.status);
+    return OK;
+}
+
+struct row {
+    enum message_kind kind;
+    const char *name;
+    struct form form;
+    enum status (*check)(const struct message *message); /* NULL: the limits say it all */
+};
+
+#define ROW(kind_, name_, wire_, check_)                                                           \
+    {                                                                                              \
+        MESSAGE_##kind_, #name_,                                                                   \
+            {sizeof(struct message_##name_), &seer__##wire_##__descriptor, name_##_fields}, check_ \
+    }
+
+static const struct row rows[] = {
+    ROW(HELLO, hello, hello, NULL),
+    ROW(HEARTBEAT, heartbeat, heartbeat, check_heartbeat),
+    ROW(FORMED, formed, formed, NULL),
+    ROW(READY, ready, ready, NULL),
+    ROW(BROKEN, broken, reason, NULL),
+    ROW(LEAVE, leave, reason, NULL),
+    {MESSAGE_BYE, "bye", {0, &seer__empty__descriptor, no_fields}, NULL},
+    ROW(SNAPSHOT_PART, snapshot_part, snapshot_part, check_snapshot_part),
+    ROW(SNAPSHOT_READ, snapshot_read, snapshot_read, check_snapshot_read),
+    ROW(WELCOME, welcome, welcome, NULL),
+    ROW(REJECT, reject, reject, NULL),
+    ROW(REGROUP, regroup, regroup, check_regroup),
+    ROW(PLAN, plan, plan, check_plan),
+    ROW(VERDICT, verdict, verdict, NULL),
+    ROW(DISMISS, dismiss, reason, NULL),
+    ROW(SNAPSHOT_BEGIN, snapshot_begin, snapshot_begin, check_snapshot_begin),
+    ROW(SNAPSHOT_ACK, snapshot_ack, snapshot_ack, NULL),
+    {MESSAGE_SNAPSHOT_DATA,
+     "snapshot_data",
+     {sizeof(struct message_snapshot_part), &seer__snapshot_part__descriptor, snapshot_part_fields},
+     check_snapshot_part},
+    ROW(SHARDS, shards, shards, NULL),
+    ROW(COMMAND, command, command, NULL),
+    ROW(REPLY, reply, reply, check_reply),
+};
+
+static const struct row *row_find(uint32_t kind)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if ((uint32_t)rows[i].kind == kind)
+            return &rows[i];
+    return NULL;
+}
+
+/* Where the body of any kind starts: the anonymous union's members share one address. */
+static void *message_body(struct message *message)
+{
+    return &message->hello;
+}
+
+static enum status envelope_encode(const struct message *message, struct buf *body, struct buf *out)
+{
+    struct envelope envelope = {
+        .has_header = 1,
+        .header = message->header,
+        .kind = message->kind,
+        .body_length = (uint32_t)body->length,
+        .body = body->bytes,
+    };
+    struct buf packed;
+    buf_init(&packed, MESSAGE_BYTES_MAX);
+    enum status status = field_encode(&envelope_form, &envelope, &packed);
+    if (status == OK)
+        status = buf_append(out, packed.bytes, packed.length);
+    buf_done(&packed);
+    return status;
+}
+
+enum status message_encode(const struct message *message, struct buf *out)
+{
+    const struct row *row = row_find(message->kind);
+    CHECK(row != NULL);
+    struct buf body;
+    buf_init(&body, MESSAGE_BYTES_MAX);
+    enum status status = field_encode(&row->form, &message->hello, &body);
+    if (status == OK)
+        status = envelope_encode(message, &body, out);
+    buf_done(&body);
+    return status == OK ? OK : fail_add(status, "message '%s'", row->name);
+}
+
+static enum status body_decode(const struct envelope *envelope, struct message *message)
+{
+    const struct row *row = row_find(envelope->kind);
+    if (row == NULL)
+        return fail(ERR_PROTOCOL, "kind %u is unknown", envelope->kind);
+    message->kind = row->kind;
+    message->header = envelope->header;
+    enum status status =
+        field_decode(&row->form, envelope->body, envelope->body_length, message_body(message));
+    if (status == OK && row->check != NULL)
+        status = row->check(message);
+    return status == OK ? OK : fail_add(status, "message '%s'", row->name);
+}
+
+enum status message_decode(const void *bytes, size_t length, struct message *ret_message)
+{
+    if (length > MESSAGE_BYTES_MAX)
+        return fail(ERR_PROTOCOL, "a message of %zu bytes, at most %d", length, MESSAGE_BYTES_MAX);
+    struct envelope envelope = {0};
+    struct message message;
+    memset(&message, 0, sizeof(message));
+    TRY(field_decode(&envelope_form, bytes, length, &envelope));
+    enum status status = body_decode(&envelope, &message);
+    field_done(&envelope_form, &envelope);
+    if (status == OK)
+        *ret_message = message;
+    else
+        message_done(&message);
+    return status;
+}
+
+void message_done(struct message *message)
+{
+    const struct row *row = row_find(message->kind);
+    if (row != NULL)
+        field_done(&row->form, message_body(message));
+    memset(message, 0, sizeof(*message));
+}
+
+void message_copy(const struct message *from, struct message *ret_copy)
+{
+    const struct row *row = row_find(from->kind);
+    *ret_copy = *from;
+    if (row != NULL)
+        field_copy(&row->form, &from->hello, message_body(ret_copy));
+}
+
+const char *message_kind_name(enum message_kind kind)
+{
+    const struct row *row = row_find(kind);
+    return row == NULL ? "unknown" : row->name;
+}
+
+const char *phase_name(enum worker_phase phase)
+{
+    static const char *const names[PHASE_COUNT] = {
+        [PHASE_IDLE] = "idle",       [PHASE_FORM] = "form",   [PHASE_DATA] = "data",
+        [PHASE_FORWARD] = "forward", [PHASE_LOSS] = "loss",   [PHASE_BACKWARD] = "backward",
+        [PHASE_REDUCE] = "reduce",   [PHASE_READY] = "ready", [PHASE_APPLY] = "apply",
+    };
+    return (unsigned)phase < PHASE_COUNT ? names[phase] : "unknown";
+}
