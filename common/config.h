@@ -122,6 +122,8 @@ enum status config_set(struct config *config, const char *assignment);
 enum status config_check(const struct config *config);
 /* The whole as YAML that config_load_text reads back to equal values. */
 enum status config_print(const struct config *config, struct buf *out);
+/* Every key with meaning, unit, range and default as comments: configs/reference.yaml. */
+enum status config_print_reference(struct buf *out);
 /* Hash over all that shapes the mathematics (not names, addresses, paths or timeouts): members of
  * one run must agree on it. */
 uint64_t config_fingerprint(const struct config *config);

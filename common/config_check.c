@@ -1,0 +1,126 @@
+/* config_check.c - relations between keys that no single row of the table can check. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "common/config.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+static enum status check_batch(const struct config *config)
+{
+    int64_t batch = config->train.batch_images, slot = config->train.slot_images;
+    if (batch % slot != 0) {
+        int64_t below = batch / slot * slot;
+        if (below < 2)
+            return fail(ERR_INPUT,
+                        "train.batch_images (%" PRId64 ") is less than train.slot_images (%" PRId64
+                        "): make the slot a divisor of the batch",
+                        batch, slot);
+        return fail(ERR_INPUT,
+                    "train.batch_images (%" PRId64
+                    ") is not a multiple of train.slot_images (%" PRId64 "): use %" PRId64
+                    " or %" PRId64,
+                    batch, slot, below, below + slot);
+    }
+    int64_t group = config->train.bn_group_slots;
+    if (group != 0 && (batch / slot) % group != 0)
+        return fail(ERR_INPUT,
+                    "train.bn_group_slots (%" PRId64 ") does not divide the %" PRId64
+                    " slots of a step: use a divisor, or 0 for one group of all",
+                    group, batch / slot);
+    if (config->swav.queue_images % batch != 0)
+        return fail(
+            ERR_INPUT,
+            "swav.queue_images (%" PRId64 ") is not a multiple of train.batch_images (%" PRId64
+            "): use %" PRId64 ", or 0 for none",
+            config->swav.queue_images, batch, (config->swav.queue_images / batch + 1) * batch);
+    return OK;
+}
+
+static enum status check_crops(const struct config *config)
+{
+    if (config->crop_count < 1 || config_crops_per_image(config) < 2)
+        return fail(ERR_INPUT, "crops: SwAV predicts one crop from another, so an image needs at "
+                               "least 2: raise crops.0.count");
+    for (int i = 0; i < config->crop_count; i++) {
+        const struct config_crop *crop = &config->crops[i];
+        if (crop->scale_min > crop->scale_max)
+            return fail(ERR_INPUT, "crops.%d.scale_min (%g) is above crops.%d.scale_max (%g)", i,
+                        crop->scale_min, i, crop->scale_max);
+    }
+    if (config->augment.blur_sigma_min > config->augment.blur_sigma_max)
+        return fail(ERR_INPUT, "augment.blur_sigma_min (%g) is above augment.blur_sigma_max (%g)",
+                    config->augment.blur_sigma_min, config->augment.blur_sigma_max);
+    return OK;
+}
+
+/* The last block's width before it is rounded to the group (facts: RegNet generator, Radosavovic et
+ * al. 2020, equations 2 to 4). */
+static double widest_block(const struct config *config)
+{
+    double w0 = (double)config->model.w0;
+    double linear = w0 + config->model.wa * (double)(config->model.depth - 1);
+    double power = rint(log(linear / w0) / log(config->model.wm));
+    return 8 * rint(w0 * pow(config->model.wm, power) / 8);
+}
+
+static enum status check_model(const struct config *config)
+{
+    enum { WIDTH_MAX = 65536 };
+    if (config->model.w0 % 8 != 0)
+        return fail(ERR_INPUT,
+                    "model.w0 (%" PRId64 ") is not a multiple of 8: use %" PRId64 " or %" PRId64,
+                    config->model.w0, config->model.w0 / 8 * 8, (config->model.w0 / 8 + 1) * 8);
+    double widest = widest_block(config);
+    if (!(widest <= WIDTH_MAX))
+        return fail(ERR_INPUT,
+                    "model.depth, w0, wa and wm make a last stage of %.0f channels (limit %d): "
+                    "lower model.wa",
+                    widest, WIDTH_MAX);
+    if ((double)config->model.group_width > widest)
+        return fail(ERR_INPUT,
+                    "model.group_width (%" PRId64
+                    ") divides no stage: the widest has %.0f channels; use a divisor of that",
+                    config->model.group_width, widest);
+    return OK;
+}
+
+static enum status check_schedule(const struct config *config)
+{
+    if (config->schedule.lr_start > config->schedule.lr_peak)
+        return fail(ERR_INPUT, "schedule.lr_start (%g) is above schedule.lr_peak (%g)",
+                    config->schedule.lr_start, config->schedule.lr_peak);
+    if (config->schedule.lr_final > config->schedule.lr_peak)
+        return fail(ERR_INPUT, "schedule.lr_final (%g) is above schedule.lr_peak (%g)",
+                    config->schedule.lr_final, config->schedule.lr_peak);
+    if (config->schedule.kind != SCHEDULE_COSINE)
+        return OK;
+    if (config->schedule.length_steps == 0)
+        return fail(ERR_INPUT, "schedule.length_steps is 0, but a cosine must end: set it, or use "
+                               "schedule.kind plateau, which needs no end");
+    if (config->schedule.warmup_steps > config->schedule.length_steps)
+        return fail(ERR_INPUT,
+                    "schedule.warmup_steps (%" PRId64 ") is above schedule.length_steps (%" PRId64
+                    ")",
+                    config->schedule.warmup_steps, config->schedule.length_steps);
+    return OK;
+}
+
+static enum status check_server(const struct config *config)
+{
+    if (config->server.lost_ms < 2 * config->server.heartbeat_ms)
+        return fail(ERR_INPUT,
+                    "server.lost_ms (%" PRId64 ") must be at least twice server.heartbeat_ms "
+                    "(%" PRId64 "), or one late heartbeat loses a worker",
+                    config->server.lost_ms, config->server.heartbeat_ms);
+    return OK;
+}
+
+enum status config_check(const struct config *config)
+{
+    TRY(check_batch(config));
+    TRY(check_crops(config));
+    TRY(check_model(config));
+    TRY(check_schedule(config));
+    return check_server(config);
+}

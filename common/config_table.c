@@ -1,0 +1,287 @@
+/* config_table.c - every key of a config: type, range, default, unit and meaning. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "common/config_table.h"
+
+#include <string.h>
+
+#include "common/check.h"
+
+#define INT(member)    .type = CONFIG_INT, .offset = offsetof(struct config, member)
+#define REAL(member)   .type = CONFIG_REAL, .offset = offsetof(struct config, member)
+#define BOOL(member)   .type = CONFIG_BOOL, .offset = offsetof(struct config, member)
+#define CHOICE(member) .type = CONFIG_CHOICE, .offset = offsetof(struct config, member)
+#define STRING(member)                                                                             \
+    .type = CONFIG_STRING, .offset = offsetof(struct config, member),                              \
+    .bytes = sizeof(((struct config *)0)->member)
+#define LENGTH(member)   .length_offset = offsetof(struct config, member)
+#define RANGE(low, high) .min = (low), .max = (high)
+#define MATHS            .role = CONFIG_MATHEMATICS
+
+/* In the order of the enums of config.h. */
+static const char *const exhausted_names[] = {"repeat", "wait", NULL};
+static const char *const rounding_names[] = {"pycls", "torchvision", NULL};
+static const char *const optimizer_names[] = {"larc", "sgd", NULL};
+static const char *const schedule_names[] = {"plateau", "cosine", "constant", NULL};
+static const char *const engine_names[] = {"auto", "self", "mpi", "nccl", NULL};
+
+static const struct config_row rows[] = {
+    {"run.name", STRING(run.name), .fallback = "everseer",
+     .meaning = "What people call this run; shown in status, snapshots and events."},
+    {"run.seed", INT(run.seed), MATHS, RANGE(0, 9007199254740992.0), .fallback = "0",
+     .meaning = "Every random number of the run is a function of it."},
+
+    {"data.stores", STRING(data.stores[0]), LENGTH(data.store_count),
+     .length_max = CONFIG_STORES_MAX, .fallback = "[]",
+     .meaning = "Directories with shards, as 'seer ingest' fills them. New shards are found while "
+                "the run goes on."},
+    {"data.exhausted", CHOICE(data.exhausted), .names = exhausted_names, .fallback = "repeat",
+     .meaning = "When every image was seen: 'repeat' starts another pass, 'wait' idles until new "
+                "shards arrive."},
+    {"data.block_records", INT(data.block_records), MATHS, RANGE(1, 1 << 20), .fallback = "64",
+     .unit = "records",
+     .meaning = "Records read one after another: the unit of the coarse shuffle. Larger reads "
+                "faster from slow disks, smaller mixes better."},
+    {"data.window_blocks", INT(data.window_blocks), MATHS, RANGE(1, 1 << 16), .fallback = "16",
+     .unit = "blocks", .meaning = "Blocks whose records are shuffled together: the fine shuffle."},
+    {"data.decode_threads", INT(data.decode_threads), RANGE(1, 256), .fallback = "1",
+     .unit = "threads", .meaning = "Threads of each worker that decode and augment."},
+    {"data.prefetch_steps", INT(data.prefetch_steps), RANGE(1, 64), .fallback = "2",
+     .unit = "steps", .meaning = "Batches each worker prepares ahead."},
+    {"data.max_pixels", INT(data.max_pixels), MATHS, RANGE(1, 1 << 30), .fallback = "50000000",
+     .unit = "pixels",
+     .meaning = "Larger images are refused, from their header, before memory is taken for them."},
+
+    {"crops.N.count", INT(crops[0].count), MATHS, RANGE(1, 32), .fallback = "[2, 4]",
+     .unit = "crops",
+     .meaning = "Crops of this kind per image. The codes of the first kind are predicted from all "
+                "others (SwAV, section 3.2)."},
+    {"crops.N.size", INT(crops[0].size), MATHS, RANGE(8, 1024), .fallback = "[224, 96]",
+     .unit = "pixels", .meaning = "Width and height of the crop after resizing."},
+    {"crops.N.scale_min", REAL(crops[0].scale_min), MATHS, RANGE(0.0001, 1),
+     .fallback = "[0.14, 0.05]", .unit = "fraction of the image's area",
+     .meaning = "Smallest area that is cut out."},
+    {"crops.N.scale_max", REAL(crops[0].scale_max), MATHS, RANGE(0.0001, 1),
+     .fallback = "[1, 0.14]", .unit = "fraction of the image's area",
+     .meaning = "Largest area that is cut out."},
+
+    {"augment.flip", REAL(augment.flip), MATHS, RANGE(0, 1), .fallback = "0.5",
+     .unit = "probability", .meaning = "Mirror left and right."},
+    {"augment.jitter", REAL(augment.jitter), MATHS, RANGE(0, 1), .fallback = "0.8",
+     .unit = "probability", .meaning = "Change brightness, contrast, saturation and hue."},
+    {"augment.brightness", REAL(augment.brightness), MATHS, RANGE(0, 1), .fallback = "0.8",
+     .unit = "half width of the factor's range",
+     .meaning = "Jitter: the factor is drawn from 1 - this to 1 + this."},
+    {"augment.contrast", REAL(augment.contrast), MATHS, RANGE(0, 1), .fallback = "0.8",
+     .unit = "half width of the factor's range", .meaning = "Jitter: as brightness."},
+    {"augment.saturation", REAL(augment.saturation), MATHS, RANGE(0, 1), .fallback = "0.8",
+     .unit = "half width of the factor's range", .meaning = "Jitter: as brightness."},
+    {"augment.hue", REAL(augment.hue), MATHS, RANGE(0, 0.5), .fallback = "0.2",
+     .unit = "turns of the colour circle",
+     .meaning = "Jitter: the shift is drawn from minus this to this."},
+    {"augment.gray", REAL(augment.gray), MATHS, RANGE(0, 1), .fallback = "0.2",
+     .unit = "probability", .meaning = "Take the colour away."},
+    {"augment.blur", REAL(augment.blur), MATHS, RANGE(0, 1), .fallback = "0.5",
+     .unit = "probability", .meaning = "Gaussian blur."},
+    {"augment.blur_sigma_min", REAL(augment.blur_sigma_min), MATHS, RANGE(0.01, 20),
+     .fallback = "0.1", .unit = "pixels of the crop", .meaning = "Weakest blur."},
+    {"augment.blur_sigma_max", REAL(augment.blur_sigma_max), MATHS, RANGE(0.01, 20),
+     .fallback = "2", .unit = "pixels of the crop", .meaning = "Strongest blur."},
+    {"augment.mean", REAL(augment.mean[0]), MATHS, .length_min = 3, .length_max = 3, RANGE(0, 1),
+     .fallback = "[0.485, 0.456, 0.406]", .unit = "of full scale: red, green, blue",
+     .meaning = "Subtracted from every pixel."},
+    {"augment.std", REAL(augment.std[0]), MATHS, .length_min = 3, .length_max = 3, RANGE(0.001, 1),
+     .fallback = "[0.229, 0.224, 0.225]", .unit = "of full scale: red, green, blue",
+     .meaning = "Every pixel is divided by it after the mean was subtracted."},
+
+    {"model.depth", INT(model.depth), MATHS, RANGE(1, 200), .fallback = "16", .unit = "blocks",
+     .meaning = "Blocks of the RegNetY, d in the paper (Designing Network Design Spaces)."},
+    {"model.w0", INT(model.w0), MATHS, RANGE(8, 4096), .fallback = "48", .unit = "channels",
+     .meaning = "Width of the first block; a multiple of 8."},
+    {"model.wa", REAL(model.wa), MATHS, RANGE(0, 4096), .fallback = "27.89",
+     .unit = "channels a block", .meaning = "Slope of the widths."},
+    {"model.wm", REAL(model.wm), MATHS, RANGE(1.01, 16), .fallback = "2.09",
+     .meaning = "Ratio of the widths of two stages."},
+    {"model.group_width", INT(model.group_width), MATHS, RANGE(1, 4096), .fallback = "8",
+     .unit = "channels",
+     .meaning = "Channels of a group of the 3x3 convolutions; the widths are rounded to multiples "
+                "of it."},
+    {"model.stem_width", INT(model.stem_width), MATHS, RANGE(1, 1024), .fallback = "32",
+     .unit = "channels", .meaning = "Width of the first convolution."},
+    {"model.stem_stride", INT(model.stem_stride), MATHS, RANGE(1, 2), .fallback = "2",
+     .unit = "pixels", .meaning = "Stride of the first convolution; 1 for small images."},
+    {"model.se_ratio", REAL(model.se_ratio), MATHS, RANGE(0.01, 1), .fallback = "0.25",
+     .unit = "fraction of the block's input width",
+     .meaning = "Hidden width of squeeze-and-excitation."},
+    {"model.rounding", CHOICE(model.rounding), MATHS, .names = rounding_names, .fallback = "pycls",
+     .meaning = "How widths become multiples of the group width. They differ for RegNetY-800MF, "
+                "4.0GF and 8GF: only with 'torchvision' can these be exported to torchvision."},
+    {"model.head", INT(model.head[0]), MATHS, LENGTH(model.head_count), .length_min = 1,
+     .length_max = CONFIG_HEAD_MAX, RANGE(1, 65536), .fallback = "[2048, 2048, 256]",
+     .unit = "channels",
+     .meaning = "Output width of each layer of the projection head; the last is the embedding."},
+    {"model.head_batch_norm", BOOL(model.head_batch_norm), MATHS, .fallback = "false",
+     .meaning = "Batch normalisation before each ReLU of the head."},
+    {"model.prototypes", INT(model.prototypes), MATHS, RANGE(2, 1 << 20), .fallback = "3000",
+     .unit = "prototypes",
+     .meaning = "Clusters that images are assigned to, K in the paper; about ten times the classes "
+                "expected."},
+    {"model.bn_eps", REAL(model.bn_eps), MATHS, RANGE(1e-9, 0.1), .fallback = "1e-5",
+     .meaning = "Added to the variance in batch normalisation."},
+    {"model.bn_momentum", REAL(model.bn_momentum), MATHS, RANGE(0, 1), .fallback = "0.1",
+     .unit = "fraction of the new value", .meaning = "How fast the running statistics follow."},
+
+    {"swav.temperature", REAL(swav.temperature), MATHS, RANGE(0.001, 10), .fallback = "0.1",
+     .meaning = "Divides the scores before the softmax, tau in the paper."},
+    {"swav.epsilon", REAL(swav.epsilon), MATHS, RANGE(0.005, 1), .fallback = "0.05",
+     .meaning = "Softness of the assignment. If the loss stays at ln(prototypes), lower it: 0.03, "
+                "0.02."},
+    {"swav.sinkhorn_iterations", INT(swav.sinkhorn_iterations), MATHS, RANGE(1, 100),
+     .fallback = "5", .unit = "iterations",
+     .meaning = "Sinkhorn iterations that spread a batch over the prototypes."},
+    {"swav.freeze_prototypes_steps", INT(swav.freeze_prototypes_steps), MATHS, RANGE(0, 1e9),
+     .fallback = "313", .unit = "steps", .meaning = "The prototypes stay as they are so long."},
+    {"swav.queue_images", INT(swav.queue_images), MATHS, RANGE(0, 1 << 20), .fallback = "0",
+     .unit = "images",
+     .meaning = "Earlier images that take part in the assignment, for small batches; a multiple of "
+                "train.batch_images; 0 is none."},
+    {"swav.queue_start_step", INT(swav.queue_start_step), MATHS, RANGE(0, 1e12), .fallback = "0",
+     .unit = "steps", .meaning = "The queue is used from this step on, once it is full."},
+
+    {"train.batch_images", INT(train.batch_images), MATHS, RANGE(2, 1 << 20), .fallback = "256",
+     .unit = "images",
+     .meaning = "Images of a step, of all workers together; a multiple of train.slot_images."},
+    {"train.slot_images", INT(train.slot_images), MATHS, RANGE(1, 4096), .fallback = "16",
+     .unit = "images", .meaning = "The smallest share of a step that a worker can get."},
+    {"train.bn_group_slots", INT(train.bn_group_slots), MATHS, RANGE(0, 1 << 20), .fallback = "0",
+     .unit = "slots",
+     .meaning = "Slots that share the statistics of batch normalisation; divides the slots of a "
+                "step; 0 is all."},
+    {"train.steps", INT(train.steps), RANGE(0, 1e12), .fallback = "0", .unit = "steps",
+     .meaning = "Stop when so many are committed; 0 is never."},
+
+    {"optimizer.kind", CHOICE(optimizer.kind), MATHS, .names = optimizer_names, .fallback = "larc",
+     .meaning = "'larc' scales the rate of each tensor by its norms (large batches); 'sgd' does "
+                "not."},
+    {"optimizer.momentum", REAL(optimizer.momentum), MATHS, RANGE(0, 0.9999), .fallback = "0.9",
+     .meaning = "Share of the last update that is kept."},
+    {"optimizer.weight_decay", REAL(optimizer.weight_decay), MATHS, RANGE(0, 1), .fallback = "1e-6",
+     .meaning = "Pull towards zero, on every tensor."},
+    {"optimizer.trust", REAL(optimizer.trust), MATHS, RANGE(1e-6, 1), .fallback = "0.001",
+     .meaning = "larc: size of an update relative to the tensor, eta in the paper."},
+    {"optimizer.eps", REAL(optimizer.eps), MATHS, RANGE(0, 0.1), .fallback = "1e-8",
+     .meaning = "larc: added to the norms it divides by."},
+    {"optimizer.clip", BOOL(optimizer.clip), MATHS, .fallback = "false",
+     .meaning = "larc: never go above the plain learning rate."},
+
+    {"schedule.kind", CHOICE(schedule.kind), MATHS, .names = schedule_names, .fallback = "plateau",
+     .meaning = "After the warm-up: 'plateau' keeps the rate and lowers it when the loss no longer "
+                "decreases, for runs without an end; 'cosine' needs length_steps; 'constant'."},
+    {"schedule.lr_start", REAL(schedule.lr_start), MATHS, RANGE(0, 1000), .fallback = "0.01",
+     .unit = "learning rate", .meaning = "At step 0, where the warm-up begins."},
+    {"schedule.lr_peak", REAL(schedule.lr_peak), MATHS, RANGE(1e-9, 1000), .fallback = "0.3",
+     .unit = "learning rate",
+     .meaning = "After the warm-up. The paper's: 0.3 for every 256 images of a batch."},
+    {"schedule.lr_final", REAL(schedule.lr_final), MATHS, RANGE(0, 1000), .fallback = "0.0003",
+     .unit = "learning rate", .meaning = "Where cosine ends, and plateau does not go below."},
+    {"schedule.warmup_steps", INT(schedule.warmup_steps), MATHS, RANGE(0, 1e9), .fallback = "1000",
+     .unit = "steps", .meaning = "Length of the linear warm-up."},
+    {"schedule.length_steps", INT(schedule.length_steps), MATHS, RANGE(0, 1e12), .fallback = "0",
+     .unit = "steps", .meaning = "cosine: where it ends, counted from step 0."},
+    {"schedule.plateau_window_steps", INT(schedule.plateau_window_steps), MATHS, RANGE(10, 1e7),
+     .fallback = "1000", .unit = "steps",
+     .meaning = "plateau: the loss is averaged over windows of so many."},
+    {"schedule.plateau_patience", INT(schedule.plateau_patience), MATHS, RANGE(1, 1000),
+     .fallback = "3", .unit = "windows",
+     .meaning = "plateau: windows without improvement before the rate is lowered."},
+    {"schedule.plateau_cooldown", INT(schedule.plateau_cooldown), MATHS, RANGE(0, 1000),
+     .fallback = "2", .unit = "windows", .meaning = "plateau: windows not judged after that."},
+    {"schedule.plateau_threshold", REAL(schedule.plateau_threshold), MATHS, RANGE(0, 0.5),
+     .fallback = "0.001", .unit = "fraction of the loss",
+     .meaning = "plateau: a smaller decrease is none."},
+    {"schedule.plateau_noise", REAL(schedule.plateau_noise), MATHS, RANGE(0, 100), .fallback = "2",
+     .unit = "standard errors of the window's mean",
+     .meaning = "plateau: a decrease within this noise is none."},
+    {"schedule.plateau_factor", REAL(schedule.plateau_factor), MATHS, RANGE(0.01, 0.99),
+     .fallback = "0.5", .meaning = "plateau: the rate is multiplied by it."},
+
+    {"snapshot.every_steps", INT(snapshot.every_steps), RANGE(1, 1e9), .fallback = "500",
+     .unit = "steps",
+     .meaning = "A snapshot of the whole training state each time so many are "
+                "committed."},
+    {"snapshot.keep_last", INT(snapshot.keep_last), RANGE(1, 10000), .fallback = "3",
+     .unit = "snapshots", .meaning = "The newest ones are kept."},
+    {"snapshot.keep_every", INT(snapshot.keep_every), RANGE(0, 1000000), .fallback = "0",
+     .unit = "snapshots", .meaning = "Every so-many-th is kept for ever; 0 is none."},
+
+    {"collective.engine", STRING(collective.engine), .names = engine_names, .fallback = "auto",
+     .meaning = "What adds up gradients: 'auto' is self for one worker, nccl for GPUs, mpi for "
+                "CPUs."},
+    {"collective.bucket_kib", INT(collective.bucket_kib), RANGE(4, 1 << 20), .fallback = "1024",
+     .unit = "KiB",
+     .meaning = "Gradients are reduced in pieces of this size, while backward goes "
+                "on."},
+
+    {"server.listen", STRING(server.listen), .fallback = "tcp://127.0.0.1:5680",
+     .meaning = "ZeroMQ address of the control socket."},
+    {"server.feed", STRING(server.feed), .fallback = "tcp://127.0.0.1:5681",
+     .meaning = "ZeroMQ address of the status feed."},
+    {"server.heartbeat_ms", INT(server.heartbeat_ms), RANGE(10, 60000), .fallback = "250",
+     .unit = "ms", .meaning = "Workers say this often that they live."},
+    {"server.lost_ms", INT(server.lost_ms), RANGE(50, 600000), .fallback = "3000", .unit = "ms",
+     .meaning = "A worker not heard of for so long is lost; the others regroup without it."},
+    {"server.form_ms", INT(server.form_ms), RANGE(100, 600000), .fallback = "15000", .unit = "ms",
+     .meaning = "Members have so long to form a group; who is late is left out."},
+    {"server.step_ms", INT(server.step_ms), RANGE(100, 86400000), .fallback = "600000",
+     .unit = "ms", .meaning = "A member has so long for a step; who is late is lost."},
+    {"server.plan_ahead_steps", INT(server.plan_ahead_steps), RANGE(1, 64), .fallback = "3",
+     .unit = "steps", .meaning = "Steps planned ahead, so that workers can decode ahead."},
+    {"server.digest_every_steps", INT(server.digest_every_steps), RANGE(1, 1000000),
+     .fallback = "1", .unit = "steps",
+     .meaning = "How often the members' parameters are compared, bit for bit."},
+};
+
+enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };
+_Static_assert((int)ROW_COUNT <= (int)CONFIG_ROWS_MAX, "raise CONFIG_ROWS_MAX");
+
+const struct config_row *config_rows(int *ret_count)
+{
+    *ret_count = ROW_COUNT;
+    return rows;
+}
+
+const struct config_row *config_row_find(const char *key)
+{
+    for (int i = 0; i < ROW_COUNT; i++) {
+        if (strcmp(rows[i].key, key) == 0)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+int config_is_section(const char *key)
+{
+    size_t length = strlen(key);
+    for (int i = 0; i < ROW_COUNT; i++) {
+        if (strncmp(rows[i].key, key, length) == 0 && rows[i].key[length] == '.')
+            return 1;
+    }
+    return 0;
+}
+
+int config_row_is_crop(const struct config_row *row)
+{
+    return strncmp(row->key, "crops.", strlen("crops.")) == 0;
+}
+
+int config_row_length(const struct config_row *row, const struct config *config)
+{
+    if (config_row_is_crop(row))
+        return (int)config->crop_count;
+    if (row->length_offset != 0) {
+        int64_t length = *(const int64_t *)((const char *)config + row->length_offset);
+        CHECK(length >= 0 && length <= row->length_max);
+        return (int)length;
+    }
+    return row->length_max > 0 ? row->length_max : 1;
+}

@@ -1,0 +1,71 @@
+/* seer_main.c - `seer`, the one command for people: finds the part that answers and hands over.
+ *
+ * Each command lives with its part; a new one is a line in the table below. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/config_command.h"
+#include "common/log.h"
+#include "common/options.h"
+
+static int version_run(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("everseer %s\n", EVERSEER_VERSION);
+    return 0;
+}
+
+static const struct command version_command = {"version", "print the version", version_run};
+
+/* In the order in which a run meets them. */
+static const struct command *const commands[] = {
+    &config_command,
+    &version_command,
+};
+
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+static void print_summary(FILE *to)
+{
+    fprintf(to, "Pretrains vision models without labels, on a stream of images that never stops "
+                "changing.\n\nUsage: seer COMMAND [options]\n\nCommands:\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(to, "\n'seer COMMAND --help' tells more; 'seer --version' prints the version.\n");
+}
+
+static int unknown_command(const char *word)
+{
+    const char *names[COMMAND_COUNT];
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        names[i] = commands[i]->name;
+    const char *nearest = options_nearest(word, names, COMMAND_COUNT);
+    fprintf(stderr, "seer: unknown command '%s'%s%s%s\nTry 'seer --help'.\n", word,
+            nearest != NULL ? "; did you mean '" : "", nearest != NULL ? nearest : "",
+            nearest != NULL ? "'?" : "");
+    return status_exit_code(ERR_INPUT);
+}
+
+int main(int argc, char **argv)
+{
+    log_start("seer", LOG_LEVEL_WARN);
+    if (argc < 2) {
+        print_summary(stderr);
+        return status_exit_code(ERR_INPUT);
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        print_summary(stdout);
+        return 0;
+    }
+    if (strcmp(word, "--version") == 0)
+        return version_run(argc, argv);
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(word, commands[i]->name) == 0)
+            return commands[i]->run(argc - 1, argv + 1);
+    }
+    return unknown_command(word);
+}
