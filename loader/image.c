@@ -1,0 +1,178 @@
+/* image.c - which decoder, which limits, which way up. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "loader/image.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+#include "loader/jpeg.h"
+#include "loader/png.h"
+
+const struct image_limits image_limits_default = {
+    .max_pixels = 100 * 1000 * 1000, .max_side = 65500, .min_side = 1};
+
+static const char *const reason_names[IMAGE_REASON_COUNT] = {
+    "none",    "empty",     "not_an_image", "unsupported", "truncated",
+    "corrupt", "too_large", "too_small",    "io"};
+
+const char *image_reason_name(enum image_reason reason)
+{
+    CHECK(reason >= 0 && reason < IMAGE_REASON_COUNT);
+    return reason_names[reason];
+}
+
+void image_init(struct image *image)
+{
+    *image = (struct image){0};
+}
+
+void image_done(struct image *image)
+{
+    mem_free(image->pixels);
+    mem_free(image->scratch);
+    *image = (struct image){0};
+}
+
+enum status image_refuse(struct image *image, enum image_reason reason, const char *format, ...)
+{
+    char words[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words, sizeof(words), format, args);
+    va_end(args);
+    image->reason = reason;
+    return fail(ERR_CORRUPT, "%s", words);
+}
+
+enum status image_reserve(struct image *image, uint32_t width, uint32_t height,
+                          const struct image_limits *limits)
+{
+    uint64_t pixels = (uint64_t)width * height;
+    uint64_t max_side = (uint64_t)limits->max_side;
+    if (pixels > (uint64_t)limits->max_pixels || width > max_side || height > max_side)
+        return image_refuse(image, IMAGE_REASON_TOO_LARGE,
+                            "%u x %u pixels are over the limit of %lld pixels, %d a side", width,
+                            height, (long long)limits->max_pixels, limits->max_side);
+    uint32_t min_side = limits->min_side < 1 ? 1 : (uint32_t)limits->min_side;
+    if (width < min_side || height < min_side)
+        return image_refuse(image, IMAGE_REASON_TOO_SMALL,
+                            "%u x %u pixels are under the limit of %u a side", width, height,
+                            min_side);
+    size_t bytes = (size_t)pixels * 3;
+    if (bytes > image->capacity) {
+        mem_free(image->pixels);
+        image->pixels = mem_alloc(bytes);
+        image->capacity = bytes;
+    }
+    image->width = image->stored_width = (int32_t)width;
+    image->height = image->stored_height = (int32_t)height;
+    return OK;
+}
+
+uint8_t *image_scratch(struct image *image, size_t bytes)
+{
+    if (bytes > image->scratch_capacity) {
+        mem_free(image->scratch);
+        image->scratch = mem_alloc(bytes);
+        image->scratch_capacity = bytes;
+    }
+    return image->scratch;
+}
+
+/* Where pixel (x, y) of a width x height picture goes, in the turned one of turned_width. The value
+ * says on which side row 0 and column 0 of the file belong (TIFF 6.0, tag Orientation). */
+static size_t turned_index(int orientation, int32_t x, int32_t y, int32_t width, int32_t height)
+{
+    switch (orientation) {
+    case 2:
+        return (size_t)y * width + (width - 1 - x);
+    case 3:
+        return (size_t)(height - 1 - y) * width + (width - 1 - x);
+    case 4:
+        return (size_t)(height - 1 - y) * width + x;
+    case 5:
+        return (size_t)x * height + y;
+    case 6:
+        return (size_t)x * height + (height - 1 - y);
+    case 7:
+        return (size_t)(width - 1 - x) * height + (height - 1 - y);
+    case 8:
+        return (size_t)(width - 1 - x) * height + y;
+    default:
+        return (size_t)y * width + x;
+    }
+}
+
+void image_turn(struct image *image, int orientation)
+{
+    if (orientation <= 1 || orientation > 8)
+        return;
+    int32_t width = image->width, height = image->height;
+    uint8_t *turned = image_scratch(image, (size_t)width * height * 3);
+    const uint8_t *from = image->pixels;
+    for (int32_t y = 0; y < height; y++) {
+        for (int32_t x = 0; x < width; x++, from += 3)
+            memcpy(turned + 3 * turned_index(orientation, x, y, width, height), from, 3);
+    }
+    image->scratch = image->pixels;
+    image->pixels = turned;
+    size_t capacity = image->capacity;
+    image->capacity = image->scratch_capacity;
+    image->scratch_capacity = capacity;
+    if (orientation >= 5) {
+        image->width = height;
+        image->height = width;
+    }
+}
+
+static int starts_with(const uint8_t *bytes, size_t length, size_t at, const char *magic,
+                       size_t magic_length)
+{
+    return length >= at + magic_length && memcmp(bytes + at, magic, magic_length) == 0;
+}
+
+/* Kinds that people really have and we do not read yet: named, so that they know what to convert.
+ */
+static const struct {
+    const char *name;
+    size_t at;
+    const char *magic;
+    size_t length;
+} unsupported[] = {
+    {"WebP", 8, "WEBP", 4},        {"GIF", 0, "GIF8", 4},     {"TIFF", 0, "II*\0", 4},
+    {"TIFF", 0, "MM\0*", 4},       {"BMP", 0, "BM", 2},       {"HEIC or AVIF", 4, "ftyp", 4},
+    {"JPEG XL", 0, "\xFF\x0A", 2}, {"JPEG XL", 4, "JXL ", 4}, {"JPEG 2000", 4, "jP  ", 4},
+    {"Photoshop", 0, "8BPS", 4},
+};
+
+static enum status refuse_kind(struct image *image, const uint8_t *bytes, size_t length)
+{
+    for (size_t i = 0; i < sizeof(unsupported) / sizeof(unsupported[0]); i++) {
+        if (starts_with(bytes, length, unsupported[i].at, unsupported[i].magic,
+                        unsupported[i].length))
+            return image_refuse(image, IMAGE_REASON_UNSUPPORTED,
+                                "%s is not supported: convert it to JPEG or PNG",
+                                unsupported[i].name);
+    }
+    return image_refuse(image, IMAGE_REASON_NOT_AN_IMAGE,
+                        "neither JPEG nor PNG nor any image known by its first bytes");
+}
+
+enum status image_decode(struct image *image, const void *bytes, size_t length,
+                         const struct image_limits *limits)
+{
+    if (limits == NULL)
+        limits = &image_limits_default;
+    image->reason = IMAGE_REASON_NONE;
+    if (length == 0)
+        return image_refuse(image, IMAGE_REASON_EMPTY, "no bytes at all");
+    if (starts_with(bytes, length, 0, "\xFF\xD8\xFF", 3))
+        return jpeg_decode(image, bytes, length, limits);
+    if (starts_with(bytes, length, 0, "\x89PNG\r\n\x1A\n", 8))
+        return png_decode(image, bytes, length, limits);
+    return refuse_kind(image, bytes, length);
+}

@@ -1,0 +1,74 @@
+/* image.h - from the bytes of an image file to upright RGB pixels.
+ *
+ * The kind of file is told by its first bytes, never by its name. Sizes are checked in the header
+ * before anything is allocated. What libraries merely warn about (a truncated file, a bad Huffman
+ * code) is refused: nobody trains on grey filler. A struct image keeps its memory from one picture
+ * to the next; it belongs to one thread at a time. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef LOADER_IMAGE_H
+#define LOADER_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/status.h"
+
+/* Why an image is refused. The names are part of the output contract of `seer ingest`. */
+enum image_reason {
+    IMAGE_REASON_NONE,
+    IMAGE_REASON_EMPTY,
+    IMAGE_REASON_NOT_AN_IMAGE,
+    IMAGE_REASON_UNSUPPORTED,
+    IMAGE_REASON_TRUNCATED,
+    IMAGE_REASON_CORRUPT,
+    IMAGE_REASON_TOO_LARGE,
+    IMAGE_REASON_TOO_SMALL,
+    IMAGE_REASON_IO, /* could not be read; never said by image_decode */
+    IMAGE_REASON_COUNT,
+};
+
+/* "empty", "not_an_image", ... */
+const char *image_reason_name(enum image_reason reason);
+
+struct image_limits {
+    int64_t max_pixels; /* width * height */
+    int32_t max_side;
+    int32_t min_side;
+};
+
+/* 100 megapixels, sides of 1 to 65,500 (libjpeg's own bound). */
+extern const struct image_limits image_limits_default;
+
+struct image {
+    int32_t width;
+    int32_t height;
+    uint8_t *pixels;          /* [height][width][3] RGB; owned */
+    size_t capacity;          /* bytes at pixels */
+    uint8_t *scratch;         /* owned; for turning and for alpha */
+    size_t scratch_capacity;  /* bytes at scratch */
+    enum image_reason reason; /* of the last image_decode */
+    int32_t stored_width;     /* as the file says, before EXIF orientation */
+    int32_t stored_height;
+};
+
+void image_init(struct image *image);
+void image_done(struct image *image);
+/* Decodes JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline, progressive; turned by EXIF orientation)
+ * and PNG (all kinds; alpha over white; 16 bits cut to 8). ERR_CORRUPT: image->reason says
+ * why, the message in words; pixels are then undefined. limits may be NULL for the default. */
+enum status image_decode(struct image *image, const void *bytes, size_t length,
+                         const struct image_limits *limits);
+
+/* For decoders: checks the header's size against limits and makes room for the pixels. */
+enum status image_reserve(struct image *image, uint32_t width, uint32_t height,
+                          const struct image_limits *limits);
+/* For decoders: scratch of at least this many bytes (bounded by the checked size). */
+uint8_t *image_scratch(struct image *image, size_t bytes);
+/* Sets the reason and fails with ERR_CORRUPT and these words. */
+enum status image_refuse(struct image *image, enum image_reason reason, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Turns pixels by an EXIF orientation, 1 to 8 (TIFF 6.0 tag 274). */
+void image_turn(struct image *image, int orientation);
+
+#endif

@@ -1,0 +1,168 @@
+/* jpeg.c - libjpeg-turbo with its errors turned into a status.
+ *
+ * libjpeg leaves by longjmp, so everything that must survive lives in one struct outside of the
+ * function that called setjmp. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "loader/jpeg.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+
+#include <jpeglib.h>
+
+#include <jerror.h>
+
+#include "loader/exif.h"
+
+/* A progressive file may hold any number of scans, each a pass over the whole picture; real ones
+ * have about ten (libjpeg-turbo's own -maxscans example uses 500). */
+enum { SCANS_MAX = 500 };
+
+struct decoder {
+    struct jpeg_decompress_struct jpeg;
+    struct jpeg_error_mgr error;
+    struct jpeg_progress_mgr progress;
+    jmp_buf back;
+    struct image *image;
+    enum image_reason reason;
+    char words[JMSG_LENGTH_MAX];
+};
+
+static enum image_reason reason_of_error(int code)
+{
+    switch (code) {
+    case JERR_INPUT_EOF:
+    case JERR_INPUT_EMPTY:
+    case JERR_FILE_READ:
+        return IMAGE_REASON_TRUNCATED;
+    case JERR_BAD_PRECISION:
+    case JERR_SOF_UNSUPPORTED:
+    case JERR_CONVERSION_NOTIMPL:
+    case JERR_ARITH_NOTIMPL:
+    case JERR_FRACT_SAMPLE_NOTIMPL:
+    case JERR_CCIR601_NOTIMPL:
+        return IMAGE_REASON_UNSUPPORTED;
+    case JERR_IMAGE_TOO_BIG:
+        return IMAGE_REASON_TOO_LARGE;
+    default:
+        return IMAGE_REASON_CORRUPT;
+    }
+}
+
+static void leave(struct decoder *decoder, enum image_reason reason)
+{
+    decoder->reason = reason;
+    decoder->error.format_message((j_common_ptr)&decoder->jpeg, decoder->words);
+    longjmp(decoder->back, 1);
+}
+
+static void on_error(j_common_ptr common)
+{
+    leave(common->client_data, reason_of_error(common->err->msg_code));
+}
+
+/* Warnings mean that pixels were made up, but for the few that concern only the wrapping. */
+static void on_message(j_common_ptr common, int level)
+{
+    if (level >= 0)
+        return;
+    switch (common->err->msg_code) {
+    case JWRN_EXTRANEOUS_DATA: /* stray bytes between segments, common in the wild */
+    case JWRN_ADOBE_XFORM:
+    case JWRN_JFIF_MAJOR:
+    case JWRN_BOGUS_ICC:
+        return;
+    case JWRN_JPEG_EOF:
+        leave(common->client_data, IMAGE_REASON_TRUNCATED);
+        return;
+    default:
+        leave(common->client_data, IMAGE_REASON_CORRUPT);
+    }
+}
+
+static void on_progress(j_common_ptr common)
+{
+    struct decoder *decoder = common->client_data;
+    if (decoder->jpeg.input_scan_number <= SCANS_MAX)
+        return;
+    decoder->reason = IMAGE_REASON_CORRUPT;
+    snprintf(decoder->words, sizeof(decoder->words), "more than %d scans", SCANS_MAX);
+    longjmp(decoder->back, 1);
+}
+
+static int saved_orientation(const struct jpeg_decompress_struct *jpeg)
+{
+    for (jpeg_saved_marker_ptr marker = jpeg->marker_list; marker != NULL; marker = marker->next) {
+        int orientation = exif_orientation(marker->data, marker->data_length);
+        if (orientation != 1)
+            return orientation;
+    }
+    return 1;
+}
+
+/* Naive ink to light, as PIL does it: R = (255 - C)(255 - K) / 255. Adobe's programs store the
+ * complement, which libjpeg leaves as it is. */
+static void row_from_cmyk(const uint8_t *cmyk, uint8_t *rgb, uint32_t width, int is_inverted)
+{
+    for (uint32_t x = 0; x < width; x++, cmyk += 4, rgb += 3) {
+        unsigned black = is_inverted ? cmyk[3] : 255u - cmyk[3];
+        for (int c = 0; c < 3; c++) {
+            unsigned ink = is_inverted ? cmyk[c] : 255u - cmyk[c];
+            rgb[c] = (uint8_t)((ink * black + 127) / 255);
+        }
+    }
+}
+
+static void read_rows(struct decoder *decoder)
+{
+    struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
+    struct image *image = decoder->image;
+    uint32_t width = jpeg->output_width;
+    int is_cmyk = jpeg->out_color_space == JCS_CMYK;
+    uint8_t *cmyk = is_cmyk ? image_scratch(image, (size_t)width * 4) : NULL;
+    while (jpeg->output_scanline < jpeg->output_height) {
+        uint8_t *rgb = image->pixels + (size_t)jpeg->output_scanline * width * 3;
+        JSAMPROW row = is_cmyk ? cmyk : rgb;
+        if (jpeg_read_scanlines(jpeg, &row, 1) == 1 && is_cmyk)
+            row_from_cmyk(cmyk, rgb, width, jpeg->saw_Adobe_marker);
+    }
+}
+
+/* All that libjpeg may leave by longjmp; the caller destroys. */
+static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t length,
+                          const struct image_limits *limits)
+{
+    struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
+    struct image *image = decoder->image;
+    if (setjmp(decoder->back) != 0)
+        return image_refuse(image, decoder->reason, "JPEG: %s", decoder->words);
+    jpeg_create_decompress(jpeg);
+    jpeg->client_data = decoder;
+    jpeg->progress = &decoder->progress;
+    jpeg_mem_src(jpeg, bytes, length);
+    jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
+    jpeg_read_header(jpeg, TRUE);
+    TRY(image_reserve(image, jpeg->image_width, jpeg->image_height, limits));
+    int is_ink = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
+    jpeg->out_color_space = is_ink ? JCS_CMYK : JCS_RGB;
+    jpeg_start_decompress(jpeg);
+    read_rows(decoder);
+    jpeg_finish_decompress(jpeg);
+    image_turn(image, saved_orientation(jpeg));
+    return OK;
+}
+
+enum status jpeg_decode(struct image *image, const uint8_t *bytes, size_t length,
+                        const struct image_limits *limits)
+{
+    struct decoder decoder = {.image = image, .reason = IMAGE_REASON_CORRUPT};
+    decoder.jpeg.err = jpeg_std_error(&decoder.error);
+    decoder.jpeg.client_data = &decoder; /* kept by jpeg_create_decompress */
+    decoder.error.error_exit = on_error;
+    decoder.error.emit_message = on_message;
+    decoder.progress.progress_monitor = on_progress;
+    enum status status = decode(&decoder, bytes, length, limits);
+    jpeg_destroy_decompress(&decoder.jpeg);
+    return status;
+}
