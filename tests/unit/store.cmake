@@ -1,0 +1,1 @@
+seer_test(test_shard LIBS loader PkgConfig::LMDB)
