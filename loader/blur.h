@@ -1,0 +1,19 @@
+/* blur.h - Pillow's GaussianBlur: three box blurs along each axis.
+ *
+ * The boxes have fractional ends that make up for a width between two odd numbers (Gwosdek et al.,
+ * "Theoretical foundations of Gaussian convolution by extended box filtering", 2011; Pillow's
+ * BoxBlur.c): 24-bit fixed point, 8-bit results between passes, edge pixels repeated outwards. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef LOADER_BLUR_H
+#define LOADER_BLUR_H
+
+#include "loader/planes.h"
+
+enum { BLUR_RADIUS_MAX = 64 }; /* whole pixels of one box; sigma up to about 64 */
+
+/* Blurs in place; sigma in pixels, 0 <= sigma <= BLUR_RADIUS_MAX. scratch is overwritten and given
+ * the same size. */
+void blur_gaussian(struct planes *planes, float sigma, struct planes *scratch);
+
+#endif

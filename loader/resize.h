@@ -1,0 +1,28 @@
+/* resize.h - a rectangle of an image scaled to a square as Pillow's BILINEAR does it.
+ *
+ * Pillow's Resample.c: a triangle filter that widens when shrinking (support max(1, scale)),
+ * weights in 22-bit fixed point, rows first with an 8-bit result, then columns. All of it is
+ * integer arithmetic on nonnegative weights, so the bytes equal Pillow's and do not depend on the
+ * CPU. Reads only the rectangle. One thread per struct resize; allocates only when it meets a
+ * rectangle larger than all before. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef LOADER_RESIZE_H
+#define LOADER_RESIZE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "loader/crop.h"
+#include "loader/planes.h"
+
+struct resize;
+
+struct resize *resize_create(void);
+void resize_destroy(struct resize *resize); /* NULL is fine */
+/* Scales `box` of an image (u8 RGB, row_bytes from row to row) to fill planes, which has its size;
+ * mirrored left to right when is_flipped. */
+void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
+                const struct crop_box *box, int is_flipped, struct planes *planes);
+
+#endif
