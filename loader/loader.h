@@ -52,15 +52,17 @@ struct batch {
      * orders them; rows = slot_count * crops * slot_images. Owned by the batch. */
     uint8_t *crops[CROP_GROUPS_MAX];
     uint32_t skip_count;
-    struct batch_skip *skips; /* owned */
+    struct batch_skip *skips; /* in order of position, each record once; owned */
     int64_t decode_us;        /* thread time spent on it */
 };
 
 struct loader;
 
-/* config and seed are copied. memory_limit_bytes bounds decoded pixels in flight. */
+/* config is copied. Starts data.decode_threads threads; each holds one decoded image at a time, of
+ * at most data.max_pixels. */
 enum status loader_create(const struct config *config, uint64_t seed, struct loader **ret_loader);
-void loader_destroy(struct loader *loader); /* NULL is fine; drops what is in flight */
+/* NULL is fine; drops what is in flight. Batches taken must have been given back. */
+void loader_destroy(struct loader *loader);
 /* Makes shard id known; path is a sealed LMDB environment. Again with the same id and path: fine.
  * ERR_IO, ERR_CORRUPT. */
 enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path);
@@ -69,8 +71,9 @@ void loader_remove_shard(struct loader *loader, uint32_t id);
 /* Queues a plan; never blocks (the owner bounds how far it plans ahead: prefetch_steps + 1).
  * ERR_INPUT for an unknown shard. */
 enum status loader_submit(struct loader *loader, const struct batch_plan *plan);
-/* The next submitted batch, in order. Waits until deadline_ms (clock_ms). ERR_TIMEOUT, ERR_CORRUPT.
- */
+/* The next submitted batch, in order. Waits until deadline_ms (clock_ms; -1 = for ever).
+ * ERR_TIMEOUT: it stays the next. ERR_CORRUPT: a slot without a good record; the plan is gone.
+ * ERR_END: nothing is submitted. */
 enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch);
 /* Gives a batch's memory back for reuse; leaves NULL. */
 void loader_give(struct loader *loader, struct batch **batch);

@@ -1,0 +1,364 @@
+/* loader.c - decode threads that share the images of the submitted plans.
+ *
+ * Model: the owner puts jobs at the end of one list; every thread claims the next image of the
+ * first job that has one left, so the oldest batch is always finished first. A batch's bytes depend
+ * on the plan alone, since each image is a function of its slot and position. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "loader/loader.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/thread.h"
+#include "loader/image.h"
+#include "loader/job.h"
+#include "loader/multicrop.h"
+#include "loader/shard.h"
+#include "loader/sources.h"
+
+struct decoder {
+    struct loader *loader; /* borrowed */
+    int index;
+    struct thread thread;
+    struct image image;
+    struct multicrop *multicrop;
+};
+
+struct loader {
+    struct config config;
+    uint64_t seed;
+    int thread_count;
+    struct decoder *decoders; /* [thread_count] */
+
+    struct sources sources; /* the owner's */
+
+    pthread_mutex_t lock;     /* guards everything below and the progress of jobs */
+    pthread_cond_t has_work;  /* something can be claimed, or is_stopping */
+    pthread_cond_t has_batch; /* a job is over */
+    struct job *pending;      /* submitted and not taken, in order */
+    struct job *idle;         /* memory for the next plans */
+    int is_stopping;
+};
+
+/* Decodes the record planned for image `index`, from whichever image of the slot asks. */
+static enum status decode_record(struct decoder *decoder, const struct job *job, uint32_t index)
+{
+    const struct job_image *image = &job->images[index];
+    const struct image_limits limits = {
+        .max_pixels = decoder->loader->config.data.max_pixels,
+        .max_side = image_limits_default.max_side,
+        .min_side = image_limits_default.min_side,
+    };
+    struct record record;
+    decoder->image.reason = IMAGE_REASON_IO;
+    TRY(shard_read(image->source->readers[decoder->index], image->record.record, &record));
+    return image_decode(&decoder->image, record.bytes, record.length, &limits);
+}
+
+/* The next good record of the slot, cyclically from the image's own: the choice is a function of
+ * the slot, not of who computes it. Only the image's own record is reported here; others are by
+ * their own images. */
+static void decode_image(struct decoder *decoder, struct job *job, uint32_t index)
+{
+    const struct config *config = &decoder->loader->config;
+    uint32_t slot_images = job->batch.slot_images;
+    uint32_t slot_first = index / slot_images * slot_images;
+    struct job_image *image = &job->images[index];
+    for (uint32_t i = 0; i < slot_images; i++) {
+        uint32_t other = slot_first + (index - slot_first + i) % slot_images;
+        if (decode_record(decoder, job, other) == OK) {
+            struct multicrop_target targets[CROP_GROUPS_MAX];
+            job_targets(job, config, index, targets);
+            multicrop_image(decoder->multicrop, &decoder->image, image->position, targets);
+            return;
+        }
+        if (i == 0) {
+            snprintf(image->bad_reason, sizeof(image->bad_reason), "%s: %s",
+                     image_reason_name(decoder->image.reason), fail_message());
+            log_debug("record skipped shard=%u record=%u position=%llu reason=\"%s\"",
+                      image->record.shard, image->record.record,
+                      (unsigned long long)image->position, image->bad_reason);
+        }
+    }
+    image->is_missing = 1;
+}
+
+/* These five are called with the lock held. */
+
+static int job_is_over(const struct job *job)
+{
+    return job->done == job->wanted;
+}
+
+static struct job *find_work(struct loader *loader)
+{
+    struct job *job = loader->pending;
+    while (job != NULL && job->claimed == job->wanted)
+        job = job->next;
+    return job;
+}
+
+static void release_sources(struct job *job)
+{
+    for (uint32_t index = 0; index < job->image_count; index++)
+        atomic_fetch_sub(&job->images[index].source->use_count, 1);
+}
+
+static void push_idle(struct loader *loader, struct job *job)
+{
+    job->next = loader->idle;
+    loader->idle = job;
+}
+
+static void finish_job(struct loader *loader, struct job *job)
+{
+    release_sources(job);
+    if (job->is_dropped)
+        push_idle(loader, job);
+    else
+        pthread_cond_signal(&loader->has_batch);
+}
+
+/* A decode thread; takes the lock itself. */
+static void decoder_run(void *argument)
+{
+    struct decoder *decoder = argument;
+    struct loader *loader = decoder->loader;
+    pthread_mutex_lock(&loader->lock);
+    while (!loader->is_stopping) {
+        struct job *job = find_work(loader);
+        if (job == NULL) {
+            pthread_cond_wait(&loader->has_work, &loader->lock);
+            continue;
+        }
+        uint32_t index = job->claimed++;
+        pthread_mutex_unlock(&loader->lock);
+        int64_t start_us = clock_thread_us();
+        decode_image(decoder, job, index);
+        int64_t decode_us = clock_thread_us() - start_us;
+        pthread_mutex_lock(&loader->lock);
+        job->batch.decode_us += decode_us;
+        job->done++;
+        if (job_is_over(job))
+            finish_job(loader, job);
+    }
+    pthread_mutex_unlock(&loader->lock);
+}
+
+/* The public functions take the lock themselves. */
+
+enum status loader_create(const struct config *config, uint64_t seed, struct loader **ret_loader)
+{
+    enum status status = OK;
+    struct loader *loader = mem_zero(sizeof(*loader));
+    loader->config = *config;
+    loader->seed = seed;
+    loader->thread_count = (int)config->data.decode_threads;
+    sources_init(&loader->sources, loader->thread_count);
+    pthread_mutex_init(&loader->lock, NULL);
+    pthread_cond_init(&loader->has_work, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&loader->has_batch, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    loader->decoders = mem_array((size_t)loader->thread_count, sizeof(*loader->decoders));
+    for (int i = 0; i < loader->thread_count; i++) {
+        struct decoder *decoder = &loader->decoders[i];
+        decoder->loader = loader;
+        decoder->index = i;
+        image_init(&decoder->image);
+        decoder->multicrop = multicrop_create(config, seed);
+    }
+    for (int i = 0; i < loader->thread_count; i++) {
+        char name[24]; /* thread.h keeps 15 */
+        snprintf(name, sizeof(name), "decode-%d", i);
+        TRY_OUT(thread_start(&loader->decoders[i].thread, name, decoder_run, &loader->decoders[i]));
+    }
+    *ret_loader = loader;
+    loader = NULL; /* given to the caller */
+out:
+    loader_destroy(loader);
+    return status;
+}
+
+static void destroy_jobs(struct job *job)
+{
+    while (job != NULL) {
+        struct job *next = job->next;
+        job_destroy(job);
+        job = next;
+    }
+}
+
+void loader_destroy(struct loader *loader)
+{
+    if (loader == NULL)
+        return;
+    loader_flush(loader);
+    pthread_mutex_lock(&loader->lock);
+    loader->is_stopping = 1;
+    pthread_cond_broadcast(&loader->has_work);
+    pthread_mutex_unlock(&loader->lock);
+    for (int i = 0; i < loader->thread_count; i++) {
+        thread_stop(&loader->decoders[i].thread);
+        multicrop_destroy(loader->decoders[i].multicrop);
+        image_done(&loader->decoders[i].image);
+    }
+    mem_free(loader->decoders);
+    destroy_jobs(loader->idle);
+    sources_done(&loader->sources);
+    pthread_cond_destroy(&loader->has_batch);
+    pthread_cond_destroy(&loader->has_work);
+    pthread_mutex_destroy(&loader->lock);
+    mem_free(loader);
+}
+
+enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path)
+{
+    return sources_add(&loader->sources, id, path);
+}
+
+void loader_remove_shard(struct loader *loader, uint32_t id)
+{
+    sources_remove(&loader->sources, id);
+    sources_sweep(&loader->sources);
+}
+
+static enum status check_plan(const struct loader *loader, const struct batch_plan *plan)
+{
+    for (uint32_t slot = 0; slot < plan->slot_count; slot++) {
+        for (int64_t i = 0; i < loader->config.train.slot_images; i++) {
+            uint32_t id = plan->slots[slot].records[i].shard;
+            if (sources_find(&loader->sources, id) == NULL)
+                return fail(ERR_INPUT,
+                            "step %llu, slot %u: shard %u is not known to this loader; it must be "
+                            "added before plans use it",
+                            (unsigned long long)plan->step, plan->slots[slot].slot, id);
+        }
+    }
+    return OK;
+}
+
+static struct job *take_idle(struct loader *loader)
+{
+    pthread_mutex_lock(&loader->lock);
+    struct job *job = loader->idle;
+    if (job != NULL)
+        loader->idle = job->next;
+    pthread_mutex_unlock(&loader->lock);
+    return job != NULL ? job : job_create();
+}
+
+enum status loader_submit(struct loader *loader, const struct batch_plan *plan)
+{
+    TRY(check_plan(loader, plan));
+    struct job *job = take_idle(loader);
+    job_plan(job, &loader->config, plan);
+    pthread_mutex_lock(&loader->lock);
+    for (uint32_t index = 0; index < job->image_count; index++) {
+        struct job_image *image = &job->images[index];
+        image->source = sources_find(&loader->sources, image->record.shard);
+        atomic_fetch_add(&image->source->use_count, 1);
+    }
+    struct job **end = &loader->pending;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = job;
+    pthread_cond_broadcast(&loader->has_work);
+    pthread_mutex_unlock(&loader->lock);
+    return OK;
+}
+
+/* Waits for the first pending job and takes it off the list; takes the lock itself. */
+static enum status take_job(struct loader *loader, int64_t deadline_ms, struct job **ret_job)
+{
+    const struct timespec until = {.tv_sec = deadline_ms / 1000,
+                                   .tv_nsec = (deadline_ms % 1000) * 1000000};
+    pthread_mutex_lock(&loader->lock);
+    struct job *job = loader->pending;
+    int error = 0;
+    while (job != NULL && !job_is_over(job) && error != ETIMEDOUT)
+        error = deadline_ms < 0 ? pthread_cond_wait(&loader->has_batch, &loader->lock)
+                                : pthread_cond_timedwait(&loader->has_batch, &loader->lock, &until);
+    uint32_t done = job != NULL ? job->done : 0;
+    int is_over = job != NULL && job_is_over(job);
+    if (is_over)
+        loader->pending = job->next;
+    pthread_mutex_unlock(&loader->lock);
+    if (job == NULL)
+        return fail(ERR_END, "the loader has no plan left: submit one before taking its batch");
+    if (!is_over)
+        return fail(ERR_TIMEOUT, "step %llu: %u of %u images are decoded at the deadline",
+                    (unsigned long long)job->batch.step, done, job->image_count);
+    *ret_job = job;
+    return OK;
+}
+
+static enum status check_batch(const struct job *job)
+{
+    for (uint32_t index = 0; index < job->image_count; index++)
+        if (job->images[index].is_missing)
+            return fail(
+                ERR_CORRUPT,
+                "step %llu: none of the %u records of the slot at position %llu can be "
+                "decoded; the first, record %u of '%s': %s",
+                (unsigned long long)job->batch.step, job->batch.slot_images,
+                (unsigned long long)job->images[index].position, job->images[index].record.record,
+                shard_path(job->images[index].source->shard), job->images[index].bad_reason);
+    return OK;
+}
+
+enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch)
+{
+    struct job *job = NULL;
+    TRY(take_job(loader, deadline_ms, &job));
+    enum status status = check_batch(job);
+    sources_sweep(&loader->sources);
+    struct batch *batch = &job->batch;
+    if (status != OK) {
+        loader_give(loader, &batch);
+        return status;
+    }
+    job_collect_skips(job);
+    *ret_batch = batch;
+    return OK;
+}
+
+void loader_give(struct loader *loader, struct batch **batch)
+{
+    if (*batch == NULL)
+        return;
+    struct job *job = (struct job *)*batch; /* its first member */
+    *batch = NULL;
+    pthread_mutex_lock(&loader->lock);
+    push_idle(loader, job);
+    pthread_mutex_unlock(&loader->lock);
+}
+
+void loader_flush(struct loader *loader)
+{
+    pthread_mutex_lock(&loader->lock);
+    while (loader->pending != NULL) {
+        struct job *job = loader->pending;
+        loader->pending = job->next;
+        int was_over = job_is_over(job);
+        job->is_dropped = 1;
+        job->wanted = job->claimed;
+        if (was_over)
+            push_idle(loader, job); /* its sources are released */
+        else if (job_is_over(job))
+            finish_job(loader, job);
+        /* else the thread that ends its last image does it */
+    }
+    pthread_mutex_unlock(&loader->lock);
+    sources_sweep(&loader->sources);
+}
