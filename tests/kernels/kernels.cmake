@@ -1,0 +1,3 @@
+seer_test(test_kernels
+    SOURCES test_kernels.c fixture.c reference.c cases_conv.c cases_bn.c cases_pixels.c cases_scores.c
+    LIBS device m)

@@ -1,0 +1,126 @@
+/* test_kernels.c - every operation of the CPU device on every instruction set against a reference.
+ *
+ * One table: an operation, the shapes it runs on. Shapes are those where kernels go wrong: group
+ * widths 8, 16, 24, 56, channels that fill no vector, odd sizes at stride 2, one row, one pixel,
+ * more pixels than a block and more channels than a span of the kernels. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/kernels/cases.h"
+#include "worker/device/cpu/cpu.h"
+
+struct operation {
+    const char *name;
+    void (*run)(struct fixture *fixture, const struct case_shape *shape);
+    const struct case_shape *shapes; /* end with rows 0 */
+};
+
+/* rows, height, width, in, out, kernel, stride, groups */
+static const struct case_shape conv_shapes[] = {
+    {2, 9, 7, 3, 32, 3, 2, 1},     {1, 16, 16, 3, 8, 3, 1, 1},   {2, 7, 7, 48, 48, 3, 2, 6},
+    {1, 8, 8, 104, 104, 3, 2, 13}, {2, 7, 7, 24, 24, 3, 1, 3},   {1, 7, 7, 48, 48, 3, 1, 3},
+    {2, 5, 5, 32, 32, 3, 2, 2},    {1, 7, 7, 48, 48, 3, 2, 2},   {1, 6, 6, 72, 72, 3, 1, 3},
+    {1, 5, 7, 112, 112, 3, 1, 2},  {1, 7, 7, 112, 112, 3, 2, 2}, {2, 7, 7, 24, 56, 1, 1, 1},
+    {1, 1, 1, 440, 16, 1, 1, 1},   {2, 7, 7, 32, 48, 1, 2, 1},   {3, 4, 4, 13, 26, 1, 1, 1},
+    {2, 3, 3, 15, 15, 3, 1, 3},    {1, 1, 1, 8, 8, 3, 2, 1},     {0},
+};
+
+/* m, -, -, n, k */
+static const struct case_shape gemm_shapes[] = {
+    {1, 0, 0, 1, 1, 0, 0, 0},
+    {3, 0, 0, 17, 5, 0, 0, 0},
+    {16, 0, 0, 30, 104, 0, 0, 0},
+    {65, 0, 0, 33, 70, 0, 0, 0},
+    {0},
+};
+
+/* rows, height, width, channels */
+static const struct case_shape pixel_shapes[] = {
+    {.rows = 1, .height = 1, .width = 1, .channels = 1},
+    {.rows = 2, .height = 3, .width = 3, .channels = 7},
+    {.rows = 3, .height = 7, .width = 7, .channels = 24},
+    {.rows = 1, .height = 9, .width = 15, .channels = 104},
+    {.rows = 2, .height = 4, .width = 4, .channels = 61},
+    {.rows = 1, .height = 2, .width = 1, .channels = 1048},
+    {0},
+};
+
+/* rows, columns */
+static const struct case_shape row_shapes[] = {
+    {.rows = 1, .channels = 1},
+    {.rows = 4, .channels = 3},
+    {.rows = 70, .channels = 24},
+    {.rows = 5, .channels = 104},
+    {.rows = 130, .channels = 131},
+    {.rows = 3, .channels = 3000},
+    {0},
+};
+
+static const struct case_shape one_shape[] = {{.rows = 1}, {0}};
+
+static const struct operation operations[] = {
+    {"conv", case_conv, conv_shapes},
+    {"gemm", case_gemm, gemm_shapes},
+    {"bn_sums", case_bn_sums, pixel_shapes},
+    {"bn_finalize", case_bn_finalize, pixel_shapes},
+    {"bn_apply", case_bn_apply, pixel_shapes},
+    {"bn_backward_sums", case_bn_backward_sums, pixel_shapes},
+    {"bn_backward_apply", case_bn_backward_apply, pixel_shapes},
+    {"running_update", case_running_update, pixel_shapes},
+    {"images_normalize", case_images, pixel_shapes},
+    {"row_scale", case_row_scale, pixel_shapes},
+    {"bias_activation", case_bias_activation, row_shapes},
+    {"normalize_rows", case_normalize, row_shapes},
+    {"sinkhorn", case_sinkhorn, row_shapes},
+    {"sinkhorn golden values", case_sinkhorn_golden, one_shape},
+    {"swav_loss", case_swav_loss, row_shapes},
+    {"swav_loss golden values", case_swav_loss_golden, one_shape},
+    {"optimizer", case_optimizer, row_shapes},
+    {"LARC golden values", case_larc_golden, one_shape},
+};
+enum { OPERATION_COUNT = sizeof(operations) / sizeof(*operations), ISA_MAX = 4 };
+
+struct entry {
+    const struct operation *operation;
+    const struct cpu_isa *isa;
+    char name[96];
+};
+
+static uint64_t seed = 1;
+
+static void operation_agrees_with_its_reference_on_every_shape(void **state)
+{
+    const struct entry *entry = *state;
+    struct fixture fixture = {.isa = entry->isa->name, .seed = seed};
+    assert_ok(cpu_create(entry->isa, 1, &fixture.device));
+    fixture.ops = fixture.device->ops;
+    for (const struct case_shape *s = entry->operation->shapes; s->rows > 0; s++) {
+        fixture_begin(&fixture, "%s rows=%d %dx%d channels=%d->%d kernel=%d stride=%d groups=%d",
+                      entry->operation->name, s->rows, s->height, s->width, s->channels,
+                      s->out_channels, s->kernel, s->stride, s->groups);
+        entry->operation->run(&fixture, s);
+    }
+    fixture_end(&fixture);
+    device_close(fixture.device);
+}
+
+/* test_kernels [SEED] */
+int main(int argc, char **argv)
+{
+    static struct entry entries[OPERATION_COUNT * ISA_MAX];
+    static struct CMUnitTest tests[OPERATION_COUNT * ISA_MAX];
+    size_t count = 0;
+    if (argc > 1)
+        seed = strtoull(argv[1], NULL, 10);
+    printf("seed=%llu\n", (unsigned long long)seed);
+    for (const struct cpu_isa *isa = cpu_isa_list(); isa->name != NULL; isa++)
+        for (int i = 0; i < OPERATION_COUNT; i++, count++) {
+            struct entry *entry = &entries[count];
+            entry->operation = &operations[i];
+            entry->isa = isa;
+            snprintf(entry->name, sizeof(entry->name), "%s agrees with its reference (%s)",
+                     operations[i].name, isa->name);
+            tests[count] = (struct CMUnitTest){
+                entry->name, operation_agrees_with_its_reference_on_every_shape, NULL, NULL, entry};
+        }
+    return _cmocka_run_group_tests("kernels", tests, count, NULL, NULL);
+}

@@ -1,0 +1,67 @@
+/* cpu.h - what the files of the CPU back end share: the device itself and its operations. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_DEVICE_CPU_CPU_H
+#define WORKER_DEVICE_CPU_CPU_H
+
+#include "worker/device/device.h"
+
+struct dnnl_engine;
+struct dnnl_stream;
+
+/* Working memory that primitives share, since they run one after the other. Grown by conv_create.
+ */
+struct cpu_scratch {
+    float *memory;
+    size_t bytes;
+};
+
+struct cpu {
+    struct device device; /* first: a struct device * is a struct cpu * */
+    int thread_count;
+    char description[160];
+    struct dnnl_engine *engine;
+    struct dnnl_stream *stream;
+    struct cpu_scratch scratchpad;   /* oneDNN's */
+    struct cpu_scratch grad_blocked; /* weight gradient in the primitive's layout */
+    struct cpu_scratch grad_master;  /* and in ours, before it is added */
+};
+
+/* One instruction set: our kernels compiled for it. */
+struct cpu_isa {
+    const char *name; /* "plain", "avx2", "avx512" */
+    const struct device_ops *ops;
+};
+
+/* The instruction sets that this processor can run, best first; ends with name NULL. Static. */
+const struct cpu_isa *cpu_isa_list(void);
+
+/* As device_cpu_create, with kernels of a given instruction set out of the list (tests). */
+enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct device **ret_device);
+
+/* cpu.c: memory. */
+const char *cpu_describe(struct device *device);
+enum status cpu_allocate(struct device *device, size_t bytes, int *ret_fd, void **ret_memory);
+void cpu_release(struct device *device, void *memory, size_t bytes, int fd);
+void cpu_copy(struct device *device, void *to, const void *from, size_t bytes);
+void cpu_zero(struct device *device, void *memory, size_t bytes);
+void cpu_to_float(struct device *device, const void *x, size_t count, float *y);
+void cpu_from_float(struct device *device, const float *x, size_t count, void *y);
+enum status cpu_synchronize(struct device *device);
+void cpu_destroy(struct device *device);
+
+/* dnnl_conv.c: oneDNN. */
+enum status dnnl_conv_start(struct cpu *cpu);
+void dnnl_conv_stop(struct cpu *cpu);
+enum status dnnl_conv_create(struct device *device, const struct conv_shape *shape,
+                             struct conv **ret_conv);
+void dnnl_conv_destroy(struct conv *conv);
+void dnnl_conv_weights(struct conv *conv, const float *weights);
+void dnnl_conv_forward(struct conv *conv, const void *x, void *y);
+void dnnl_conv_backward_data(struct conv *conv, const void *dy, void *dx);
+void dnnl_conv_backward_weights(struct conv *conv, const void *x, const void *dy, float *dw,
+                                int accumulate);
+void dnnl_conv_gemm(struct device *device, int trans_a, int trans_b, int m, int n, int k,
+                    float alpha, const float *a, const float *b, float beta, float *c);
+
+#endif

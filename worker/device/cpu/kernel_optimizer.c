@@ -1,0 +1,59 @@
+/* kernel_optimizer.c - norms per tensor, then LARC or SGD over the arena. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/device/cpu/kernels.h"
+
+#include <math.h>
+
+#include "worker/device/cpu/dot.h"
+
+void KERNEL(optimizer_norms)(struct device *device, const struct optimizer_tensors *tensors)
+{
+    (void)device;
+    for (int i = 0; i < tensors->count; i++) {
+        const float *w = tensors->weights + tensors->offset[i];
+        const float *g = tensors->grads + tensors->offset[i];
+        tensors->norms[2 * i] = (float)dot(w, w, tensors->length[i]);
+        tensors->norms[2 * i + 1] = (float)dot(g, g, tensors->length[i]);
+    }
+}
+
+/* What gradient and decay are multiplied with. apex LARC: a tensor whose weights or gradient are
+ * all zero (a BN beta at step 0) takes the gradient as it is, without decay. */
+static void larc_scales(const struct optimizer_rule *rule, const float *norms, float *ret_grad,
+                        float *ret_decay)
+{
+    const double weight = sqrt((double)norms[0]), grad = sqrt((double)norms[1]);
+    const double decay = (double)rule->weight_decay;
+    *ret_grad = 1;
+    *ret_decay = rule->is_larc ? 0 : rule->weight_decay;
+    if (!rule->is_larc || weight == 0 || grad == 0)
+        return;
+    double local = (double)rule->trust * weight / (grad + decay * weight + (double)rule->eps);
+    if (rule->is_clip)
+        local = fmin(local / (double)rule->lr, 1);
+    *ret_grad = (float)local;
+    *ret_decay = (float)(local * decay);
+}
+
+/* v = momentum v + g';  w = w - lr v. */
+void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tensors *tensors,
+                              const struct optimizer_rule *rule)
+{
+    (void)device;
+    const float lr = rule->lr, momentum = rule->momentum;
+    for (int i = 0; i < tensors->count; i++) {
+        if (tensors->is_frozen[i])
+            continue;
+        const size_t offset = tensors->offset[i];
+        float *restrict w = tensors->weights + offset;
+        float *restrict v = tensors->momentum + offset;
+        const float *restrict g = tensors->grads + offset;
+        float grad = 0, decay = 0;
+        larc_scales(rule, tensors->norms + (ptrdiff_t)2 * i, &grad, &decay);
+        for (size_t j = 0; j < tensors->length[i]; j++) {
+            v[j] = momentum * v[j] + (grad * g[j] + decay * w[j]);
+            w[j] -= lr * v[j];
+        }
+    }
+}

@@ -1,0 +1,146 @@
+/* vec.h - sixteen floats at once, in the compiler's own vector notation.
+ *
+ * The same source becomes one AVX-512 register, two AVX2 registers or four SSE registers: every
+ * kernel_*.c is compiled once per instruction set (see CMakeLists.txt). Channel counts such as 24,
+ * 104 or 440 are no multiple of 16, so a strip of channels ends in a vector of which only some
+ * lanes are loaded and stored; AVX-512 has masks for that, the others copy lane by lane. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_DEVICE_CPU_VEC_H
+#define WORKER_DEVICE_CPU_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+enum { LANES = 16 };
+
+/* typedef: C has no other way to name a vector type. */
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vec_bits __attribute__((vector_size(4 * LANES)));
+
+ALWAYS_INLINE vec vec_load(const float *from)
+{
+    vec v;
+    memcpy(&v, from, sizeof(v));
+    return v;
+}
+
+ALWAYS_INLINE void vec_store(float *to, vec v)
+{
+    memcpy(to, &v, sizeof(v));
+}
+
+/* The first `lanes` (1..16) values; the other lanes are 0 and their memory is not touched. */
+ALWAYS_INLINE vec vec_load_part(const float *from, int lanes)
+{
+#ifdef __AVX512F__
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), from);
+#else
+    vec v = {0};
+    for (int i = 0; i < lanes; i++)
+        v[i] = from[i];
+    return v;
+#endif
+}
+
+ALWAYS_INLINE void vec_store_part(float *to, vec v, int lanes)
+{
+#ifdef __AVX512F__
+    _mm512_mask_storeu_ps(to, (__mmask16)((1u << lanes) - 1), (__m512)v);
+#else
+    for (int i = 0; i < lanes; i++)
+        to[i] = v[i];
+#endif
+}
+
+ALWAYS_INLINE vec vec_all(float x)
+{
+    return x - (vec){0};
+}
+
+/* v where mask is set, else 0. */
+ALWAYS_INLINE vec vec_keep(vec v, vec_bits mask)
+{
+    return (vec)((vec_bits)v & mask);
+}
+
+/* max(v, 0); NaN stays NaN, so that a broken step is seen. */
+ALWAYS_INLINE vec vec_relu(vec v)
+{
+    return vec_keep(v, ~(vec_bits)(v < 0.0f));
+}
+
+/* The sum of all lanes, in a fixed order. */
+ALWAYS_INLINE double vec_sum(vec v)
+{
+    double sum = 0;
+    for (int i = 0; i < LANES; i++)
+        sum += (double)v[i];
+    return sum;
+}
+
+/* e^x to 2 ulp (Cephes expf: x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of degree 7 in r). 0 below
+ * the smallest normal number, inf above the largest, NaN for NaN. */
+ALWAYS_INLINE vec vec_exp(vec x)
+{
+    const float low = -87.3f, high = 88.7f;
+    const float round = 12582912.0f; /* 1.5 * 2^23: adding it leaves the integer in the low bits */
+    vec_bits is_low = (vec_bits)(x < low), is_high = (vec_bits)(x > high);
+    x = vec_keep(x, ~(is_low | is_high));
+    vec t = x * 1.44269504088896341f + round;
+    vec n = t - round;
+    vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    p = p * (vec)(((vec_bits)t << 23) + (127u << 23));
+    vec infinity = vec_all(__builtin_inff());
+    return vec_keep(p, ~(is_low | is_high)) + vec_keep(infinity, is_high);
+}
+
+/* A strip is up to four vectors of neighbouring channels of a pixel: enough independent sums to
+ * hide the latency of an addition, and few enough to keep sums and parameters in registers. Its
+ * `width` vectors are full but for the last, which has `lanes`. */
+enum { STRIP = 4 * LANES };
+
+ALWAYS_INLINE vec strip_load(const float *from, int i, int width, int lanes)
+{
+    return i + 1 < width || lanes == LANES ? vec_load(from + (ptrdiff_t)i * LANES)
+                                           : vec_load_part(from + (ptrdiff_t)i * LANES, lanes);
+}
+
+ALWAYS_INLINE void strip_store(float *to, vec v, int i, int width, int lanes)
+{
+    if (i + 1 < width || lanes == LANES)
+        vec_store(to + (ptrdiff_t)i * LANES, v);
+    else
+        vec_store_part(to + (ptrdiff_t)i * LANES, v, lanes);
+}
+
+/* Calls function(job, c, width, lanes) for the strips of [first, end), with constants for width so
+ * that each case becomes its own unrolled loop. */
+#define STRIPS(function, job, first, end)                                                          \
+    for (int strip_ = (first); strip_ < (end); strip_ += STRIP) {                                  \
+        const int left_ = (end)-strip_;                                                            \
+        if (left_ >= STRIP)                                                                        \
+            function(job, strip_, 4, LANES);                                                       \
+        else if (left_ > 3 * LANES)                                                                \
+            function(job, strip_, 4, left_ - 3 * LANES);                                           \
+        else if (left_ > 2 * LANES)                                                                \
+            function(job, strip_, 3, left_ - 2 * LANES);                                           \
+        else if (left_ > LANES)                                                                    \
+            function(job, strip_, 2, left_ - LANES);                                               \
+        else                                                                                       \
+            function(job, strip_, 1, left_);                                                       \
+    }
+
+#endif
