@@ -9,6 +9,7 @@
 #include "common/config_command.h"
 #include "common/log.h"
 #include "common/options.h"
+#include "worker/export/export.h"
 
 static int version_run(int argc, char **argv)
 {
@@ -23,6 +24,7 @@ static const struct command version_command = {"version", "print the version", v
 /* In the order in which a run meets them. */
 static const struct command *const commands[] = {
     &config_command,
+    &export_command,
     &version_command,
 };
 

@@ -1,0 +1,1 @@
+seer_script(test_export COMMAND /usr/bin/python3 ${FRAGMENT_DIR}/test_export.py)

@@ -1,0 +1,52 @@
+/* saved_state.c - a snapshot file, opened for reading: tensors, config and step. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/export/saved_state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+
+static enum status read_metadata(struct saved_state *saved)
+{
+    const struct safetensors_header *header = &saved->file.header;
+    const char *config = safetensors_find_metadata(header, "everseer.config");
+    const char *step = safetensors_find_metadata(header, "everseer.step");
+    if (config == NULL || step == NULL)
+        return fail(ERR_INPUT,
+                    "'%s' is no snapshot: its metadata lacks everseer.config or everseer.step; "
+                    "snapshots lie in the run's snapshots/ folder",
+                    saved->path);
+    char *end;
+    errno = 0;
+    saved->step = strtoull(step, &end, 10);
+    if (*step < '0' || *step > '9' || *end != '\0' || errno != 0)
+        return fail(ERR_CORRUPT, "'%s': everseer.step is '%s', not a number", saved->path, step);
+    config_init(&saved->config);
+    if (config_load_text("everseer.config", config, strlen(config), &saved->config) != OK)
+        return fail(ERR_CORRUPT, "'%s': %s", saved->path, fail_message());
+    return OK;
+}
+
+enum status saved_state_open(const char *path, struct saved_state *ret_saved)
+{
+    /* A struct config is some kilobytes: not on the stack twice. */
+    struct saved_state *saved = mem_zero(sizeof(*saved));
+    saved->path = path;
+    enum status status = safetensors_open(path, &saved->file);
+    if (status == OK)
+        status = read_metadata(saved);
+    if (status == OK)
+        *ret_saved = *saved;
+    else
+        saved_state_close(saved);
+    mem_free(saved);
+    return status;
+}
+
+void saved_state_close(struct saved_state *saved)
+{
+    safetensors_close(&saved->file);
+}
