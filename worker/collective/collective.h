@@ -34,6 +34,7 @@ struct collective_group {
     size_t region_bytes;
     int region_fd; /* its memfd, for the helper; -1 with self and nccl */
     int listen_fd; /* mpi: listening Unix socket on which the helper calls; see helper_listen */
+    int cancel_fd; /* mpi: once readable, as collective_abort, while forming too; 0: none */
     int64_t form_timeout_ms;
     int64_t timeout_ms; /* deadline of each operation once formed */
 };

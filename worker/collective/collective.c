@@ -1,0 +1,94 @@
+/* collective.c - picks the engine of a group and checks ranges before it. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/collective/collective.h"
+
+#include "common/check.h"
+#include "worker/collective/engine.h"
+
+static void range_check(const struct collective *collective, const void *data, size_t bytes)
+{
+    size_t offset = (size_t)((const char *)data - collective->region);
+    CHECK((const char *)data >= collective->region);
+    CHECK(offset <= collective->region_bytes && bytes <= collective->region_bytes - offset);
+}
+
+enum status collective_form(const struct collective_group *group,
+                            struct collective **ret_collective)
+{
+    CHECK(group->size >= 1 && group->rank >= 0 && group->rank < group->size);
+    struct collective *collective = NULL;
+    switch (group->engine) {
+    case COLLECTIVE_SELF:
+        TRY(collective_self_form(group, &collective));
+        break;
+    case COLLECTIVE_MPI:
+        TRY(collective_mpi_form(group, &collective));
+        break;
+    case COLLECTIVE_NCCL:
+        TRY(collective_nccl_form(group, &collective));
+        break;
+    default:
+        return fail(ERR_PROTOCOL, "unknown collective engine %d", (int)group->engine);
+    }
+    collective->rank = group->rank;
+    collective->size = group->size;
+    collective->region = group->region;
+    collective->region_bytes = group->region_bytes;
+    *ret_collective = collective;
+    return OK;
+}
+
+void collective_destroy(struct collective *collective)
+{
+    if (collective != NULL)
+        collective->ops->destroy(collective);
+}
+
+void collective_abort(struct collective *collective)
+{
+    collective->ops->abort(collective);
+}
+
+int collective_rank(const struct collective *collective)
+{
+    return collective->rank;
+}
+
+int collective_size(const struct collective *collective)
+{
+    return collective->size;
+}
+
+enum status collective_allreduce(struct collective *collective, float *data, size_t count,
+                                 enum reduce_op op)
+{
+    range_check(collective, data, count * sizeof(float));
+    return count == 0 ? OK : collective->ops->allreduce(collective, data, count, op);
+}
+
+enum status collective_allreduce_start(struct collective *collective, float *data, size_t count,
+                                       uint64_t *ret_ticket)
+{
+    CHECK(count > 0);
+    range_check(collective, data, count * sizeof(float));
+    return collective->ops->allreduce_start(collective, data, count, ret_ticket);
+}
+
+enum status collective_wait(struct collective *collective, uint64_t ticket)
+{
+    return collective->ops->wait(collective, ticket);
+}
+
+enum status collective_broadcast(struct collective *collective, void *data, size_t bytes, int root)
+{
+    CHECK(root >= 0 && root < collective->size);
+    range_check(collective, data, bytes);
+    return bytes == 0 ? OK : collective->ops->broadcast(collective, data, bytes, root);
+}
+
+enum status collective_allgather(struct collective *collective, void *data, size_t bytes)
+{
+    range_check(collective, data, bytes * (size_t)collective->size);
+    return bytes == 0 ? OK : collective->ops->allgather(collective, data, bytes);
+}

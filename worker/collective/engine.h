@@ -1,0 +1,39 @@
+/* engine.h - what an engine gives to collective.c: one table, no optional members. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_COLLECTIVE_ENGINE_H
+#define WORKER_COLLECTIVE_ENGINE_H
+
+#include "worker/collective/collective.h"
+
+/* As the functions of collective.h; ranges are checked, counts are not 0. */
+struct engine_ops {
+    const char *name;
+    void (*destroy)(struct collective *collective);
+    void (*abort)(struct collective *collective);
+    enum status (*allreduce)(struct collective *collective, float *data, size_t count,
+                             enum reduce_op op);
+    enum status (*allreduce_start)(struct collective *collective, float *data, size_t count,
+                                   uint64_t *ret_ticket);
+    enum status (*wait)(struct collective *collective, uint64_t ticket);
+    enum status (*broadcast)(struct collective *collective, void *data, size_t bytes, int root);
+    enum status (*allgather)(struct collective *collective, void *data, size_t bytes);
+};
+
+/* First member of every engine's own struct. */
+struct collective {
+    const struct engine_ops *ops;
+    int rank, size;
+    char *region; /* borrowed */
+    size_t region_bytes;
+};
+
+enum status collective_self_form(const struct collective_group *group,
+                                 struct collective **ret_collective);
+enum status collective_mpi_form(const struct collective_group *group,
+                                struct collective **ret_collective);
+/* The build links nccl.c or nccl_absent.c, which says what is missing. */
+enum status collective_nccl_form(const struct collective_group *group,
+                                 struct collective **ret_collective);
+
+#endif

@@ -1,0 +1,220 @@
+/* helper.c - the handshake: SOCK_SEQPACKET on an abstract address, descriptors by SCM_RIGHTS. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/collective/helper.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+enum {
+    HANDSHAKE_MS = 2000, /* both are on one host and have nothing else to do */
+    /* A helper may call before its worker has read the Regroup, or while it ends the last job. */
+    ANSWER_MS = 60000,
+    DESCRIPTORS = 2,
+};
+
+static const uint64_t hello_magic = 0x53454552f1e1d001; /* last byte: version of the handshake */
+
+struct hello {
+    uint64_t magic;
+    struct helper_identity identity;
+};
+
+struct answer {
+    uint64_t magic;
+    uint64_t is_accepted; /* then two descriptors come along: region, ring */
+};
+
+union control {
+    struct cmsghdr header; /* for alignment */
+    char bytes[CMSG_SPACE(DESCRIPTORS * sizeof(int))];
+};
+
+/* "@name" to the kernel's form: a zero byte, then the name. */
+static enum status address_parse(const char *text, struct sockaddr_un *ret, socklen_t *ret_length)
+{
+    size_t length = strlen(text);
+    if (text[0] != '@' || length < 2 || length > sizeof(ret->sun_path))
+        return fail(ERR_INPUT, "helper address '%s': expected @name", text);
+    memset(ret, 0, sizeof(*ret));
+    ret->sun_family = AF_UNIX;
+    memcpy(ret->sun_path + 1, text + 1, length - 1);
+    *ret_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    return OK;
+}
+
+enum status helper_listen(int *ret_fd, char address[HELPER_ADDRESS_BYTES])
+{
+    uint64_t name[2];
+    if (getrandom(name, sizeof(name), 0) != sizeof(name))
+        return fail(ERR_IO, "getrandom: %s", strerror(errno));
+    char text[HELPER_ADDRESS_BYTES];
+    snprintf(text, sizeof(text), "@everseer-%016" PRIx64 "%016" PRIx64, name[0], name[1]);
+    struct sockaddr_un where;
+    socklen_t length = 0;
+    TRY(address_parse(text, &where, &length));
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&where, length) != 0 || listen(fd, 16) != 0) {
+        int error = errno;
+        if (fd >= 0)
+            close(fd);
+        return fail(ERR_IO, "helper socket '%s': %s", text, strerror(error));
+    }
+    memcpy(address, text, sizeof(text));
+    *ret_fd = fd;
+    return OK;
+}
+
+static enum status wait_readable(int fd, int cancel_fd, int64_t deadline_ms)
+{
+    struct pollfd polled[2] = {{.fd = fd, .events = POLLIN},
+                               {.fd = cancel_fd > 0 ? cancel_fd : -1, .events = POLLIN}};
+    for (;;) {
+        int64_t left = deadline_ms - clock_ms();
+        int n = poll(polled, 2, left > 0 ? (int)left : 0);
+        if (n > 0 && polled[1].revents != 0)
+            return fail(ERR_STALE, "told to stop");
+        if (n > 0)
+            return OK;
+        if (n < 0 && errno != EINTR)
+            return fail(ERR_IO, "poll: %s", strerror(errno));
+        if (left <= 0)
+            return fail(ERR_TIMEOUT, "no helper called in time; see the server's log of mpirun");
+    }
+}
+
+/* Abstract addresses know no permissions: only our own user (or root) may call. */
+static enum status peer_check(int socket)
+{
+    struct ucred peer;
+    socklen_t length = sizeof(peer);
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+        return fail(ERR_IO, "SO_PEERCRED: %s", strerror(errno));
+    if (peer.uid != geteuid() && peer.uid != 0)
+        return fail(ERR_PROTOCOL, "a helper of user %d called", (int)peer.uid);
+    return OK;
+}
+
+static enum status hello_check(int socket, const struct helper_identity *expected)
+{
+    TRY(peer_check(socket));
+    TRY(wait_readable(socket, 0, clock_ms() + HANDSHAKE_MS));
+    struct hello hello;
+    ssize_t received = recv(socket, &hello, sizeof(hello), MSG_DONTWAIT);
+    if (received != sizeof(hello) || hello.magic != hello_magic)
+        return fail(ERR_PROTOCOL, "not the hello of a helper of this version");
+    const struct helper_identity *it = &hello.identity;
+    if (it->run != expected->run || it->generation != expected->generation ||
+        it->nonce != expected->nonce || it->rank != expected->rank || it->size != expected->size)
+        return fail(ERR_STALE,
+                    "helper of generation %" PRIu64 " rank %d of %d where generation %" PRIu64
+                    " rank %d of %d is formed",
+                    it->generation, (int)it->rank, (int)it->size, expected->generation,
+                    (int)expected->rank, (int)expected->size);
+    return OK;
+}
+
+static enum status answer_send(int socket, int is_accepted, const int fds[DESCRIPTORS])
+{
+    struct answer answer = {.magic = hello_magic, .is_accepted = (uint64_t)is_accepted};
+    struct iovec part = {.iov_base = &answer, .iov_len = sizeof(answer)};
+    union control control = {.bytes = {0}};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (is_accepted) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof(control.bytes);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(DESCRIPTORS * sizeof(int));
+        memcpy(CMSG_DATA(header), fds, DESCRIPTORS * sizeof(int));
+    }
+    if (sendmsg(socket, &message, MSG_NOSIGNAL) != sizeof(answer))
+        return fail(ERR_UNREACHABLE, "helper left during the handshake: %s", strerror(errno));
+    return OK;
+}
+
+enum status helper_accept(int listen_fd, int cancel_fd, const struct helper_identity *expected,
+                          int region_fd, int ring_fd, int64_t deadline_ms, int *ret_socket)
+{
+    for (;;) {
+        TRY(wait_readable(listen_fd, cancel_fd, deadline_ms));
+        int socket = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        if (socket < 0)
+            continue; /* the caller was gone before we came */
+        enum status status = hello_check(socket, expected);
+        const int fds[DESCRIPTORS] = {region_fd, ring_fd};
+        if (status == OK && answer_send(socket, 1, fds) == OK) {
+            *ret_socket = socket;
+            return OK;
+        }
+        log_debug("event=helper_refused reason=\"%s\"", fail_message());
+        if (status != OK && answer_send(socket, 0, NULL) != OK)
+            log_debug("event=helper_refused reason=\"%s\"", fail_message());
+        close(socket);
+    }
+}
+
+static enum status answer_receive(int socket, int fds[DESCRIPTORS])
+{
+    TRY(wait_readable(socket, 0, clock_ms() + ANSWER_MS));
+    struct answer answer = {0};
+    struct iovec part = {.iov_base = &answer, .iov_len = sizeof(answer)};
+    union control control;
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+    ssize_t received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (received == 0 || (received < 0 && errno == ECONNRESET))
+        return fail(ERR_UNREACHABLE, "the worker left during the handshake");
+    if (received != sizeof(answer) || answer.magic != hello_magic)
+        return fail(ERR_PROTOCOL, "not the answer of a worker of this version");
+    if (!answer.is_accepted)
+        return fail(ERR_STALE, "the worker refused: it forms another generation");
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header == NULL || header->cmsg_type != SCM_RIGHTS ||
+        header->cmsg_len != CMSG_LEN(DESCRIPTORS * sizeof(int)))
+        return fail(ERR_PROTOCOL, "the worker's answer carries no memory");
+    memcpy(fds, CMSG_DATA(header), DESCRIPTORS * sizeof(int));
+    return OK;
+}
+
+enum status helper_call(const char *address, const struct helper_identity *identity,
+                        int *ret_socket, int *ret_region_fd, int *ret_ring_fd)
+{
+    enum status status = OK;
+    struct sockaddr_un where;
+    socklen_t length = 0;
+    TRY(address_parse(address, &where, &length));
+    int fds[DESCRIPTORS];
+    struct hello hello = {.magic = hello_magic, .identity = *identity};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&where, length) != 0) {
+        status = fail(ERR_UNREACHABLE, "worker at '%s': %s", address, strerror(errno));
+        goto out;
+    }
+    if (send(fd, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello)) {
+        status = fail(ERR_UNREACHABLE, "worker at '%s': %s", address, strerror(errno));
+        goto out;
+    }
+    TRY_OUT(answer_receive(fd, fds));
+    *ret_socket = fd;
+    *ret_region_fd = fds[0];
+    *ret_ring_fd = fds[1];
+    fd = -1;
+out:
+    if (fd >= 0)
+        close(fd);
+    return status;
+}

@@ -1,0 +1,219 @@
+/* helper_main.c - seer-helper: runs one generation's collectives for one worker, then dies.
+ *
+ * The only program of ours that holds MPI state. It works in place on the worker's memory, and its
+ * death is harmless: it holds nothing. It dies with its worker (end of file on the life line), with
+ * mpirun (PR_SET_PDEATHSIG), and with any other helper, since mpirun then kills all. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <mpi.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/thread.h"
+#include "worker/collective/helper.h"
+#include "worker/collective/ring.h"
+
+enum {
+    WINDOW = 16, /* operations under way at once; pieces are 4 MiB, so 64 MiB of overlap */
+    /* Waiting must burn no core, since workers compute on them: poll a little, then sleep. */
+    SPIN_POLLS = 40,
+    SLEEP_MIN_NS = 20000,
+    SLEEP_MAX_NS = 100000,
+    IDLE_SPIN_US = 30,
+    /* Asleep it still gives the library a turn now and then, for what others may need of it. */
+    IDLE_TURN_US = 20000,
+};
+
+struct helper {
+    struct helper_identity identity;
+    int socket;
+    char *region;
+    size_t region_bytes;
+    struct ring *ring;
+    uint64_t next;                /* sequence of the next order to start */
+    uint64_t oldest;              /* all orders below are done */
+    MPI_Request requests[WINDOW]; /* by sequence % WINDOW */
+};
+
+/* Ends the process: MPI is not finalized, so mpirun ends the whole group. */
+static void helper_die(const char *reason)
+{
+    log_error("event=helper_failed reason=\"%s\"", reason);
+    _exit(1);
+}
+
+static void watcher_run(void *argument)
+{
+    struct helper *helper = argument;
+    char byte;
+    while (recv(helper->socket, &byte, 1, 0) > 0)
+        ;
+    _exit(1); /* the worker has gone or ended the generation: not worth a line */
+}
+
+static void order_start(struct helper *helper, uint64_t sequence)
+{
+    const struct ring_command *order = &helper->ring->commands[sequence % RING_COMMANDS];
+    MPI_Request *request = &helper->requests[sequence % WINDOW];
+    size_t unit = order->op == RING_SUM || order->op == RING_MAX ? sizeof(float) : 1;
+    size_t parts = order->op == RING_GATHER ? (size_t)helper->identity.size : 1;
+    if (order->offset > helper->region_bytes || order->count > RING_PIECE_BYTES / unit ||
+        order->count * unit * parts > helper->region_bytes - order->offset)
+        helper_die("order outside the region");
+    void *data = helper->region + order->offset;
+    int count = (int)order->count;
+    switch (order->op) {
+    case RING_SUM:
+        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, request);
+        break;
+    case RING_MAX:
+        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_FLOAT, MPI_MAX, MPI_COMM_WORLD, request);
+        break;
+    case RING_BROADCAST:
+        MPI_Ibcast(data, count, MPI_BYTE, order->root, MPI_COMM_WORLD, request);
+        break;
+    case RING_GATHER:
+        MPI_Iallgather(MPI_IN_PLACE, 0, MPI_BYTE, data, count, MPI_BYTE, MPI_COMM_WORLD, request);
+        break;
+    default:
+        helper_die("unknown order");
+    }
+}
+
+/* Starts what is posted and fits, tests what is under way. Returns whether anything moved. */
+static int helper_turn(struct helper *helper)
+{
+    int has_moved = 0;
+    uint64_t posted = atomic_load(&helper->ring->posted);
+    for (; helper->next < posted && helper->next < helper->oldest + WINDOW; helper->next++) {
+        order_start(helper, helper->next);
+        has_moved = 1;
+    }
+    for (uint64_t sequence = helper->oldest; sequence < helper->next; sequence++) {
+        MPI_Request *request = &helper->requests[sequence % WINDOW];
+        if (*request == MPI_REQUEST_NULL)
+            continue; /* done before an older one */
+        int is_done = 0;
+        MPI_Test(request, &is_done, MPI_STATUS_IGNORE);
+        if (!is_done)
+            continue;
+        *request = MPI_REQUEST_NULL;
+        ring_complete(helper->ring, sequence);
+        has_moved = 1;
+    }
+    while (helper->oldest < helper->next &&
+           helper->requests[helper->oldest % WINDOW] == MPI_REQUEST_NULL)
+        helper->oldest++;
+    return has_moved;
+}
+
+/* Nothing to do: a glance longer for the next order, then sleep on the bell. */
+static void helper_idle(struct helper *helper)
+{
+    int64_t until_us = clock_us() + IDLE_SPIN_US;
+    while (clock_us() < until_us) {
+        if (atomic_load(&helper->ring->posted) != helper->next)
+            return;
+    }
+    uint32_t seen = bell_count(&helper->ring->helper_bell);
+    if (atomic_load(&helper->ring->posted) == helper->next)
+        bell_wait(&helper->ring->helper_bell, seen, IDLE_TURN_US);
+    int has_message;
+    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &has_message, MPI_STATUS_IGNORE);
+}
+
+/* For ever: the process ends by its watcher or by a signal. */
+static void helper_serve(struct helper *helper)
+{
+    int polls = 0;
+    long sleep_ns = SLEEP_MIN_NS;
+    for (;;) {
+        if (helper_turn(helper)) {
+            polls = 0;
+            sleep_ns = SLEEP_MIN_NS;
+        } else if (helper->oldest == helper->next) {
+            helper_idle(helper);
+        } else if (++polls > SPIN_POLLS) {
+            nanosleep(&(struct timespec){.tv_nsec = sleep_ns}, NULL);
+            sleep_ns = sleep_ns * 2 > SLEEP_MAX_NS ? SLEEP_MAX_NS : sleep_ns * 2;
+        }
+    }
+}
+
+static enum status helper_map(struct helper *helper, int region_fd)
+{
+    struct stat stat;
+    if (fstat(region_fd, &stat) != 0 || stat.st_size <= 0)
+        return fail(ERR_PROTOCOL, "the worker's memory has no size");
+    helper->region_bytes = (size_t)stat.st_size;
+    helper->region =
+        mmap(NULL, helper->region_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, region_fd, 0);
+    if (helper->region == MAP_FAILED)
+        return fail(ERR_IO, "cannot map %zu bytes of the worker", helper->region_bytes);
+    return OK;
+}
+
+static enum status helper_join(struct helper *helper, char **addresses)
+{
+    int region_fd, ring_fd;
+    TRY(helper_call(addresses[helper->identity.rank], &helper->identity, &helper->socket,
+                    &region_fd, &ring_fd));
+    TRY(helper_map(helper, region_fd));
+    TRY(ring_map(ring_fd, &helper->ring));
+    close(region_fd);
+    close(ring_fd);
+    return OK;
+}
+
+/* seer-helper --run R --generation G --nonce X ADDRESS... as helper_command.c writes it. */
+static enum status arguments_parse(int argc, char **argv, struct helper_identity *ret)
+{
+    if (argc < 8 || strcmp(argv[1], "--run") != 0 || strcmp(argv[3], "--generation") != 0 ||
+        strcmp(argv[5], "--nonce") != 0)
+        return fail(ERR_INPUT, "seer-helper is started by seer-server through mpirun; usage: "
+                               "seer-helper --run R --generation G --nonce X ADDRESS...");
+    ret->run = strtoull(argv[2], NULL, 10);
+    ret->generation = strtoull(argv[4], NULL, 10);
+    ret->nonce = strtoull(argv[6], NULL, 10);
+    return OK;
+}
+
+int main(int argc, char **argv)
+{
+    static struct helper helper;
+    enum { FIRST_ADDRESS = 7 };
+    log_start("seer-helper", LOG_LEVEL_WARN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_TIMERSLACK, 1000UL); /* ns: the default of 50 us would treble the shortest sleep */
+    if (arguments_parse(argc, argv, &helper.identity) != OK)
+        helper_die(fail_message());
+    int provided;
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+    MPI_Comm_rank(MPI_COMM_WORLD, &helper.identity.rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &helper.identity.size);
+    if (provided < MPI_THREAD_FUNNELED || argc - FIRST_ADDRESS != helper.identity.size)
+        helper_die("one address per member is needed, and an MPI that allows threads beside it");
+    for (int i = 0; i < WINDOW; i++)
+        helper.requests[i] = MPI_REQUEST_NULL;
+    if (helper_join(&helper, argv + FIRST_ADDRESS) != OK)
+        helper_die(fail_message());
+    struct thread watcher = {0};
+    if (thread_start(&watcher, "watcher", watcher_run, &helper) != OK)
+        helper_die(fail_message());
+    MPI_Barrier(MPI_COMM_WORLD);
+    atomic_store(&helper.ring->is_formed, 1);
+    bell_ring(&helper.ring->worker_bell);
+    helper_serve(&helper);
+    return 0;
+}

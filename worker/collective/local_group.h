@@ -1,0 +1,46 @@
+/* local_group.h - members of one generation as child processes of one program, for tests and bench.
+ *
+ * Stands in for server and workers: listens, forks the members, starts mpirun. Fork before starting
+ * threads. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_COLLECTIVE_LOCAL_GROUP_H
+#define WORKER_COLLECTIVE_LOCAL_GROUP_H
+
+#include <sys/types.h>
+
+#include "common/helper_command.h"
+#include "worker/collective/collective.h"
+
+enum { LOCAL_MEMBERS_MAX = 64 };
+
+struct local_group {
+    int size;
+    pid_t mpirun; /* 0: none */
+    pid_t members[LOCAL_MEMBERS_MAX];
+    char helper[512];
+    char addresses[LOCAL_MEMBERS_MAX][HELPER_ADDRESS_BYTES];
+    const char *address_list[LOCAL_MEMBERS_MAX];
+    int listen_fds[LOCAL_MEMBERS_MAX];
+    /* A member that leaves ends the group for those still at the last operation, so each reports
+     * that it is through and stays until all are. */
+    int through_fds[LOCAL_MEMBERS_MAX][2]; /* pipes */
+    int leave_fds[2];                      /* pipe; closed by the parent: leave */
+    struct helper_launch launch;
+};
+
+/* What a member does once formed; its return value is its exit code. region is its own. */
+struct local_member {
+    int (*run)(struct collective *collective, float *region, void *argument);
+    void *argument;
+    int64_t timeout_ms; /* of each operation */
+};
+
+/* Forks `size` members with regions of region_bytes and starts their helpers. A member that cannot
+ * form exits with 100 + status. */
+enum status local_group_start(struct local_group *group, int size, size_t region_bytes,
+                              const struct local_member *member);
+/* Waits for the members (how each ended, as waitpid says), then ends mpirun and cleans up. */
+void local_group_end(struct local_group *group, int *ret_wait_status);
+
+#endif

@@ -1,0 +1,254 @@
+/* mpi.c - the worker's half of the mpi engine: orders in, completions out, no MPI in sight.
+ *
+ * Operations are cut into pieces that the helper (helper_main.c) runs in place on the worker's
+ * memory. A thread watches the connection to the helper: when any member or helper dies, mpirun
+ * kills all helpers, the connection closes, and every wait ends. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/thread.h"
+#include "worker/collective/engine.h"
+#include "worker/collective/helper.h"
+#include "worker/collective/ring.h"
+
+struct mpi {
+    struct collective base;
+    struct ring *ring; /* shared with the helper */
+    int socket;        /* life line to the helper, -1 before it called */
+    int cancel_fd;     /* borrowed; 0: none */
+    uint64_t generation;
+    int64_t timeout_ms;
+    uint64_t settled;   /* all orders below are known to be done */
+    enum status broken; /* of the first failed wait: all later ones fail alike */
+    struct thread watcher;
+    _Atomic int is_gone;    /* the helper's end of the life line closed */
+    _Atomic int is_aborted; /* collective_abort, or cancel_fd */
+};
+
+/* Ends when the life line closes, which mpi_destroy also brings about from our side. */
+static void watcher_run(void *argument)
+{
+    struct mpi *mpi = argument;
+    struct pollfd polled[2] = {{.fd = mpi->socket, .events = POLLIN},
+                               {.fd = mpi->cancel_fd > 0 ? mpi->cancel_fd : -1, .events = POLLIN}};
+    for (;;) {
+        if (poll(polled, 2, -1) < 0) {
+            CHECK(errno == EINTR);
+            continue;
+        }
+        if (polled[1].revents != 0) {
+            atomic_store(&mpi->is_aborted, 1);
+            polled[1].fd = -1;
+        }
+        if (polled[0].revents != 0) /* a helper never writes: end of file */
+            atomic_store(&mpi->is_gone, 1);
+        bell_ring(&mpi->ring->worker_bell);
+        if (polled[0].revents != 0)
+            return;
+    }
+}
+
+/* Sleeps until the order is done; sequence UINT64_MAX means "until formed". */
+static enum status mpi_await(struct mpi *mpi, uint64_t sequence, int64_t deadline_ms)
+{
+    struct ring *ring = mpi->ring;
+    int is_forming = sequence == UINT64_MAX;
+    for (;;) {
+        uint32_t seen = bell_count(&ring->worker_bell);
+        if (is_forming ? atomic_load(&ring->is_formed) != 0 : ring_is_done(ring, sequence))
+            return OK;
+        int64_t left_ms = deadline_ms - clock_ms();
+        if (mpi->broken != OK)
+            return fail(mpi->broken, "collective of generation %" PRIu64 " is broken",
+                        mpi->generation);
+        if (atomic_load(&mpi->is_aborted))
+            return fail(mpi->broken = ERR_STALE, "collective of generation %" PRIu64 " aborted",
+                        mpi->generation);
+        if (atomic_load(&mpi->is_gone))
+            return fail(mpi->broken = ERR_UNREACHABLE,
+                        "a member of generation %" PRIu64 " or its helper died", mpi->generation);
+        if (left_ms <= 0)
+            return fail(mpi->broken = ERR_TIMEOUT,
+                        "collective of generation %" PRIu64 ": not %s before the deadline",
+                        mpi->generation, is_forming ? "formed" : "done");
+        bell_wait(&ring->worker_bell, seen, left_ms * 1000);
+    }
+}
+
+static enum status mpi_check(struct mpi *mpi)
+{
+    if (mpi->broken == OK && atomic_load(&mpi->is_aborted))
+        mpi->broken = ERR_STALE;
+    return mpi->broken == OK
+               ? OK
+               : fail(mpi->broken, "collective of generation %" PRIu64 " ended", mpi->generation);
+}
+
+/* One order of at most RING_PIECE_BYTES; waits while the ring is full. */
+static enum status mpi_post(struct mpi *mpi, enum ring_op op, int root, const void *data,
+                            size_t count, uint64_t *ret_sequence)
+{
+    struct ring *ring = mpi->ring;
+    uint64_t next = atomic_load(&ring->posted);
+    TRY(mpi_check(mpi));
+    if (next >= RING_COMMANDS)
+        TRY(mpi_await(mpi, next - RING_COMMANDS, clock_ms() + mpi->timeout_ms));
+    struct ring_command command = {
+        .op = op,
+        .root = root,
+        .offset = (uint64_t)((const char *)data - mpi->base.region),
+        .count = count,
+    };
+    *ret_sequence = ring_post(ring, &command);
+    return OK;
+}
+
+/* Cuts `count` units of `unit` bytes into pieces and posts them; the last one's sequence. */
+static enum status mpi_post_pieces(struct mpi *mpi, enum ring_op op, int root, void *data,
+                                   size_t count, size_t unit, uint64_t *ret_last)
+{
+    size_t piece = RING_PIECE_BYTES / unit;
+    for (size_t done = 0; done < count; done += piece) {
+        size_t n = count - done < piece ? count - done : piece;
+        TRY(mpi_post(mpi, op, root, (char *)data + done * unit, n, ret_last));
+    }
+    return OK;
+}
+
+static enum status mpi_await_range(struct mpi *mpi, uint64_t first, uint64_t last)
+{
+    int64_t deadline_ms = clock_ms() + mpi->timeout_ms;
+    for (uint64_t sequence = first; sequence <= last; sequence++) {
+        /* An order whose place was used again is done: mpi_post made sure. */
+        if (sequence + RING_COMMANDS > last)
+            TRY(mpi_await(mpi, sequence, deadline_ms));
+    }
+    return OK;
+}
+
+static enum status mpi_run(struct mpi *mpi, enum ring_op op, int root, void *data, size_t count,
+                           size_t unit)
+{
+    uint64_t first = atomic_load(&mpi->ring->posted), last = 0;
+    TRY(mpi_post_pieces(mpi, op, root, data, count, unit, &last));
+    return mpi_await_range(mpi, first, last);
+}
+
+static void mpi_abort(struct collective *collective)
+{
+    struct mpi *mpi = (struct mpi *)collective;
+    atomic_store(&mpi->is_aborted, 1);
+    bell_ring(&mpi->ring->worker_bell);
+}
+
+static void mpi_destroy(struct collective *collective)
+{
+    struct mpi *mpi = (struct mpi *)collective;
+    if (mpi->socket >= 0) {
+        shutdown(mpi->socket, SHUT_RDWR); /* ends the helper, and the watcher */
+        thread_stop(&mpi->watcher);
+        close(mpi->socket);
+    }
+    ring_unmap(mpi->ring);
+    mem_free(mpi);
+}
+
+static enum status mpi_allreduce(struct collective *collective, float *data, size_t count,
+                                 enum reduce_op op)
+{
+    return mpi_run((struct mpi *)collective, op == REDUCE_SUM ? RING_SUM : RING_MAX, 0, data, count,
+                   sizeof(float));
+}
+
+static enum status mpi_allreduce_start(struct collective *collective, float *data, size_t count,
+                                       uint64_t *ret_ticket)
+{
+    struct mpi *mpi = (struct mpi *)collective;
+    return mpi_post_pieces(mpi, RING_SUM, 0, data, count, sizeof(float), ret_ticket);
+}
+
+static enum status mpi_wait(struct collective *collective, uint64_t ticket)
+{
+    struct mpi *mpi = (struct mpi *)collective;
+    if (ticket < mpi->settled)
+        return mpi_check(mpi);
+    uint64_t posted = atomic_load(&mpi->ring->posted);
+    CHECK(ticket < posted);
+    /* Places used again since are done. */
+    uint64_t first = posted > RING_COMMANDS ? posted - RING_COMMANDS : 0;
+    TRY(mpi_await_range(mpi, first > mpi->settled ? first : mpi->settled, ticket));
+    mpi->settled = ticket + 1;
+    return OK;
+}
+
+static enum status mpi_broadcast(struct collective *collective, void *data, size_t bytes, int root)
+{
+    return mpi_run((struct mpi *)collective, RING_BROADCAST, root, data, bytes, 1);
+}
+
+/* Large parts go as one broadcast per member: an allgather cannot be cut without a copy. */
+static enum status mpi_allgather(struct collective *collective, void *data, size_t bytes)
+{
+    if (bytes <= RING_PIECE_BYTES)
+        return mpi_run((struct mpi *)collective, RING_GATHER, 0, data, bytes, 1);
+    for (int rank = 0; rank < collective->size; rank++)
+        TRY(mpi_broadcast(collective, (char *)data + (size_t)rank * bytes, bytes, rank));
+    return OK;
+}
+
+static const struct engine_ops mpi_ops = {
+    .name = "mpi",
+    .destroy = mpi_destroy,
+    .abort = mpi_abort,
+    .allreduce = mpi_allreduce,
+    .allreduce_start = mpi_allreduce_start,
+    .wait = mpi_wait,
+    .broadcast = mpi_broadcast,
+    .allgather = mpi_allgather,
+};
+
+enum status collective_mpi_form(const struct collective_group *group,
+                                struct collective **ret_collective)
+{
+    enum status status = OK;
+    int ring_fd = -1;
+    int64_t deadline_ms = clock_ms() + group->form_timeout_ms;
+    struct helper_identity identity = {.run = group->run,
+                                       .generation = group->generation,
+                                       .nonce = group->nonce,
+                                       .rank = group->rank,
+                                       .size = group->size};
+    struct mpi *mpi = mem_zero(sizeof(*mpi));
+    mpi->base.ops = &mpi_ops;
+    mpi->base.region = group->region;
+    mpi->socket = -1;
+    mpi->cancel_fd = group->cancel_fd;
+    mpi->generation = group->generation;
+    mpi->timeout_ms = group->timeout_ms;
+    if (group->region_fd < 0) {
+        status = fail(ERR_INPUT, "the mpi engine needs memory that a helper can map");
+        goto out;
+    }
+    TRY_OUT(ring_create(&ring_fd, &mpi->ring));
+    TRY_OUT(helper_accept(group->listen_fd, group->cancel_fd, &identity, group->region_fd, ring_fd,
+                          deadline_ms, &mpi->socket));
+    TRY_OUT(thread_start(&mpi->watcher, "collective", watcher_run, mpi));
+    TRY_OUT(mpi_await(mpi, UINT64_MAX, deadline_ms));
+    *ret_collective = &mpi->base;
+    mpi = NULL; /* given to the caller */
+out:
+    if (ring_fd >= 0)
+        close(ring_fd);
+    if (mpi != NULL)
+        mpi_destroy(&mpi->base);
+    return status;
+}
