@@ -15,12 +15,12 @@
 #include "loader/loader.h"
 #include "loader/multicrop.h"
 
-struct source; /* sources.h */
+struct open_shard; /* shard_table.h */
 
 /* What is known of one image of a job. */
 struct job_image {
     struct record_ref record;
-    struct source *source; /* borrowed; of record.shard */
+    struct open_shard *shard; /* borrowed; of record.shard */
     uint64_t position;
     char bad_reason[96]; /* why its own record was not used; "" if it was */
     int is_missing;      /* no record of its slot could be decoded */
@@ -41,7 +41,7 @@ struct job {
 
 struct job *job_create(void);
 void job_destroy(struct job *job); /* NULL is fine */
-/* Copies the plan, all but the sources, and makes room for its crops. */
+/* Copies the plan, all but the shards, and makes room for its crops. */
 void job_plan(struct job *job, const struct config *config, const struct batch_plan *plan);
 /* Where the crops of image `index` go: one target per kind of crop. */
 void job_targets(const struct job *job, const struct config *config, uint32_t index,

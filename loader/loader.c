@@ -22,7 +22,7 @@
 #include "loader/job.h"
 #include "loader/multicrop.h"
 #include "loader/shard.h"
-#include "loader/sources.h"
+#include "loader/shard_table.h"
 
 struct decoder {
     struct loader *loader; /* borrowed */
@@ -38,7 +38,7 @@ struct loader {
     int thread_count;
     struct decoder *decoders; /* [thread_count] */
 
-    struct sources sources; /* the owner's */
+    struct shard_table shards; /* the owner's */
 
     pthread_mutex_t lock;     /* guards everything below and the progress of jobs */
     pthread_cond_t has_work;  /* something can be claimed, or is_stopping */
@@ -59,7 +59,7 @@ static enum status decode_record(struct decoder *decoder, const struct job *job,
     };
     struct record record;
     decoder->image.reason = IMAGE_REASON_IO;
-    TRY(shard_read(image->source->readers[decoder->index], image->record.record, &record));
+    TRY(shard_read(image->shard->readers[decoder->index], image->record.record, &record));
     return image_decode(&decoder->image, record.bytes, record.length, &limits);
 }
 
@@ -106,10 +106,10 @@ static struct job *find_work(struct loader *loader)
     return job;
 }
 
-static void release_sources(struct job *job)
+static void release_shards(struct job *job)
 {
     for (uint32_t index = 0; index < job->image_count; index++)
-        atomic_fetch_sub(&job->images[index].source->use_count, 1);
+        atomic_fetch_sub(&job->images[index].shard->use_count, 1);
 }
 
 static void push_idle(struct loader *loader, struct job *job)
@@ -120,7 +120,7 @@ static void push_idle(struct loader *loader, struct job *job)
 
 static void finish_job(struct loader *loader, struct job *job)
 {
-    release_sources(job);
+    release_shards(job);
     if (job->is_dropped)
         push_idle(loader, job);
     else
@@ -162,7 +162,7 @@ enum status loader_create(const struct config *config, uint64_t seed, struct loa
     loader->config = *config;
     loader->seed = seed;
     loader->thread_count = (int)config->data.decode_threads;
-    sources_init(&loader->sources, loader->thread_count);
+    shard_table_init(&loader->shards, loader->thread_count);
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->has_work, NULL);
     pthread_condattr_t monotonic;
@@ -215,7 +215,7 @@ void loader_destroy(struct loader *loader)
     }
     mem_free(loader->decoders);
     destroy_jobs(loader->idle);
-    sources_done(&loader->sources);
+    shard_table_done(&loader->shards);
     pthread_cond_destroy(&loader->has_batch);
     pthread_cond_destroy(&loader->has_work);
     pthread_mutex_destroy(&loader->lock);
@@ -224,13 +224,13 @@ void loader_destroy(struct loader *loader)
 
 enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path)
 {
-    return sources_add(&loader->sources, id, path);
+    return shard_table_add(&loader->shards, id, path);
 }
 
 void loader_remove_shard(struct loader *loader, uint32_t id)
 {
-    sources_remove(&loader->sources, id);
-    sources_sweep(&loader->sources);
+    shard_table_remove(&loader->shards, id);
+    shard_table_sweep(&loader->shards);
 }
 
 static enum status check_plan(const struct loader *loader, const struct batch_plan *plan)
@@ -238,7 +238,7 @@ static enum status check_plan(const struct loader *loader, const struct batch_pl
     for (uint32_t slot = 0; slot < plan->slot_count; slot++) {
         for (int64_t i = 0; i < loader->config.train.slot_images; i++) {
             uint32_t id = plan->slots[slot].records[i].shard;
-            if (sources_find(&loader->sources, id) == NULL)
+            if (shard_table_find(&loader->shards, id) == NULL)
                 return fail(ERR_INPUT,
                             "step %llu, slot %u: shard %u is not known to this loader; it must be "
                             "added before plans use it",
@@ -266,8 +266,8 @@ enum status loader_submit(struct loader *loader, const struct batch_plan *plan)
     pthread_mutex_lock(&loader->lock);
     for (uint32_t index = 0; index < job->image_count; index++) {
         struct job_image *image = &job->images[index];
-        image->source = sources_find(&loader->sources, image->record.shard);
-        atomic_fetch_add(&image->source->use_count, 1);
+        image->shard = shard_table_find(&loader->shards, image->record.shard);
+        atomic_fetch_add(&image->shard->use_count, 1);
     }
     struct job **end = &loader->pending;
     while (*end != NULL)
@@ -307,13 +307,13 @@ static enum status check_batch(const struct job *job)
 {
     for (uint32_t index = 0; index < job->image_count; index++)
         if (job->images[index].is_missing)
-            return fail(
-                ERR_CORRUPT,
-                "step %llu: none of the %u records of the slot at position %llu can be "
-                "decoded; the first, record %u of '%s': %s",
-                (unsigned long long)job->batch.step, job->batch.slot_images,
-                (unsigned long long)job->images[index].position, job->images[index].record.record,
-                shard_path(job->images[index].source->shard), job->images[index].bad_reason);
+            return fail(ERR_CORRUPT,
+                        "step %llu: none of the %u records of the slot at position %llu can be "
+                        "decoded; the first, record %u of '%s': %s",
+                        (unsigned long long)job->batch.step, job->batch.slot_images,
+                        (unsigned long long)job->images[index].position,
+                        job->images[index].record.record,
+                        shard_path(job->images[index].shard->shard), job->images[index].bad_reason);
     return OK;
 }
 
@@ -322,7 +322,7 @@ enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch
     struct job *job = NULL;
     TRY(take_job(loader, deadline_ms, &job));
     enum status status = check_batch(job);
-    sources_sweep(&loader->sources);
+    shard_table_sweep(&loader->shards);
     struct batch *batch = &job->batch;
     if (status != OK) {
         loader_give(loader, &batch);
@@ -354,11 +354,11 @@ void loader_flush(struct loader *loader)
         job->is_dropped = 1;
         job->wanted = job->claimed;
         if (was_over)
-            push_idle(loader, job); /* its sources are released */
+            push_idle(loader, job); /* its shards are released */
         else if (job_is_over(job))
             finish_job(loader, job);
         /* else the thread that ends its last image does it */
     }
     pthread_mutex_unlock(&loader->lock);
-    sources_sweep(&loader->sources);
+    shard_table_sweep(&loader->shards);
 }
