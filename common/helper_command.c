@@ -35,6 +35,9 @@ static const char *const mpirun_options[] = {
     "--mca", /* CMA would need ptrace rights */
     "btl_vader_single_copy_mechanism",
     "none",
+    "--mca", /* when one dies, kill the others now, not after a second's grace */
+    "odls_base_sigkill_timeout",
+    "0",
     "--mca", /* a waiting helper gives the core away */
     "mpi_yield_when_idle",
     "1",
