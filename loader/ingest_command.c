@@ -1,0 +1,227 @@
+/* ingest_command.c - `seer ingest`: options in, counts out. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "loader/commands.h"
+#include "loader/ingest.h"
+
+enum {
+    EXIT_PARTLY = 4,
+    EXIT_INTERRUPTED = 130,
+    INGEST_SCHEMA_VERSION = 1,
+    SHARD_MB_DEFAULT = 1024,
+    SHARD_MB_MAX = 1 << 20,
+    JOBS_DEFAULT_MAX = 16,
+    JOBS_MAX = 64,
+};
+
+struct arguments {
+    const char *store, *labels, *report, *output;
+    int64_t shard_mb, limit, jobs, max_pixels, min_side;
+    int is_dry_run, is_keeping_duplicates, is_strict, is_quiet, is_zero_separated;
+};
+
+static volatile int is_stop_asked;
+
+static void on_signal(int number)
+{
+    (void)number;
+    is_stop_asked = 1;
+}
+
+static enum status read_labels(const char *word, struct source_options *ret_options)
+{
+    if (strcmp(word, "auto") == 0 || strcmp(word, "cls") == 0) {
+        ret_options->rule = LABEL_RULE_AUTO;
+    } else if (strcmp(word, "none") == 0) {
+        ret_options->rule = LABEL_RULE_NONE;
+    } else if (strcmp(word, "dir") == 0) {
+        ret_options->rule = LABEL_RULE_FOLDER;
+    } else if (strncmp(word, "idx:", 4) == 0 && word[4] != '\0') {
+        ret_options->rule = LABEL_RULE_AUTO;
+        ret_options->idx_labels = word + 4;
+    } else {
+        return fail(ERR_INPUT,
+                    "seer ingest: --labels is auto, cls, dir, none or idx:FILE, not '%s'", word);
+    }
+    return OK;
+}
+
+static enum status check_range(const char *name, int64_t value, int64_t low, int64_t high)
+{
+    if (value < low || value > high)
+        return fail(ERR_INPUT, "seer ingest: --%s is %lld to %lld, not %lld", name, (long long)low,
+                    (long long)high, (long long)value);
+    return OK;
+}
+
+static enum status check_arguments(const struct arguments *arguments, int source_count)
+{
+    TRY(check_range("shard-mb", arguments->shard_mb, 1, SHARD_MB_MAX));
+    TRY(check_range("jobs", arguments->jobs, 1, JOBS_MAX));
+    TRY(check_range("limit", arguments->limit, 0, INT64_MAX));
+    TRY(check_range("max-pixels", arguments->max_pixels, 1, 1 << 30));
+    TRY(check_range("min-side", arguments->min_side, 1, 65500));
+    if (source_count < 1)
+        return fail(ERR_INPUT, "seer ingest: name at least one SOURCE");
+    if (arguments->store == NULL)
+        return fail(ERR_INPUT, "seer ingest: --store DIR is missing");
+    if (strcmp(arguments->output, "table") != 0 && strcmp(arguments->output, "json") != 0)
+        return fail(ERR_INPUT, "seer ingest: -o is table or json, not '%s'", arguments->output);
+    return OK;
+}
+
+static void print_json(const struct ingest_result *result)
+{
+    json_t *rejected = json_object();
+    json_t *shards = json_array();
+    for (int i = 0; i < IMAGE_REASON_COUNT; i++) {
+        if (result->rejected[i] > 0)
+            json_object_set_new(rejected, image_reason_name((enum image_reason)i),
+                                json_integer((json_int_t)result->rejected[i]));
+    }
+    for (uint32_t i = 0; i < result->shard_count; i++)
+        json_array_append_new(shards, json_string(result->shards[i].name));
+    double rate = result->seconds > 0 ? (double)result->scanned / result->seconds : 0;
+    json_t *all = json_pack(
+        "{si sI sI sI sI so so sI sf sf sb}", "schema_version", INGEST_SCHEMA_VERSION, "scanned",
+        (json_int_t)result->scanned, "accepted", (json_int_t)result->accepted, "labelled",
+        (json_int_t)result->labelled, "duplicates", (json_int_t)result->duplicates, "rejected",
+        rejected, "shards", shards, "bytes", (json_int_t)result->bytes, "images_per_second", rate,
+        "seconds", result->seconds, "stopped", result->is_stopped);
+    json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    printf("\n");
+    json_decref(all);
+}
+
+static void print_table(const struct arguments *arguments, const struct ingest_result *result)
+{
+    double rate = result->seconds > 0 ? (double)result->scanned / result->seconds : 0;
+    printf("%-12s %12llu\n", "scanned", (unsigned long long)result->scanned);
+    printf("%-12s %12llu   %llu with a label, %.1f MB%s\n", "accepted",
+           (unsigned long long)result->accepted, (unsigned long long)result->labelled,
+           (double)result->bytes / 1e6, arguments->is_dry_run ? ", dry run: nothing written" : "");
+    printf("%-12s %12llu\n", "duplicates", (unsigned long long)result->duplicates);
+    printf("%-12s %12llu\n", "refused", (unsigned long long)result->rejected_count);
+    for (int i = 0; i < IMAGE_REASON_COUNT; i++) {
+        if (result->rejected[i] > 0)
+            printf("  %-22s %llu\n", image_reason_name((enum image_reason)i),
+                   (unsigned long long)result->rejected[i]);
+    }
+    printf("%-12s %12u   %.0f images/s\n", "new shards", result->shard_count, rate);
+    if (result->rejected_count > 0 && arguments->report == NULL)
+        fprintf(stderr, "--report FILE.jsonl lists what was refused and why\n");
+}
+
+static int ingest(const struct arguments *arguments, const struct ingest_options *options)
+{
+    struct ingest_result result;
+    enum status status = ingest_run(options, &result);
+    if (status != OK)
+        fprintf(stderr, "seer ingest: %s\n", fail_message());
+    if (status == OK || result.shard_count > 0) {
+        if (strcmp(arguments->output, "json") == 0)
+            print_json(&result);
+        else
+            print_table(arguments, &result);
+    }
+    int code = status_exit_code(status);
+    if (status == OK && result.is_stopped)
+        code = EXIT_INTERRUPTED;
+    else if (status == OK && arguments->is_strict && result.rejected_count > 0)
+        code = EXIT_PARTLY;
+    ingest_result_done(&result);
+    return code;
+}
+
+static int ingest_command_run(int argc, char **argv)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct arguments arguments = {
+        .labels = "auto",
+        .output = "table",
+        .shard_mb = SHARD_MB_DEFAULT,
+        .jobs = cores < 1                  ? 1
+                : cores > JOBS_DEFAULT_MAX ? JOBS_DEFAULT_MAX
+                                           : cores,
+        .max_pixels = image_limits_default.max_pixels,
+        .min_side = image_limits_default.min_side,
+    };
+    struct arguments *a = &arguments;
+    const struct option_row rows[] = {
+        {"store", 0, OPTION_STRING, &a->store, "DIR", "where the shards go; made if missing"},
+        {"labels", 0, OPTION_STRING, &a->labels, "RULE",
+         "auto (.cls and IDX labels where they are), dir, none, idx:FILE"},
+        {"shard-mb", 0, OPTION_INT, &a->shard_mb, "N", "begin a new shard after so many MB (1024)"},
+        {"limit", 0, OPTION_INT, &a->limit, "N", "stop after accepting N images"},
+        {"jobs", 'j', OPTION_INT, &a->jobs, "N", "decode threads (one per core, at most 16)"},
+        {"keep-duplicates", 0, OPTION_FLAG, &a->is_keeping_duplicates, NULL,
+         "keep files that are in the store already"},
+        {"max-pixels", 0, OPTION_INT, &a->max_pixels, "N", "refuse larger images (100000000)"},
+        {"min-side", 0, OPTION_INT, &a->min_side, "N", "refuse images with a shorter side (1)"},
+        {"report", 0, OPTION_STRING, &a->report, "FILE", "a line of JSON for each refused image"},
+        {"strict", 0, OPTION_FLAG, &a->is_strict, NULL, "exit 4 if any image was refused"},
+        {"dry-run", 'n', OPTION_FLAG, &a->is_dry_run, NULL, "decode and count, write nothing"},
+        {"null", '0', OPTION_FLAG, &a->is_zero_separated, NULL,
+         "paths on stdin end with a 0 byte (find -print0)"},
+        {"quiet", 'q', OPTION_FLAG, &a->is_quiet, NULL, "no progress"},
+        {"output", 'o', OPTION_STRING, &a->output, "FORMAT", "table or json"},
+        {0},
+    };
+    const struct usage usage = {
+        .program = "seer ingest",
+        .synopsis = "SOURCE... --store DIR [options]",
+        .summary =
+            "Decodes every image of the sources once and writes the good ones into sealed "
+            "shards.\nA SOURCE is a folder, an image, a tar or zip archive (also WebDataset), "
+            "an IDX file,\nor - for a list of paths on stdin.",
+        .examples = "  seer ingest photos/ --store store\n"
+                    "  seer ingest train-*.tar --store store --report refused.jsonl\n"
+                    "  seer ingest classes/ --store labelled --labels dir\n"
+                    "  find /data -name '*.jpg' -print0 | seer ingest - -0 --store store",
+        .options = rows,
+    };
+    int first;
+    struct source_options source = {0};
+    enum status status = options_parse(&usage, argc, argv, &first);
+    if (status == OK)
+        status = check_arguments(&arguments, argc - first);
+    if (status == OK)
+        status = read_labels(arguments.labels, &source);
+    if (status != OK)
+        return options_exit(&usage, status);
+    source.is_zero_separated = arguments.is_zero_separated;
+    struct ingest_options options = {
+        .sources = (const char *const *)argv + first,
+        .source_count = argc - first,
+        .store = arguments.store,
+        .source = source,
+        .limits = {.max_pixels = arguments.max_pixels,
+                   .max_side = image_limits_default.max_side,
+                   .min_side = (int32_t)arguments.min_side},
+        .shard_bytes = (uint64_t)arguments.shard_mb << 20,
+        .limit = (uint64_t)arguments.limit,
+        .jobs = (int)arguments.jobs,
+        .is_dry_run = arguments.is_dry_run,
+        .is_keeping_duplicates = arguments.is_keeping_duplicates,
+        .is_quiet = arguments.is_quiet,
+        .report = arguments.report,
+        .stop = &is_stop_asked,
+    };
+    struct sigaction action = {
+        .sa_handler = on_signal,
+        .sa_flags = (int)SA_RESETHAND, /* the second Ctrl-C ends us at once */
+    };
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return ingest(&arguments, &options);
+}
+
+const struct command ingest_command = {"ingest", "put images into a store", ingest_command_run};
