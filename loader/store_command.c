@@ -1,0 +1,324 @@
+/* store_command.c - `seer store ls|stat|verify`: what is in a store and whether it is sound. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "common/fs.h"
+#include "common/hash.h"
+#include "common/mem.h"
+#include "loader/commands.h"
+#include "loader/image.h"
+#include "loader/shard.h"
+#include "loader/store.h"
+
+enum { OUTPUT_SCHEMA_VERSION = 1, HASHES_BYTES_MAX = 1 << 30, LABELS_COUNTED_MAX = 1 << 20 };
+
+struct arguments {
+    const char *output;
+    int is_decoding;
+};
+
+static int is_json(const struct arguments *arguments)
+{
+    return strcmp(arguments->output, "json") == 0;
+}
+
+static void print_and_drop(json_t *value)
+{
+    json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    printf("\n");
+    json_decref(value);
+}
+
+static void format_time(int64_t time_ms, char *text, size_t size)
+{
+    struct tm utc;
+    time_t seconds = (time_t)(time_ms / 1000);
+    gmtime_r(&seconds, &utc);
+    strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+static json_t *json_of_shard(const struct store_shard *shard)
+{
+    char hash[17];
+    snprintf(hash, sizeof(hash), "%016" PRIx64, shard->content_hash);
+    return json_pack("{ss sI sI sI sI ss sI sb}", "name", shard->name, "records",
+                     (json_int_t)shard->record_count, "labelled", (json_int_t)shard->label_count,
+                     "image_bytes", (json_int_t)shard->bytes, "file_bytes",
+                     (json_int_t)shard->file_bytes, "content_xxh3", hash, "created_ms",
+                     (json_int_t)shard->created_ms, "has_manifest", shard->has_manifest);
+}
+
+static enum status run_ls(const struct store *store, const struct arguments *arguments)
+{
+    if (is_json(arguments)) {
+        json_t *shards = json_array();
+        for (uint32_t i = 0; i < store->shard_count; i++)
+            json_array_append_new(shards, json_of_shard(&store->shards[i]));
+        print_and_drop(json_pack("{si ss so}", "schema_version", OUTPUT_SCHEMA_VERSION, "store",
+                                 store->path, "shards", shards));
+        return OK;
+    }
+    printf("%-36s %10s %10s %10s  %s\n", "SHARD", "RECORDS", "LABELLED", "MB", "CREATED");
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        const struct store_shard *shard = &store->shards[i];
+        char created[32];
+        format_time(shard->created_ms, created, sizeof(created));
+        printf("%-36s %10u %10u %10.1f  %s\n", shard->name, shard->record_count, shard->label_count,
+               (double)shard->bytes / 1e6, created);
+    }
+    return OK;
+}
+
+/* What one pass over all records counts. */
+struct census {
+    uint64_t jpeg, png, other;
+    uint64_t bytes;
+    uint64_t unlabelled, labels_beyond;
+    uint32_t label_count;                /* one more than the largest label */
+    uint64_t labels[LABELS_COUNTED_MAX]; /* records of each */
+};
+
+static void count_record(struct census *census, const struct record *record)
+{
+    if (record->length >= 3 && memcmp(record->bytes, "\xFF\xD8\xFF", 3) == 0)
+        census->jpeg++;
+    else if (record->length >= 4 && memcmp(record->bytes, "\x89PNG", 4) == 0)
+        census->png++;
+    else
+        census->other++;
+    census->bytes += record->length;
+    if (record->label < 0) {
+        census->unlabelled++;
+    } else if (record->label >= LABELS_COUNTED_MAX) {
+        census->labels_beyond++;
+    } else {
+        census->labels[record->label]++;
+        if ((uint32_t)record->label >= census->label_count)
+            census->label_count = (uint32_t)record->label + 1;
+    }
+}
+
+/* Calls visit for each record; the first failure ends the shard. */
+static enum status visit_records(const struct store_shard *shard,
+                                 enum status (*visit)(void *context, uint32_t index,
+                                                      const struct record *record),
+                                 void *context)
+{
+    struct shard *opened;
+    struct shard_reader *reader = NULL;
+    struct record record;
+    TRY(shard_open(shard->path, &opened));
+    enum status status = shard_reader_open(opened, &reader);
+    for (uint32_t i = 0; status == OK && i < shard_record_count(opened); i++) {
+        status = shard_read(reader, i, &record);
+        if (status == OK)
+            status = visit(context, i, &record);
+    }
+    if (status == OK && shard_record_count(opened) != shard->record_count)
+        status = fail(ERR_CORRUPT, "shard '%s' holds %u records, its manifest says %u", shard->path,
+                      shard_record_count(opened), shard->record_count);
+    shard_reader_close(reader);
+    shard_close(opened);
+    return status;
+}
+
+static enum status visit_for_census(void *context, uint32_t index, const struct record *record)
+{
+    (void)index;
+    count_record(context, record);
+    return OK;
+}
+
+static void print_census(const struct store *store, const struct census *census,
+                         const struct arguments *arguments)
+{
+    uint64_t file_bytes = 0;
+    json_t *labels = json_object();
+    for (uint32_t i = 0; i < store->shard_count; i++)
+        file_bytes += store->shards[i].file_bytes;
+    for (uint32_t i = 0; i < census->label_count; i++) {
+        char name[12];
+        snprintf(name, sizeof(name), "%u", i);
+        if (census->labels[i] > 0)
+            json_object_set_new(labels, name, json_integer((json_int_t)census->labels[i]));
+    }
+    if (!is_json(arguments)) {
+        printf("%-12s %u\n%-12s %" PRIu64 "\n%-12s %.1f MB, on disk %.1f MB\n", "shards",
+               store->shard_count, "records", store->record_count, "images",
+               (double)census->bytes / 1e6, (double)file_bytes / 1e6);
+        printf("%-12s JPEG %" PRIu64 ", PNG %" PRIu64 ", other %" PRIu64 "\n", "formats",
+               census->jpeg, census->png, census->other);
+        printf("%-12s %zu classes, %" PRIu64 " records without\n", "labels",
+               json_object_size(labels), census->unlabelled);
+        json_decref(labels);
+        return;
+    }
+    print_and_drop(
+        json_pack("{si ss sI sI sI sI s{sI sI sI} so sI}", "schema_version", OUTPUT_SCHEMA_VERSION,
+                  "store", store->path, "shards", (json_int_t)store->shard_count, "records",
+                  (json_int_t)store->record_count, "image_bytes", (json_int_t)census->bytes,
+                  "file_bytes", (json_int_t)file_bytes, "formats", "jpeg", (json_int_t)census->jpeg,
+                  "png", (json_int_t)census->png, "other", (json_int_t)census->other, "labels",
+                  labels, "unlabelled", (json_int_t)census->unlabelled));
+}
+
+static enum status run_stat(const struct store *store, const struct arguments *arguments)
+{
+    struct census *census = mem_zero(sizeof(*census));
+    enum status status = OK;
+    for (uint32_t i = 0; i < store->shard_count && status == OK; i++)
+        status = visit_records(&store->shards[i], visit_for_census, census);
+    if (status == OK)
+        print_census(store, census, arguments);
+    mem_free(census);
+    return status;
+}
+
+struct check {
+    struct buf hashes; /* of hashes.bin; empty: the shard has none */
+    struct image image;
+    int is_decoding;
+};
+
+static enum status visit_for_check(void *context, uint32_t index, const struct record *record)
+{
+    struct check *check = context;
+    struct hash128 here = hash128_bytes(record->bytes, record->length), there;
+    if (check->hashes.length > 0) {
+        if (((size_t)index + 1) * sizeof(there) > check->hashes.length)
+            return fail(ERR_CORRUPT, "hashes.bin ends before record %u", index);
+        memcpy(&there, check->hashes.bytes + index * sizeof(there), sizeof(there));
+        if (here.low != there.low || here.high != there.high)
+            return fail(ERR_CORRUPT, "record %u is not what was written: its bytes have changed",
+                        index);
+    }
+    if (check->is_decoding &&
+        image_decode(&check->image, record->bytes, record->length, NULL) != OK)
+        return fail_add(ERR_CORRUPT, "record %u cannot be decoded (%s)", index,
+                        image_reason_name(check->image.reason));
+    return OK;
+}
+
+static enum status verify_shard(const struct store_shard *shard, int is_decoding)
+{
+    struct check check = {.is_decoding = is_decoding};
+    uint64_t hash;
+    buf_init(&check.hashes, HASHES_BYTES_MAX);
+    image_init(&check.image);
+    char *data = mem_format("%s/data.mdb", shard->path);
+    char *hashes = mem_format("%s/hashes.bin", shard->path);
+    enum status status = fs_exists(hashes) ? fs_read_file(hashes, &check.hashes) : OK;
+    /* Records first: their message names the record, the file's hash names only the file. */
+    if (status == OK)
+        status = visit_records(shard, visit_for_check, &check);
+    if (status == OK && shard->has_manifest)
+        status = store_hash_file(data, &hash);
+    if (status == OK && shard->has_manifest && hash != shard->content_hash)
+        status =
+            fail(ERR_CORRUPT, "the bytes of '%s' are not those that its manifest describes", data);
+    mem_free(hashes);
+    mem_free(data);
+    image_done(&check.image);
+    buf_done(&check.hashes);
+    return status;
+}
+
+static enum status run_verify(const struct store *store, const struct arguments *arguments)
+{
+    uint32_t damaged = 0;
+    json_t *shards = json_array();
+    for (uint32_t i = 0; i < store->shard_count; i++) {
+        const struct store_shard *shard = &store->shards[i];
+        enum status status = verify_shard(shard, arguments->is_decoding);
+        const char *words = status == OK ? "" : fail_message();
+        damaged += status != OK;
+        if (!is_json(arguments))
+            printf("%-36s %10u  %s%s\n", shard->name, shard->record_count,
+                   status == OK ? "ok" : "DAMAGED: ", words);
+        json_array_append_new(shards, json_pack("{ss sI sb ss}", "name", shard->name, "records",
+                                                (json_int_t)shard->record_count, "ok", status == OK,
+                                                "error", words));
+    }
+    if (is_json(arguments))
+        print_and_drop(json_pack("{si ss sI sI so}", "schema_version", OUTPUT_SCHEMA_VERSION,
+                                 "store", store->path, "records", (json_int_t)store->record_count,
+                                 "damaged", (json_int_t)damaged, "shards", shards));
+    else
+        json_decref(shards);
+    if (damaged > 0)
+        return fail(ERR_CORRUPT,
+                    "%u of %u shards are damaged: remove their folders under "
+                    "'%s/shards' and ingest their images again",
+                    damaged, store->shard_count, store->path);
+    return OK;
+}
+
+static const struct verb {
+    const char *name;
+    enum status (*run)(const struct store *store, const struct arguments *arguments);
+} verbs[] = {{"ls", run_ls}, {"stat", run_stat}, {"verify", run_verify}};
+
+enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
+
+static enum status find_verb(const char *word, const struct verb **ret_verb)
+{
+    const char *names[VERB_COUNT];
+    for (int i = 0; i < VERB_COUNT; i++) {
+        names[i] = verbs[i].name;
+        if (strcmp(word, names[i]) == 0) {
+            *ret_verb = &verbs[i];
+            return OK;
+        }
+    }
+    const char *nearest = options_nearest(word, names, VERB_COUNT);
+    return fail(ERR_INPUT, "seer store: unknown word '%s'; did you mean '%s'?", word,
+                nearest != NULL ? nearest : "ls");
+}
+
+static int store_command_run(int argc, char **argv)
+{
+    struct arguments arguments = {.output = "table"};
+    const struct option_row rows[] = {
+        {"decode", 0, OPTION_FLAG, &arguments.is_decoding, NULL, "verify: decode every image too"},
+        {"output", 'o', OPTION_STRING, &arguments.output, "FORMAT", "table or json"},
+        {0},
+    };
+    const struct usage usage = {
+        .program = "seer store",
+        .synopsis = "ls|stat|verify DIR [options]",
+        .summary = "Shows the shards of a store (ls), what is in them (stat), or checks every "
+                   "record against\nthe hashes taken when it was written (verify; exit 1 if any is "
+                   "damaged).",
+        .examples = "  seer store ls store\n  seer store stat store -o json\n"
+                    "  seer store verify store --decode",
+        .options = rows,
+    };
+    int first;
+    const struct verb *verb = NULL;
+    struct store store = {0};
+    enum status status = options_parse(&usage, argc, argv, &first);
+    if (status == OK && argc - first != 2)
+        status = fail(ERR_INPUT, "seer store: say ls, stat or verify, and one store");
+    if (status == OK && !is_json(&arguments) && strcmp(arguments.output, "table") != 0)
+        status = fail(ERR_INPUT, "seer store: -o is table or json, not '%s'", arguments.output);
+    if (status == OK)
+        status = find_verb(argv[first], &verb);
+    if (status != OK)
+        return options_exit(&usage, status);
+    status = store_load(argv[first + 1], &store);
+    if (status == OK)
+        status = verb->run(&store, &arguments);
+    if (status != OK)
+        fprintf(stderr, "seer store: %s\n", fail_message());
+    store_done(&store);
+    return status_exit_code(status);
+}
+
+const struct command store_command = {"store", "show and check the shards of a store",
+                                      store_command_run};
