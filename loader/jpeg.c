@@ -101,16 +101,13 @@ static int saved_orientation(const struct jpeg_decompress_struct *jpeg)
     return 1;
 }
 
-/* Naive ink to light, as PIL does it: R = (255 - C)(255 - K) / 255. Adobe's programs store the
- * complement, which libjpeg leaves as it is. */
-static void row_from_cmyk(const uint8_t *cmyk, uint8_t *rgb, uint32_t width, int is_inverted)
+/* Naive ink to light: R = C K / 255. All known writers of such files store the complement of the
+ * ink, as Adobe's do; Pillow takes that for granted as well, with or without Adobe's marker. */
+static void row_from_cmyk(const uint8_t *cmyk, uint8_t *rgb, uint32_t width)
 {
     for (uint32_t x = 0; x < width; x++, cmyk += 4, rgb += 3) {
-        unsigned black = is_inverted ? cmyk[3] : 255u - cmyk[3];
-        for (int c = 0; c < 3; c++) {
-            unsigned ink = is_inverted ? cmyk[c] : 255u - cmyk[c];
-            rgb[c] = (uint8_t)((ink * black + 127) / 255);
-        }
+        for (int c = 0; c < 3; c++)
+            rgb[c] = (uint8_t)((cmyk[c] * cmyk[3] + 127) / 255);
     }
 }
 
@@ -125,7 +122,7 @@ static void read_rows(struct decoder *decoder)
         uint8_t *rgb = image->pixels + (size_t)jpeg->output_scanline * width * 3;
         JSAMPROW row = is_cmyk ? cmyk : rgb;
         if (jpeg_read_scanlines(jpeg, &row, 1) == 1 && is_cmyk)
-            row_from_cmyk(cmyk, rgb, width, jpeg->saw_Adobe_marker);
+            row_from_cmyk(cmyk, rgb, width);
     }
 }
 
