@@ -3,8 +3,9 @@
  * Pure: no clock, socket, file, thread or entropy in here; time, randomness and what happened come
  * in as arguments, and what is to be done goes out as a list of actions that the caller carries out
  * in order. An ACTION_JOURNAL must be durable before any later action is carried out: on this rests
- * every promise about steps. Read handle order: coordinator.c (dispatch), admission.c (Hello,
- * leaving, losing), formation.c (generations), round.c (plans, votes, verdicts).
+ * every promise about steps. In reading order: coordinator.c (dispatch), admission.c (who comes and
+ * goes), formation.c (generations), round.c (plans, votes, verdicts), boundary.c (what happens
+ * between two steps: joining, leaving, snapshots, stopping), recovery.c (the journal read back).
  *
  * Life: create, restore (every record of the journal, in order), start, handle ... until
  * ACTION_FINISHED. One thread. */
@@ -39,7 +40,8 @@ enum coordinator_event_kind {
     COORDINATOR_COMMAND,         /* an operator's word */
     COORDINATOR_SHARD_FOUND,     /* a shard is in a store; known paths are ignored */
     COORDINATOR_SNAPSHOT_DONE,   /* the parameter store holds the whole of it, durably */
-    COORDINATOR_SNAPSHOT_FAILED,
+    COORDINATOR_SNAPSHOT_FAILED, /* it will not become complete; what came of it is removed */
+    COORDINATOR_SNAPSHOT_GONE,   /* a complete one was removed or cannot be read */
 };
 
 enum { COORDINATOR_TICK_MS = 50 };

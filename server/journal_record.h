@@ -33,7 +33,8 @@ struct journal_start {
     uint64_t run, epoch;
     uint64_t seed;        /* of the stream's order */
     uint64_t fingerprint; /* config_fingerprint of the config it started with */
-    uint32_t batch_images, slot_images;
+    /* What the meaning of positions rests on; it cannot change within a run. */
+    uint32_t batch_images, slot_images, block_records, window_blocks;
 };
 
 struct journal_shard {
@@ -75,12 +76,14 @@ struct journal_snapshot {
     uint64_t step;
     uint32_t lineage;
     char name[JOURNAL_NAME_BYTES];
+    struct schedule_state schedule; /* as it was at `step` */
 };
 
 struct journal_rollback {
     uint64_t step;                     /* first void step */
     uint32_t lineage;                  /* the new one */
     char snapshot[JOURNAL_NAME_BYTES]; /* where state comes from; "" = initial parameters */
+    struct schedule_state schedule;    /* as it was at `step` */
 };
 
 struct journal_pause {

@@ -18,7 +18,6 @@ enum worker_state {
     WORKER_PARKED,   /* waits for the next generation */
     WORKER_MEMBER,   /* of the present generation */
     WORKER_DRAINING, /* member that leaves at the next boundary */
-    WORKER_LEAVING,  /* dismissed; may still push its share of a snapshot */
 };
 
 enum { ROSTER_MAX = MESSAGE_MEMBERS_MAX, ROSTER_NAME_BYTES = 64, ROSTER_TEXT_BYTES = 128 };
@@ -51,7 +50,6 @@ struct worker {
     uint64_t formed_digest;
     int is_ready;                       /* has voted for the present step */
     int is_broken;                      /* has reported the present generation broken */
-    int is_resumed;                     /* after a restart: is back, still in the last generation */
     struct message_heartbeat heartbeat; /* the last one; step of it: */
     uint64_t heartbeat_step;
     uint64_t images_trained; /* in committed steps since its Hello */

@@ -8,7 +8,9 @@
  *   - parameters change only by a verdict of the server for a step this member voted for in the
  *     same generation, or by state received while forming a generation;
  *   - what it prepared is kept until a verdict or a Regroup decides, through any disconnection;
- *   - generations only grow. */
+ *   - generations only grow.
+ * A member that forms with source STATE_MEMBER and already holds the step's state counts on the
+ * broadcast to leave it old or equal bytes, never other ones, should it fail half-way. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_MEMBER_H

@@ -1,0 +1,219 @@
+/* admission.c - lets workers in and out. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/admission.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "server/boundary.h"
+#include "server/formation.h"
+#include "server/recovery.h"
+#include "server/round.h"
+
+static void reject(struct coordinator *c, uint64_t connection, uint64_t worker, char *reason,
+                   int is_final)
+{
+    struct message message = {.kind = MESSAGE_REJECT,
+                              .reject = {.reason = reason, .is_final = is_final}};
+    core_send_to(c, connection, worker, &message);
+}
+
+/* Why a worker cannot be let in for as long as it runs; NULL = it can. */
+static char *find_objection(const struct coordinator *c, const struct message *message, char *text,
+                            size_t bytes)
+{
+    const struct message_hello *hello = &message->hello;
+    if (hello->protocol != PROTOCOL_VERSION)
+        snprintf(text, bytes, "server speaks protocol %d, worker %u: install the same version",
+                 PROTOCOL_VERSION, hello->protocol);
+    else if (hello->version != NULL && strcmp(hello->version, EVERSEER_VERSION) != 0)
+        snprintf(text, bytes, "server is version %s, worker %s: install the same version",
+                 EVERSEER_VERSION, hello->version);
+    else if (message->header.run != 0 && message->header.run != c->run)
+        snprintf(text, bytes, "worker belongs to another run: start it again for this one");
+    else if (hello->fingerprint != 0 && hello->fingerprint != c->fingerprint)
+        snprintf(text, bytes, "worker has another config: start it again");
+    else if (c->state == RUN_FINISHED)
+        snprintf(text, bytes, "the run is finished");
+    else
+        return NULL;
+    return text;
+}
+
+int admission_note_state(struct worker *worker, const struct message *message)
+{
+    const struct message_header *header = &message->header;
+    if (header->sequence <= worker->sequence)
+        return 0;
+    worker->sequence = header->sequence;
+    if (header->step != worker->step || header->lineage != worker->lineage)
+        worker->is_prepared = 0;
+    worker->step = header->step;
+    worker->lineage = header->lineage;
+    if (message->kind == MESSAGE_READY) {
+        worker->is_prepared = 1;
+        worker->prepared_generation = header->generation;
+    } else if (message->kind == MESSAGE_HELLO) {
+        worker->has_state = message->hello.has_state;
+        worker->is_prepared = message->hello.is_ready_pending;
+        worker->prepared_generation = header->generation;
+    }
+    return 1;
+}
+
+void admission_ask_hello(struct coordinator *c, uint64_t connection, uint64_t worker)
+{
+    reject(c, connection, worker, "unknown here: say hello", 0);
+}
+
+static void welcome(struct coordinator *c, const struct worker *worker)
+{
+    struct message message = {
+        .kind = MESSAGE_WELCOME,
+        .header = {.generation = c->generation, .step = c->step},
+        .welcome =
+            {
+                .name = (char *)worker->name,
+                .config = c->config_text,
+                .heartbeat_ms = (uint32_t)c->config->server.heartbeat_ms,
+                .lost_ms = (uint32_t)c->config->server.lost_ms,
+            },
+    };
+    core_send(c, worker, &message);
+    core_send_shards(c, worker, 0);
+}
+
+static void watch(struct coordinator *c, struct worker *worker)
+{
+    if (worker->is_watched || worker->boot != c->boot || worker->pid == 0)
+        return;
+    struct action *action = actions_push(c->out, ACTION_WATCH);
+    action->watch.worker = worker->id;
+    action->watch.pid = worker->pid;
+    worker->is_watched = 1;
+}
+
+/* A member of the present generation is back on a new connection: is it still in it? */
+static void readmit(struct coordinator *c, struct worker *worker, uint64_t generation)
+{
+    int is_same = generation == c->generation;
+    if (c->state == RUN_FORMING) {
+        if (!worker->is_formed && !is_same)
+            formation_tell(c, worker);
+        else if (!is_same)
+            formation_fail(c, "a member lost its place");
+        return;
+    }
+    if (is_same && core_is_holder(c, worker))
+        round_resume(c, worker);
+    else
+        formation_end(c, "a member lost its place", 0);
+}
+
+void admission_hello(struct coordinator *c, uint64_t connection, const struct message *message)
+{
+    char text[160];
+    uint64_t id = message->header.worker;
+    struct worker *worker = roster_find(&c->roster, id);
+    char *objection = find_objection(c, message, text, sizeof(text));
+    if (objection != NULL) {
+        reject(c, connection, id, objection, 1);
+        return;
+    }
+    int is_new = worker == NULL;
+    if (is_new)
+        worker = roster_add(&c->roster, id, &message->hello);
+    if (worker == NULL) {
+        reject(c, connection, id, "the roster is full: drain a worker first", 1);
+        return;
+    }
+    if (!admission_note_state(worker, message))
+        return; /* an old Hello that was long under way */
+    worker->connection = connection;
+    worker->heard_ms = c->now_ms;
+    if (is_new) {
+        worker->hello_ms = c->now_ms;
+        actions_event(c->out, "worker_joined", 0, "worker=%s host=%s pid=%u device=%s",
+                      worker->name, worker->host, worker->pid, worker->device);
+    }
+    welcome(c, worker);
+    watch(c, worker);
+    if (c->state == RUN_RECOVERING)
+        recovery_note_hello(c, worker, message->header.generation);
+    else if (worker->rank >= 0 && c->state != RUN_CLOSING)
+        readmit(c, worker, message->header.generation);
+}
+
+static void remove_worker(struct coordinator *c, struct worker *worker)
+{
+    if (worker->is_watched)
+        actions_push(c->out, ACTION_UNWATCH)->watch.worker = worker->id;
+    roster_remove(&c->roster, worker);
+}
+
+void admission_lose(struct coordinator *c, struct worker *worker, const char *reason)
+{
+    int was_member = worker->rank >= 0;
+    uint64_t id = worker->id;
+    char text[ROSTER_NAME_BYTES + 16];
+    snprintf(text, sizeof(text), "lost %s", worker->name);
+    actions_event(c->out, "worker_lost", 1, "worker=%s step=%llu generation=%llu reason=\"%s\"",
+                  worker->name, (unsigned long long)worker->step, (unsigned long long)c->generation,
+                  reason);
+    remove_worker(c, worker);
+    if (was_member && c->state != RUN_CLOSING && c->state != RUN_RECOVERING)
+        formation_end(c, text, 0);
+    else if (c->state == RUN_BROKEN)
+        c->form_after_ms = c->now_ms; /* now it is known why the collective broke */
+    boundary_lost_pusher(c, id);
+}
+
+void admission_send_away(struct coordinator *c, struct worker *worker, const char *reason)
+{
+    char text[160];
+    snprintf(text, sizeof(text), "%s", reason);
+    if (worker->connection != 0)
+        reject(c, worker->connection, worker->id, text, 1);
+    admission_lose(c, worker, reason);
+}
+
+void admission_dismiss(struct coordinator *c, struct worker *worker, const char *reason)
+{
+    char text[160];
+    snprintf(text, sizeof(text), "%s", reason);
+    struct message message = {
+        .kind = MESSAGE_DISMISS,
+        .header = {.generation = c->generation, .step = c->step},
+        .dismiss = {.reason = text},
+    };
+    core_send(c, worker, &message);
+    actions_event(c->out, "worker_left", 0, "worker=%s step=%llu reason=\"%s\"", worker->name,
+                  (unsigned long long)c->step, reason);
+    remove_worker(c, worker);
+}
+
+void admission_drain(struct coordinator *c, struct worker *worker)
+{
+    if (worker->state == WORKER_DRAINING)
+        return;
+    worker->state = WORKER_DRAINING;
+    actions_event(c->out, "worker_draining", 0, "worker=%s", worker->name);
+    if (c->state == RUN_PAUSED || c->state == RUN_STARVED)
+        boundary_pass(c);
+}
+
+void admission_note_deviation(struct worker *worker)
+{
+    worker->has_state = 0;
+    worker->is_prepared = 0;
+    worker->deviations++;
+}
+
+void admission_expel_deviants(struct coordinator *c)
+{
+    for (uint32_t i = c->roster.count; i-- > 0;)
+        if (c->roster.workers[i].deviations >= CORE_DEVIATIONS_MAX)
+            admission_send_away(c, &c->roster.workers[i],
+                                "its results differ from the others': check its hardware");
+}

@@ -1,0 +1,253 @@
+/* boundary.c - snapshots, joining, leaving, stopping. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/boundary.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "server/admission.h"
+#include "server/formation.h"
+#include "server/round.h"
+
+/* A final snapshot that failed this often is given up. */
+enum { CLOSING_ATTEMPTS = 3 };
+
+static int has_present_snapshot(const struct coordinator *c)
+{
+    return c->snapshot_count > 0 && c->snapshots[c->snapshot_count - 1].step == c->step;
+}
+
+enum status boundary_snapshot(struct coordinator *c, const char *name)
+{
+    struct core_snapshot *snapshot = &c->snapshot;
+    if (snapshot->is_pending)
+        return fail(ERR_STALE, "snapshot '%s' is still being taken: ask again later",
+                    snapshot->name);
+    if (c->world_size == 0)
+        return fail(ERR_STALE, "no worker is training: there is nothing to save");
+    *snapshot = (struct core_snapshot){
+        .is_pending = 1,
+        .step = c->step,
+        .lineage = c->lineage,
+        .shares = c->world_size,
+        .workers = mem_resize(snapshot->workers, c->world_size * sizeof(*snapshot->workers)),
+        .schedule = c->schedule,
+    };
+    if (name[0] != 0)
+        snprintf(snapshot->name, sizeof(snapshot->name), "%s", name);
+    else if (c->lineage == 0)
+        snprintf(snapshot->name, sizeof(snapshot->name), "step-%09llu",
+                 (unsigned long long)c->step);
+    else
+        snprintf(snapshot->name, sizeof(snapshot->name), "step-%09llu-lineage-%u",
+                 (unsigned long long)c->step, c->lineage);
+    struct action *action = actions_push(c->out, ACTION_EXPECT_SNAPSHOT);
+    memcpy(action->snapshot.name, snapshot->name, sizeof(snapshot->name));
+    action->snapshot.step = c->step;
+    action->snapshot.lineage = c->lineage;
+    action->snapshot.shares = c->world_size;
+    uint32_t share = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        struct worker *worker = &c->roster.workers[i];
+        if (worker->rank < 0)
+            continue;
+        struct message message = {
+            .kind = MESSAGE_SNAPSHOT_BEGIN,
+            .header = {.generation = c->generation, .step = c->step},
+            .snapshot_begin = {.name = snapshot->name,
+                               .share = share,
+                               .share_count = c->world_size},
+        };
+        core_send(c, worker, &message);
+        snapshot->workers[share++] = worker->id;
+    }
+    return OK;
+}
+
+void boundary_finish(struct coordinator *c)
+{
+    for (uint32_t i = c->roster.count; i-- > 0;)
+        admission_dismiss(c, &c->roster.workers[i], "the run is finished");
+    struct journal_record record = {
+        .kind = JOURNAL_GENERATION,
+        .generation = {.generation = c->generation, .step = c->step},
+    };
+    core_journal(c, &record);
+    c->member_count = 0;
+    core_set_state(c, RUN_FINISHED);
+    actions_event(c->out, "run_finished", 0, "step=%llu", (unsigned long long)c->step);
+    actions_push(c->out, ACTION_FINISHED);
+}
+
+/* The state is safe, or cannot be saved: those who wanted to go may go. */
+static void close_generation(struct coordinator *c)
+{
+    formation_end(c, c->is_stopping ? "the run stops" : "all members leave", 0);
+    if (c->is_stopping) {
+        boundary_finish(c);
+        return;
+    }
+    for (uint32_t i = c->roster.count; i-- > 0;)
+        if (c->roster.workers[i].state == WORKER_DRAINING)
+            admission_dismiss(c, &c->roster.workers[i], "drained");
+}
+
+/* Takes the last snapshot of those who are about to go; goes on from there when it is done. */
+static void close_or_snapshot(struct coordinator *c)
+{
+    core_set_state(c, RUN_CLOSING);
+    round_clear(c);
+    int is_moot = c->step == 0 || c->world_size == 0 || c->closing_failures >= CLOSING_ATTEMPTS;
+    if (is_moot || has_present_snapshot(c)) {
+        c->closing_failures = 0;
+        close_generation(c);
+        return;
+    }
+    if (!c->snapshot.is_pending)
+        boundary_snapshot(c, "");
+}
+
+static int reached_last_step(const struct coordinator *c)
+{
+    return c->config->train.steps > 0 && c->step >= (uint64_t)c->config->train.steps;
+}
+
+/* Who waits to come in, who wants to go, and does anybody stay? */
+static void count_wishes(const struct coordinator *c, int *ret_joining, int *ret_leaving,
+                         int *ret_staying)
+{
+    *ret_joining = *ret_leaving = *ret_staying = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        const struct worker *worker = &c->roster.workers[i];
+        *ret_joining += worker->rank < 0 && formation_is_candidate(worker);
+        *ret_leaving += worker->state == WORKER_DRAINING;
+        *ret_staying += formation_is_candidate(worker);
+    }
+}
+
+static void change_members(struct coordinator *c)
+{
+    formation_end(c, "members come or go", 0);
+    boundary_dismiss_idle(c);
+    formation_try(c);
+}
+
+void boundary_pass(struct coordinator *c)
+{
+    int joining, leaving, staying;
+    count_wishes(c, &joining, &leaving, &staying);
+    uint64_t every = (uint64_t)c->config->snapshot.every_steps;
+    if (reached_last_step(c))
+        c->is_stopping = 1;
+    if (c->is_stopping || (leaving > 0 && staying == 0)) {
+        close_or_snapshot(c);
+        return;
+    }
+    int is_due = every > 0 && c->step > 0 && c->step % every == 0;
+    if (is_due && !c->snapshot.is_pending && c->snapshot.step != c->step &&
+        !has_present_snapshot(c))
+        boundary_snapshot(c, "");
+    if (joining > 0 || leaving > 0)
+        change_members(c);
+}
+
+void boundary_lost_pusher(struct coordinator *c, uint64_t worker)
+{
+    struct core_snapshot *snapshot = &c->snapshot;
+    int is_pushing = 0;
+    for (uint32_t i = 0; snapshot->is_pending && i < snapshot->shares; i++)
+        is_pushing |= snapshot->workers[i] == worker;
+    if (is_pushing) {
+        snapshot->is_pending = 0;
+        struct action *action = actions_push(c->out, ACTION_DROP_SNAPSHOT);
+        memcpy(action->snapshot.name, snapshot->name, sizeof(snapshot->name));
+        action->snapshot.step = snapshot->step;
+        action->snapshot.lineage = snapshot->lineage;
+        actions_event(c->out, "snapshot_failed", 1, "snapshot=%s reason=\"a worker was lost\"",
+                      snapshot->name);
+    }
+    if (c->state != RUN_CLOSING)
+        return;
+    c->world_size = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        c->world_size += c->roster.workers[i].rank >= 0;
+    close_or_snapshot(c);
+}
+
+static int is_pending(const struct coordinator *c, const char *name)
+{
+    return c->snapshot.is_pending && strcmp(c->snapshot.name, name) == 0;
+}
+
+void boundary_snapshot_done(struct coordinator *c, const char *name)
+{
+    if (!is_pending(c, name))
+        return;
+    c->snapshot.is_pending = 0;
+    struct journal_record record = {.kind = JOURNAL_SNAPSHOT};
+    struct journal_snapshot *snapshot = &record.snapshot;
+    snapshot->step = c->snapshot.step;
+    snapshot->lineage = c->snapshot.lineage;
+    snapshot->schedule = c->snapshot.schedule;
+    memcpy(snapshot->name, c->snapshot.name, sizeof(snapshot->name));
+    if (snapshot->lineage == c->lineage && snapshot->step <= c->step) {
+        core_journal(c, &record);
+        if (c->snapshot_count == CORE_SNAPSHOTS)
+            memmove(c->snapshots, c->snapshots + 1, --c->snapshot_count * sizeof(*c->snapshots));
+        c->snapshots[c->snapshot_count++] = *snapshot;
+        actions_event(c->out, "snapshot_complete", 0, "snapshot=%s step=%llu", snapshot->name,
+                      (unsigned long long)snapshot->step);
+    } else {
+        struct action *action = actions_push(c->out, ACTION_DROP_SNAPSHOT);
+        memcpy(action->snapshot.name, snapshot->name, sizeof(snapshot->name));
+        action->snapshot.step = snapshot->step;
+        action->snapshot.lineage = snapshot->lineage;
+    }
+    if (c->state == RUN_CLOSING)
+        close_or_snapshot(c);
+}
+
+void boundary_snapshot_failed(struct coordinator *c, const char *name, const char *reason)
+{
+    if (!is_pending(c, name))
+        return;
+    c->snapshot.is_pending = 0;
+    actions_event(c->out, "snapshot_failed", 1, "snapshot=%s reason=\"%s\"", name, reason);
+    if (c->state == RUN_CLOSING) {
+        c->closing_failures++;
+        close_or_snapshot(c);
+    }
+}
+
+void boundary_snapshot_gone(struct coordinator *c, const char *name)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < c->snapshot_count; i++)
+        if (strcmp(c->snapshots[i].name, name) != 0)
+            c->snapshots[kept++] = c->snapshots[i];
+    c->snapshot_count = kept;
+}
+
+uint64_t boundary_oldest_step(const struct coordinator *c)
+{
+    return c->snapshot_count > 0 ? c->snapshots[0].step : 0;
+}
+
+void boundary_dismiss_idle(struct coordinator *c)
+{
+    int others = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        others += formation_is_candidate(&c->roster.workers[i]) &&
+                  core_is_holder(c, &c->roster.workers[i]);
+    for (uint32_t i = c->roster.count; i-- > 0;) {
+        struct worker *worker = &c->roster.workers[i];
+        if (worker->state != WORKER_DRAINING || worker->rank >= 0)
+            continue;
+        int is_needed =
+            others == 0 && c->step > 0 && core_is_holder(c, worker) && !has_present_snapshot(c);
+        if (!is_needed)
+            admission_dismiss(c, worker, "drained");
+    }
+}

@@ -1,0 +1,27 @@
+/* boundary.h - what happens between two steps: snapshots, joining, leaving, stopping. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_BOUNDARY_H
+#define SERVER_BOUNDARY_H
+
+#include "server/core.h"
+
+/* The members of a formed generation all hold, or are about to apply, the state of the present
+ * step: does what waits for that. */
+void boundary_pass(struct coordinator *c);
+/* Members push the present state under this name ("" = one made of the step). ERR_STALE while
+ * another one is under way or there are no members. */
+enum status boundary_snapshot(struct coordinator *c, const char *name);
+/* This worker will push no more. */
+void boundary_lost_pusher(struct coordinator *c, uint64_t worker);
+void boundary_snapshot_done(struct coordinator *c, const char *name);
+void boundary_snapshot_failed(struct coordinator *c, const char *name, const char *reason);
+void boundary_snapshot_gone(struct coordinator *c, const char *name);
+/* Nobody can ask to go back to before this step. */
+uint64_t boundary_oldest_step(const struct coordinator *c);
+/* Those who drain while there is no generation may go, unless they alone hold the state. */
+void boundary_dismiss_idle(struct coordinator *c);
+/* Stopping with nobody there. */
+void boundary_finish(struct coordinator *c);
+
+#endif

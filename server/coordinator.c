@@ -1,0 +1,409 @@
+/* coordinator.c - takes events apart, hands them on, and keeps the run moving. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/coordinator.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "server/admission.h"
+#include "server/boundary.h"
+#include "server/core.h"
+#include "server/formation.h"
+#include "server/recovery.h"
+#include "server/round.h"
+
+struct coordinator *coordinator_create(const struct coordinator_setup *setup)
+{
+    const struct config *config = setup->config;
+    struct coordinator *c = mem_zero(sizeof(*c));
+    c->config = config;
+    c->config_text = mem_string(setup->config_text);
+    c->run = setup->run;
+    c->entropy = setup->entropy;
+    c->boot = setup->boot;
+    c->fingerprint = config_fingerprint(config);
+    c->batch_images = (uint64_t)config->train.batch_images;
+    c->lonely_ms = -1;
+    schedule_init(&c->schedule);
+    c->stream = stream_create(&(struct stream_setup){
+        .seed = (uint64_t)config->run.seed,
+        .block_records = (uint64_t)config->data.block_records,
+        .window_blocks = (uint64_t)config->data.window_blocks,
+        .is_repeating = config->data.exhausted == EXHAUSTED_REPEAT,
+    });
+    roster_init(&c->roster);
+    return c;
+}
+
+void coordinator_destroy(struct coordinator *c)
+{
+    if (c == NULL)
+        return;
+    round_clear(c);
+    for (uint32_t i = 0; i < stream_shard_count(c->stream); i++)
+        mem_free(c->shard_paths[i]);
+    mem_free(c->shard_paths);
+    stream_destroy(c->stream);
+    roster_done(&c->roster);
+    mem_free(c->members);
+    mem_free(c->slot_starts);
+    mem_free(c->snapshot.workers);
+    mem_free(c->config_text);
+    mem_free(c);
+}
+
+enum status coordinator_restore(struct coordinator *c, const struct journal_record *record)
+{
+    return recovery_restore(c, record);
+}
+
+void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *out)
+{
+    const struct config *config = c->config;
+    c->out = out;
+    c->now_ms = now_ms;
+    c->epoch++;
+    struct journal_record record = {
+        .kind = JOURNAL_START,
+        .start =
+            {
+                .run = c->run,
+                .epoch = c->epoch,
+                .seed = (uint64_t)config->run.seed,
+                .fingerprint = c->fingerprint,
+                .batch_images = (uint32_t)config->train.batch_images,
+                .slot_images = (uint32_t)config->train.slot_images,
+                .block_records = (uint32_t)config->data.block_records,
+                .window_blocks = (uint32_t)config->data.window_blocks,
+            },
+    };
+    core_journal(c, &record);
+    c->state = c->member_count > 0 ? RUN_RECOVERING : RUN_WAITING;
+    c->state_ms = now_ms;
+    actions_event(out, "server_started", 0, "run=%016llx epoch=%llu step=%llu lineage=%u",
+                  (unsigned long long)c->run, (unsigned long long)c->epoch,
+                  (unsigned long long)c->step, c->lineage);
+}
+
+static void handle_broken(struct coordinator *c, struct worker *worker,
+                          const struct message *message)
+{
+    if (worker->rank < 0 || message->header.generation != c->generation || c->state == RUN_CLOSING)
+        return;
+    if (c->state == RUN_RECOVERING) {
+        recovery_note_hello(c, worker, 0);
+        return;
+    }
+    worker->is_broken = 1;
+    actions_event(c->out, "collective_broken", 1, "worker=%s generation=%llu reason=\"%s\"",
+                  worker->name, (unsigned long long)c->generation,
+                  message->broken.reason != NULL ? message->broken.reason : "");
+    formation_fail(c, "a collective broke");
+}
+
+static void handle_heartbeat(struct worker *worker, const struct message *message, int is_newest)
+{
+    if (!is_newest)
+        return;
+    worker->heartbeat = message->heartbeat;
+    worker->heartbeat_step = message->header.step;
+}
+
+static void handle_message(struct coordinator *c, uint64_t connection,
+                           const struct message *message)
+{
+    if (message->kind == MESSAGE_HELLO) {
+        admission_hello(c, connection, message);
+        return;
+    }
+    struct worker *worker = roster_find(&c->roster, message->header.worker);
+    if (worker == NULL || worker->connection != connection) {
+        if (message->kind != MESSAGE_BYE)
+            admission_ask_hello(c, connection, message->header.worker);
+        return;
+    }
+    worker->heard_ms = c->now_ms;
+    int is_newest = admission_note_state(worker, message);
+    if (message->kind == MESSAGE_HEARTBEAT)
+        handle_heartbeat(worker, message, is_newest);
+    else if (message->kind == MESSAGE_FORMED)
+        formation_formed(c, worker, message);
+    else if (message->kind == MESSAGE_READY)
+        round_ready(c, worker, message);
+    else if (message->kind == MESSAGE_BROKEN)
+        handle_broken(c, worker, message);
+    else if (message->kind == MESSAGE_LEAVE)
+        admission_drain(c, worker);
+    else if (message->kind == MESSAGE_BYE)
+        admission_lose(c, worker, "it said bye");
+}
+
+static void handle_connection_lost(struct coordinator *c, uint64_t connection)
+{
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        if (c->roster.workers[i].connection == connection)
+            c->roster.workers[i].connection = 0;
+}
+
+static void handle_shard(struct coordinator *c, const char *path, uint64_t records)
+{
+    uint32_t id, count = stream_shard_count(c->stream);
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(c->shard_paths[i], path) == 0)
+            return;
+    if (stream_add_shard(c->stream, records, &id) != OK) {
+        actions_event(c->out, "shard_refused", 1, "path=%s reason=\"%s\"", path, fail_message());
+        return;
+    }
+    c->shard_paths = mem_resize(c->shard_paths, (id + 1) * sizeof(char *));
+    c->shard_paths[id] = mem_string(path);
+    struct journal_record record = {
+        .kind = JOURNAL_SHARD,
+        .shard = {.id = id, .records = records, .path = c->shard_paths[id]},
+    };
+    core_journal(c, &record);
+    actions_event(c->out, "shard_added", 0, "shard=%u records=%llu path=%s", id,
+                  (unsigned long long)records, path);
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        core_send_shards(c, &c->roster.workers[i], id);
+}
+
+static enum status retire(struct coordinator *c, const char *path)
+{
+    uint32_t count = stream_shard_count(c->stream);
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(c->shard_paths[i], path) != 0 || stream_is_retired(c->stream, i))
+            continue;
+        stream_retire_shard(c->stream, i);
+        struct journal_record record = {.kind = JOURNAL_RETIRE, .retire = {.shard = i}};
+        core_journal(c, &record);
+        actions_event(c->out, "shard_retired", 0, "shard=%u path=%s", i, path);
+        return OK;
+    }
+    return fail(ERR_INPUT, "no live shard '%s': see seer stream ls", path);
+}
+
+static enum status set_paused(struct coordinator *c, int is_paused)
+{
+    if (c->is_paused == is_paused)
+        return OK;
+    c->is_paused = is_paused;
+    struct journal_record record = {.kind = JOURNAL_PAUSE, .pause = {.is_paused = is_paused}};
+    core_journal(c, &record);
+    actions_event(c->out, is_paused ? "run_paused" : "run_unpaused", 0, "step=%llu",
+                  (unsigned long long)c->step);
+    c->step_ms = c->now_ms;
+    if (is_paused && c->state == RUN_TRAINING)
+        core_set_state(c, RUN_PAUSED);
+    else if (!is_paused && c->state == RUN_PAUSED)
+        core_set_state(c, RUN_TRAINING);
+    return OK;
+}
+
+static enum status drain(struct coordinator *c, const char *name)
+{
+    struct worker *worker = roster_find_name(&c->roster, name);
+    if (worker == NULL)
+        return fail(ERR_INPUT, "no worker '%s': see seer status", name);
+    admission_drain(c, worker);
+    return OK;
+}
+
+static enum status stop(struct coordinator *c)
+{
+    c->is_stopping = 1;
+    if (c->state == RUN_PAUSED || c->state == RUN_STARVED)
+        boundary_pass(c);
+    return OK;
+}
+
+static enum status take_snapshot(struct coordinator *c, const char *name)
+{
+    if (strlen(name) >= JOURNAL_NAME_BYTES || strchr(name, '/') != NULL || name[0] == '.')
+        return fail(ERR_INPUT, "'%s' cannot name a snapshot: at most %d letters, no '/'", name,
+                    JOURNAL_NAME_BYTES - 1);
+    if (c->state != RUN_TRAINING && c->state != RUN_PAUSED && c->state != RUN_STARVED)
+        return fail(ERR_STALE, "the run is %s: ask again when it trains", run_state_name(c->state));
+    return boundary_snapshot(c, name);
+}
+
+static void handle_command(struct coordinator *c, const struct coordinator_event *event)
+{
+    const char *argument = event->command.argument != NULL ? event->command.argument : "";
+    enum status status = OK;
+    switch (event->command.command) {
+    case COMMAND_PAUSE:
+        status = set_paused(c, 1);
+        break;
+    case COMMAND_RESUME:
+        status = set_paused(c, 0);
+        break;
+    case COMMAND_STOP:
+        status = stop(c);
+        break;
+    case COMMAND_DRAIN:
+        status = drain(c, argument);
+        break;
+    case COMMAND_SNAPSHOT:
+        status = take_snapshot(c, argument);
+        break;
+    case COMMAND_RETIRE:
+        status = retire(c, argument);
+        break;
+    }
+    if (event->connection == 0)
+        return;
+    char body[512];
+    snprintf(body, sizeof(body), "%s", status == OK ? "{}" : fail_message());
+    struct message message = {
+        .kind = MESSAGE_REPLY,
+        .reply = {.request = event->command.request, .status = (uint32_t)status, .body = body},
+    };
+    core_send_to(c, event->connection, 0, &message);
+}
+
+static void handle_helpers_failed(struct coordinator *c, uint64_t generation, const char *reason)
+{
+    if (generation == c->generation && c->world_size > 0 && c->state != RUN_CLOSING)
+        formation_fail(c, reason != NULL ? reason : "the collective's helpers ended");
+}
+
+static void dispatch(struct coordinator *c, const struct coordinator_event *event)
+{
+    struct worker *worker;
+    switch (event->kind) {
+    case COORDINATOR_MESSAGE:
+        handle_message(c, event->connection, event->message);
+        break;
+    case COORDINATOR_CONNECTION_LOST:
+        handle_connection_lost(c, event->connection);
+        break;
+    case COORDINATOR_PROCESS_DIED:
+        worker = roster_find(&c->roster, event->worker);
+        if (worker != NULL)
+            admission_lose(c, worker, event->reason != NULL ? event->reason : "process died");
+        break;
+    case COORDINATOR_HELPERS_FAILED:
+        handle_helpers_failed(c, event->generation, event->reason);
+        break;
+    case COORDINATOR_TICK:
+        break;
+    case COORDINATOR_COMMAND:
+        handle_command(c, event);
+        break;
+    case COORDINATOR_SHARD_FOUND:
+        handle_shard(c, event->shard.path, event->shard.records);
+        break;
+    case COORDINATOR_SNAPSHOT_DONE:
+        boundary_snapshot_done(c, event->snapshot.name);
+        break;
+    case COORDINATOR_SNAPSHOT_FAILED:
+        boundary_snapshot_failed(c, event->snapshot.name,
+                                 event->reason != NULL ? event->reason : "");
+        break;
+    case COORDINATOR_SNAPSHOT_GONE:
+        boundary_snapshot_gone(c, event->snapshot.name);
+        break;
+    }
+}
+
+/* Whoever was silent for too long is lost; unless it is we who slept, then all get that time. */
+static void check_silence(struct coordinator *c)
+{
+    struct worker *worker;
+    while ((worker = roster_find_silent(&c->roster, c->now_ms, c->config->server.lost_ms)) != NULL)
+        admission_lose(c, worker, "not heard of for lost_ms");
+}
+
+/* What time alone brings about. */
+static void advance(struct coordinator *c)
+{
+    check_silence(c);
+    if (c->state == RUN_RECOVERING)
+        recovery_try(c);
+    if (c->state == RUN_WAITING || c->state == RUN_BROKEN) {
+        boundary_dismiss_idle(c);
+        if (c->is_stopping && c->roster.count == 0)
+            boundary_finish(c);
+        else
+            formation_try(c);
+    } else if (c->state == RUN_FORMING) {
+        formation_check_deadline(c);
+    } else if (c->state == RUN_PAUSED || c->state == RUN_STARVED) {
+        boundary_pass(c);
+        round_plan(c);
+        round_try_decide(c);
+    } else if (c->state == RUN_TRAINING) {
+        round_plan(c);
+        round_try_decide(c);
+        round_check_deadline(c);
+    }
+}
+
+static void forgive_gap(struct coordinator *c, int64_t gap_ms)
+{
+    roster_extend(&c->roster, gap_ms);
+    c->state_ms += gap_ms;
+    c->step_ms += gap_ms;
+    if (c->lonely_ms >= 0)
+        c->lonely_ms += gap_ms;
+}
+
+void coordinator_handle(struct coordinator *c, const struct coordinator_event *event,
+                        int64_t now_ms, struct actions *out)
+{
+    if (now_ms - c->now_ms > CORE_GAP_MS)
+        forgive_gap(c, now_ms - c->now_ms);
+    c->out = out;
+    c->now_ms = now_ms;
+    if (c->state == RUN_FINISHED && event->kind != COORDINATOR_MESSAGE &&
+        event->kind != COORDINATOR_COMMAND)
+        return;
+    dispatch(c, event);
+    if (c->state != RUN_FINISHED)
+        advance(c);
+}
+
+void coordinator_view(const struct coordinator *c, struct coordinator_view *ret_view)
+{
+    const struct journal_snapshot *newest =
+        c->snapshot_count > 0 ? &c->snapshots[c->snapshot_count - 1] : NULL;
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < stream_shard_count(c->stream); i++)
+        live += !stream_is_retired(c->stream, i);
+    *ret_view = (struct coordinator_view){
+        .state = c->state,
+        .run = c->run,
+        .epoch = c->epoch,
+        .step = c->step,
+        .generation = c->generation,
+        .lineage = c->lineage,
+        .loss = c->has_last ? c->last.loss : 0.0,
+        .lr = c->has_last ? c->last.lr : schedule_lr(c->config, &c->schedule, c->step),
+        .position = c->step * c->batch_images,
+        .stream_end = stream_end(c->stream),
+        .shards_live = live,
+        .world_size = c->world_size,
+        .roster = &c->roster,
+        .schedule = &c->schedule,
+        .snapshot = newest != NULL ? newest->name : "",
+        .snapshot_step = newest != NULL ? newest->step : 0,
+    };
+}
+
+const char *coordinator_shard_path(const struct coordinator *c, uint32_t id)
+{
+    return id < stream_shard_count(c->stream) ? c->shard_paths[id] : NULL;
+}
+
+const char *run_state_name(enum run_state state)
+{
+    static const char *const names[] = {
+        [RUN_RECOVERING] = "recovering", [RUN_WAITING] = "waiting", [RUN_FORMING] = "forming",
+        [RUN_TRAINING] = "training",     [RUN_STARVED] = "starved", [RUN_PAUSED] = "paused",
+        [RUN_BROKEN] = "regrouping",     [RUN_CLOSING] = "closing", [RUN_FINISHED] = "finished",
+    };
+    return names[state];
+}

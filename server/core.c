@@ -1,0 +1,99 @@
+/* core.c - what every part of the coordinator needs: sending, journaling, judging who holds what.
+ */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/core.h"
+
+#include "common/mem.h"
+#include "common/random.h"
+
+void core_set_state(struct coordinator *c, enum run_state state)
+{
+    if (c->state == state)
+        return;
+    c->state = state;
+    c->state_ms = c->now_ms;
+}
+
+void core_send(struct coordinator *c, const struct worker *worker, const struct message *message)
+{
+    if (worker->connection != 0)
+        core_send_to(c, worker->connection, worker->id, message);
+}
+
+void core_send_to(struct coordinator *c, uint64_t connection, uint64_t worker,
+                  const struct message *message)
+{
+    struct action *action = actions_push(c->out, ACTION_SEND);
+    action->send.connection = connection;
+    message_copy(message, &action->send.message);
+    action->send.message.header = (struct message_header){
+        .run = c->run,
+        .epoch = c->epoch,
+        .lineage = c->lineage,
+        .generation = message->header.generation,
+        .step = message->header.step,
+        .attempt = c->attempt,
+        .worker = worker,
+        .sequence = ++c->sequence,
+    };
+}
+
+void core_journal(struct coordinator *c, const struct journal_record *record)
+{
+    journal_record_copy(record, &actions_push(c->out, ACTION_JOURNAL)->record);
+}
+
+uint64_t core_nonce(struct coordinator *c)
+{
+    struct random random;
+    random_init(&random, c->entropy, RANDOM_STREAM_NONCE, c->nonces++, 0);
+    return random_u64(&random);
+}
+
+int core_awaits_verdict(const struct coordinator *c, const struct worker *worker)
+{
+    return worker->has_state && worker->lineage == c->lineage && c->has_last &&
+           worker->step + 1 == c->step && worker->is_prepared &&
+           worker->prepared_generation == c->last.generation && c->last.lineage == c->lineage;
+}
+
+int core_is_holder(const struct coordinator *c, const struct worker *worker)
+{
+    return (worker->has_state && worker->lineage == c->lineage && worker->step == c->step) ||
+           core_awaits_verdict(c, worker);
+}
+
+uint64_t core_majority(const uint64_t *values, uint32_t count, uint32_t preferred)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t same = 0;
+        for (uint32_t j = 0; j < count; j++)
+            same += values[j] == values[i];
+        if (same * 2 > count)
+            return values[i];
+    }
+    return values[preferred];
+}
+
+void core_send_shards(struct coordinator *c, const struct worker *worker, uint32_t from)
+{
+    struct message_shard *shards = mem_array(CORE_SHARDS_IN_MESSAGE, sizeof(*shards));
+    uint32_t total = stream_shard_count(c->stream);
+    while (from < total) {
+        struct message message = {.kind = MESSAGE_SHARDS, .shards = {.shards = shards}};
+        for (; from < total && message.shards.shard_count < CORE_SHARDS_IN_MESSAGE; from++) {
+            if (stream_is_retired(c->stream, from) &&
+                !stream_uses_shard(c->stream, from, c->step * c->batch_images))
+                continue;
+            shards[message.shards.shard_count++] = (struct message_shard){
+                .id = from,
+                .path = c->shard_paths[from],
+                .records = stream_shard_records(c->stream, from),
+            };
+        }
+        if (message.shards.shard_count > 0)
+            core_send(c, worker, &message);
+    }
+    mem_free(shards);
+}

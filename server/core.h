@@ -1,0 +1,113 @@
+/* core.h - the coordinator's state, shared by the files that together are the coordinator.
+ *
+ * Members above the line are what the journal says; a restart finds them as they were. Those below
+ * are of this process and may be lost at any time. `out` and `now_ms` hold for the event that is
+ * being handled. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_CORE_H
+#define SERVER_CORE_H
+
+#include <stdint.h>
+
+#include "server/coordinator.h"
+#include "server/stream.h"
+
+enum {
+    CORE_SNAPSHOTS = 64,  /* complete ones that are remembered for a restore */
+    CORE_GAP_MS = 200,    /* a longer silence between two events is our own standstill */
+    CORE_GATHER_MS = 300, /* the first workers come in a bunch: wait for the bunch */
+    CORE_GATHER_LONGEST_MS = 2000,
+    CORE_SETTLE_MS = 100,  /* after "my collective broke": time to learn who died */
+    CORE_BACKOFF_MS = 100, /* doubled with each generation that failed to form */
+    CORE_BACKOFF_DOUBLINGS = 6,
+    CORE_DEVIATIONS_MAX = 2, /* a worker that differs this often in a row is sent away */
+    CORE_SHARDS_IN_MESSAGE = 1024,
+};
+
+/* As enum collective_engine of worker/collective/collective.h, by which Regroup speaks; the server
+ * includes nothing of the worker's. */
+enum { ENGINE_SELF = 0, ENGINE_MPI = 1, ENGINE_NCCL = 2 };
+
+/* A snapshot that members are pushing. */
+struct core_snapshot {
+    int is_pending;
+    char name[JOURNAL_NAME_BYTES];
+    uint64_t step;
+    uint32_t lineage, shares;
+    uint64_t *workers; /* [shares] who pushes which */
+    struct schedule_state schedule;
+};
+
+/* How the present generation was told to form; kept to say it again. */
+struct core_group {
+    uint32_t engine; /* enum collective_engine */
+    uint64_t nonce;
+    uint32_t source; /* enum state_source */
+    uint32_t source_rank;
+    char snapshot[JOURNAL_NAME_BYTES];
+};
+
+struct coordinator {
+    const struct config *config;
+    char *config_text;
+    uint64_t entropy, boot, fingerprint;
+    uint64_t batch_images;
+
+    uint64_t run, epoch;
+    int has_run;
+    uint32_t lineage;
+    uint64_t step; /* committed steps */
+    uint64_t generation;
+    uint32_t member_count; /* of it; 0 = it ended */
+    uint64_t *members;     /* [member_count] in order of rank */
+    int has_last;
+    struct journal_step last; /* the verdict of step - 1; its skips are not kept */
+    struct schedule_state schedule;
+    struct stream *stream;
+    char **shard_paths; /* [stream_shard_count] */
+    int is_paused;
+    uint32_t snapshot_count;
+    struct journal_snapshot snapshots[CORE_SNAPSHOTS]; /* rising steps, of this history */
+    /* ---- */
+    enum run_state state;
+    struct actions *out;
+    int64_t now_ms;
+    struct roster roster;
+    struct core_group group;
+    uint32_t world_size;   /* members of the generation, 0 when there is none */
+    uint32_t *slot_starts; /* [world_size + 1] member r computes slots [r]..[r+1] */
+    struct message *votes; /* [world_size] Ready of each rank; kind 0 = none yet */
+    uint64_t planned;      /* steps below are planned to this generation */
+    uint64_t horizon;      /* steps below were ever planned by this process */
+    uint32_t attempt;      /* of the present step */
+    uint32_t unequal_digests;
+    uint64_t nonces, sequence;
+    struct core_snapshot snapshot;
+    int is_stopping;        /* an operator, or the last step, ends the run */
+    int closing_failures;   /* final snapshots that failed */
+    int64_t state_ms;       /* when `state` began */
+    int64_t step_ms;        /* when the present step could begin */
+    int64_t form_after_ms;  /* not earlier */
+    uint32_t form_failures; /* in a row */
+    int64_t lonely_ms;      /* since when workers wait that hold no state; -1 = do not */
+};
+
+void core_set_state(struct coordinator *c, enum run_state state);
+/* A message to this worker; what `message` points to is copied. Unreachable workers get none. */
+void core_send(struct coordinator *c, const struct worker *worker, const struct message *message);
+void core_send_to(struct coordinator *c, uint64_t connection, uint64_t worker,
+                  const struct message *message);
+/* Appends the record; what it points to is copied. */
+void core_journal(struct coordinator *c, const struct journal_record *record);
+uint64_t core_nonce(struct coordinator *c);
+/* Holds, or can make by applying the last verdict, the state of the present step. */
+int core_is_holder(const struct coordinator *c, const struct worker *worker);
+/* Is it waiting for exactly the last verdict? */
+int core_awaits_verdict(const struct coordinator *c, const struct worker *worker);
+/* The value most of them have; without a majority that of `preferred`. */
+uint64_t core_majority(const uint64_t *values, uint32_t count, uint32_t preferred);
+/* Shards from this id on, as far as they are still to be read. */
+void core_send_shards(struct coordinator *c, const struct worker *worker, uint32_t from);
+
+#endif

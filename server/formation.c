@@ -1,0 +1,326 @@
+/* formation.c - forms and ends generations. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/formation.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+#include "server/admission.h"
+#include "server/boundary.h"
+#include "server/recovery.h"
+#include "server/round.h"
+
+int formation_is_candidate(const struct worker *worker)
+{
+    return worker->connection != 0 && worker->state != WORKER_DRAINING;
+}
+
+/* Marks the members by rank >= 0. Who drains stays in only while nobody else holds the state.
+ * Returns their number. */
+static uint32_t choose_members(struct coordinator *c)
+{
+    int holders = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        holders += formation_is_candidate(&c->roster.workers[i]) &&
+                   core_is_holder(c, &c->roster.workers[i]);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        struct worker *worker = &c->roster.workers[i];
+        int is_needed =
+            holders == 0 && c->step > 0 && worker->connection != 0 && core_is_holder(c, worker);
+        worker->rank = formation_is_candidate(worker) || is_needed ? (int)count++ : -1;
+    }
+    return count;
+}
+
+static void forget_members(struct coordinator *c)
+{
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        c->roster.workers[i].rank = -1;
+}
+
+/* The first workers of a run come within moments of each other: one generation for all of them.
+ * Nobody who has trained already waits for that. */
+static int is_still_gathering(const struct coordinator *c)
+{
+    int64_t newest = INT64_MIN, oldest = INT64_MAX;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        const struct worker *worker = &c->roster.workers[i];
+        if (worker->rank < 0)
+            continue;
+        if (worker->has_state)
+            return 0;
+        newest = worker->hello_ms > newest ? worker->hello_ms : newest;
+        oldest = worker->hello_ms < oldest ? worker->hello_ms : oldest;
+    }
+    return c->now_ms - newest < CORE_GATHER_MS && c->now_ms - oldest < CORE_GATHER_LONGEST_MS;
+}
+
+/* State from one of the members. 0 if none of them holds it. */
+static int take_from_member(struct coordinator *c, uint32_t count)
+{
+    uint32_t holders = 0;
+    for (uint32_t i = c->roster.count; i-- > 0;) {
+        const struct worker *worker = &c->roster.workers[i];
+        if (worker->rank < 0 || !core_is_holder(c, worker))
+            continue;
+        holders++;
+        c->group.source_rank = (uint32_t)worker->rank;
+    }
+    c->group.source = holders == count ? STATE_KEEP : STATE_MEMBER;
+    return holders > 0;
+}
+
+/* State from the newest snapshot. Unless it is of this very step, those who may hold newer state
+ * are given time to come back first; then the journal is rolled back. 0 = wait. */
+static int take_from_snapshot(struct coordinator *c)
+{
+    const struct journal_snapshot *newest =
+        c->snapshot_count > 0 ? &c->snapshots[c->snapshot_count - 1] : NULL;
+    if (newest == NULL || newest->step != c->step) {
+        if (c->lonely_ms < 0)
+            c->lonely_ms = c->now_ms;
+        if (c->now_ms - c->lonely_ms < 2 * c->config->server.lost_ms)
+            return 0;
+        recovery_roll_back(c, newest);
+    }
+    if (newest == NULL) {
+        c->group.source = STATE_INIT;
+        return 1;
+    }
+    c->group.source = STATE_SNAPSHOT;
+    memcpy(c->group.snapshot, newest->name, sizeof(c->group.snapshot));
+    return 1;
+}
+
+static int choose_source(struct coordinator *c, uint32_t count)
+{
+    c->group.source_rank = 0;
+    c->group.snapshot[0] = 0;
+    if (c->step == 0) {
+        c->group.source = STATE_INIT;
+        return 1;
+    }
+    return take_from_member(c, count) || take_from_snapshot(c);
+}
+
+static uint32_t choose_engine(const struct coordinator *c, uint32_t count)
+{
+    if (count == 1)
+        return ENGINE_SELF;
+    return strcmp(c->config->collective.engine, "nccl") == 0 ? ENGINE_NCCL : ENGINE_MPI;
+}
+
+static void start_helpers(struct coordinator *c)
+{
+    struct action *action = actions_push(c->out, ACTION_START_HELPERS);
+    action->helpers.generation = c->generation;
+    action->helpers.nonce = c->group.nonce;
+    action->helpers.count = c->world_size;
+    action->helpers.helpers = mem_array(c->world_size, sizeof(struct action_helper));
+    for (uint32_t rank = 0; rank < c->world_size; rank++) {
+        const struct worker *worker = roster_find_rank(&c->roster, (int)rank);
+        struct action_helper *helper = &action->helpers.helpers[rank];
+        helper->worker = worker->id;
+        memcpy(helper->name, worker->name, sizeof(helper->name));
+        memcpy(helper->host, worker->host, sizeof(helper->host));
+        memcpy(helper->address, worker->helper_address, sizeof(helper->address));
+    }
+}
+
+static void journal_generation(struct coordinator *c)
+{
+    struct journal_record record = {.kind = JOURNAL_GENERATION};
+    record.generation.generation = c->generation;
+    record.generation.step = c->step;
+    record.generation.member_count = c->world_size;
+    record.generation.members = mem_array(c->world_size, sizeof(*record.generation.members));
+    for (uint32_t rank = 0; rank < c->world_size; rank++) {
+        struct worker *worker = roster_find_rank(&c->roster, (int)rank);
+        c->members[rank] = worker->id;
+        record.generation.members[rank] =
+            (struct message_member){.worker = worker->id, .name = worker->name};
+    }
+    core_journal(c, &record);
+    mem_free(record.generation.members);
+}
+
+static void form(struct coordinator *c, uint32_t count)
+{
+    c->generation++;
+    c->lonely_ms = -1;
+    c->group.engine = choose_engine(c, count);
+    c->group.nonce = core_nonce(c);
+    c->world_size = c->member_count = count;
+    c->members = mem_resize(c->members, count * sizeof(*c->members));
+    round_deal(c);
+    journal_generation(c);
+    if (c->group.engine == ENGINE_MPI)
+        start_helpers(c);
+    core_set_state(c, RUN_FORMING);
+    c->state_ms = c->now_ms;
+    for (uint32_t rank = 0; rank < count; rank++) {
+        struct worker *worker = roster_find_rank(&c->roster, (int)rank);
+        if (worker->state == WORKER_PARKED)
+            worker->state = WORKER_MEMBER;
+        worker->is_formed = worker->is_ready = worker->is_broken = 0;
+        formation_tell(c, worker);
+    }
+    actions_event(c->out, "generation_forming", 0,
+                  "generation=%llu members=%u step=%llu lineage=%u source=%u",
+                  (unsigned long long)c->generation, count, (unsigned long long)c->step, c->lineage,
+                  c->group.source);
+}
+
+void formation_try(struct coordinator *c)
+{
+    if (c->now_ms < c->form_after_ms)
+        return;
+    uint32_t count = choose_members(c);
+    if (count == 0 || is_still_gathering(c)) {
+        forget_members(c);
+        c->lonely_ms = -1;
+        if (count == 0)
+            core_set_state(c, RUN_WAITING);
+        return;
+    }
+    if (!choose_source(c, count)) {
+        forget_members(c);
+        core_set_state(c, RUN_WAITING);
+        return;
+    }
+    form(c, count);
+}
+
+void formation_tell(struct coordinator *c, const struct worker *worker)
+{
+    struct message_member *members = mem_array(c->world_size, sizeof(*members));
+    for (uint32_t rank = 0; rank < c->world_size; rank++) {
+        struct worker *member = roster_find_rank(&c->roster, (int)rank);
+        members[rank].worker = c->members[rank];
+        members[rank].name = member != NULL ? member->name : NULL;
+    }
+    struct message message = {
+        .kind = MESSAGE_REGROUP,
+        .header = {.generation = c->generation, .step = c->step},
+        .regroup =
+            {
+                .engine = c->group.engine,
+                .nonce = c->group.nonce,
+                .rank = (uint32_t)worker->rank,
+                .member_count = c->world_size,
+                .members = members,
+                .source = c->group.source,
+                .source_rank = c->group.source_rank,
+                .snapshot_name = c->group.snapshot,
+                .has_verdict = core_awaits_verdict(c, worker),
+            },
+    };
+    if (message.regroup.has_verdict)
+        message.regroup.verdict =
+            (struct message_verdict){.is_commit = c->last.is_commit, .lr = c->last.lr};
+    core_send(c, worker, &message);
+    mem_free(members);
+}
+
+/* All have formed, but not with equal state: who differs holds nothing worth having. */
+static void correct_deviants(struct coordinator *c, uint64_t truth)
+{
+    c->unequal_digests++;
+    actions_event(c->out, "state_differs", 1, "generation=%llu step=%llu",
+                  (unsigned long long)c->generation, (unsigned long long)c->step);
+    for (uint32_t i = c->roster.count; i-- > 0;) {
+        struct worker *worker = &c->roster.workers[i];
+        if (worker->rank >= 0 && worker->formed_digest != truth)
+            admission_note_deviation(worker);
+    }
+    formation_end(c, "members formed with different state", 0);
+    admission_expel_deviants(c);
+}
+
+void formation_formed(struct coordinator *c, struct worker *worker, const struct message *message)
+{
+    if (c->state != RUN_FORMING || message->header.generation != c->generation ||
+        worker->rank < 0 || message->header.step != c->step)
+        return;
+    worker->is_formed = 1;
+    worker->formed_digest = message->formed.digest;
+    worker->has_state = 1;
+    worker->lineage = c->lineage;
+    worker->step = c->step;
+    worker->is_prepared = 0;
+    uint64_t digests[ROSTER_MAX];
+    int all_equal = 1;
+    for (uint32_t rank = 0; rank < c->world_size; rank++) {
+        const struct worker *member = roster_find_rank(&c->roster, (int)rank);
+        if (!member->is_formed)
+            return;
+        digests[rank] = member->formed_digest;
+        all_equal &= digests[rank] == digests[0];
+    }
+    if (!all_equal) {
+        correct_deviants(c, core_majority(digests, c->world_size, c->group.source_rank));
+        return;
+    }
+    c->form_failures = 0;
+    actions_event(c->out, "generation_formed", 0, "generation=%llu members=%u step=%llu ms=%lld",
+                  (unsigned long long)c->generation, c->world_size, (unsigned long long)c->step,
+                  (long long)(c->now_ms - c->state_ms));
+    round_begin(c);
+    boundary_pass(c);
+}
+
+void formation_end(struct coordinator *c, const char *reason, int64_t delay_ms)
+{
+    if (c->world_size > 0) {
+        actions_event(c->out, "generation_ended", 0, "generation=%llu step=%llu reason=\"%s\"",
+                      (unsigned long long)c->generation, (unsigned long long)c->step, reason);
+        if (c->group.engine == ENGINE_MPI)
+            actions_push(c->out, ACTION_STOP_HELPERS)->helpers.generation = c->generation;
+        if (c->planned > c->step)
+            c->attempt++;
+    }
+    round_clear(c);
+    c->world_size = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        struct worker *worker = &c->roster.workers[i];
+        worker->rank = -1;
+        worker->is_formed = worker->is_ready = worker->is_broken = 0;
+        if (worker->state == WORKER_MEMBER)
+            worker->state = WORKER_PARKED;
+    }
+    core_set_state(c, RUN_BROKEN);
+    c->form_after_ms = c->now_ms + delay_ms;
+}
+
+void formation_fail(struct coordinator *c, const char *reason)
+{
+    uint32_t doublings =
+        c->form_failures < CORE_BACKOFF_DOUBLINGS ? c->form_failures : CORE_BACKOFF_DOUBLINGS;
+    int is_forming = c->state == RUN_FORMING;
+    c->form_failures += is_forming ? 1 : 0;
+    formation_end(c, reason,
+                  is_forming ? (int64_t)CORE_BACKOFF_MS << doublings : (int64_t)CORE_SETTLE_MS);
+}
+
+void formation_check_deadline(struct coordinator *c)
+{
+    int64_t limit = c->config->server.form_ms + c->config->server.lost_ms;
+    if (c->now_ms - c->state_ms <= limit)
+        return;
+    int any = 0;
+    for (uint32_t i = c->roster.count; i-- > 0;) {
+        struct worker *worker = &c->roster.workers[i];
+        if (worker->rank < 0 || worker->is_formed || worker->is_broken)
+            continue;
+        any = 1;
+        admission_send_away(c, worker, "did not form the collective in time; start it again");
+        if (c->state != RUN_FORMING)
+            return; /* sending one away has ended the generation */
+    }
+    if (!any)
+        formation_fail(c, "not formed in time");
+}

@@ -1,0 +1,28 @@
+/* formation.h - generations: who is in the next one, where its state comes from, when it is over.
+ *
+ * A generation holds at least one member with the state of the present step, or takes it from the
+ * seed (step 0) or a snapshot; if only an older snapshot is left, the journal is rolled back to it.
+ */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_FORMATION_H
+#define SERVER_FORMATION_H
+
+#include "server/core.h"
+
+/* May this worker be in the next generation? */
+int formation_is_candidate(const struct worker *worker);
+/* Forms the next generation if that is possible by now; to be asked again at every tick. */
+void formation_try(struct coordinator *c);
+/* Says Regroup (again) to one member. */
+void formation_tell(struct coordinator *c, const struct worker *worker);
+/* A member says that it is formed. */
+void formation_formed(struct coordinator *c, struct worker *worker, const struct message *message);
+/* The generation is over; the next may be formed after delay_ms. */
+void formation_end(struct coordinator *c, const char *reason, int64_t delay_ms);
+/* As formation_end when nobody died: waits longer each time. */
+void formation_fail(struct coordinator *c, const char *reason);
+/* Who has neither formed nor said that it cannot, when the deadline passes, is lost. */
+void formation_check_deadline(struct coordinator *c);
+
+#endif

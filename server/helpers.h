@@ -1,0 +1,32 @@
+/* helpers.h - the collective helpers of the present generation: one mpirun, started and ended as a
+ * whole.
+ *
+ * At most one generation's helpers run at a time. What they print comes out of a pipe and goes to
+ * the log at debug. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_HELPERS_H
+#define SERVER_HELPERS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/status.h"
+#include "server/actions.h"
+
+struct helpers {
+    uint64_t run, generation, nonce;
+    pid_t pid;   /* of mpirun, leader of its process group; 0 = none runs */
+    int process; /* its pidfd, readable when it has ended; -1 = none */
+    int output;  /* what it prints; -1 = none */
+};
+
+void helpers_init(struct helpers *helpers, uint64_t run);
+/* Starts those of an ACTION_START_HELPERS; others that still run are stopped before. */
+enum status helpers_start(struct helpers *helpers, const struct action *action);
+/* Kills and reaps them all; none running is fine. */
+void helpers_stop(struct helpers *helpers);
+/* To be called when `output` is readable: logs it. */
+void helpers_log(struct helpers *helpers);
+
+#endif

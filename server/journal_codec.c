@@ -1,0 +1,292 @@
+/* journal_codec.c - journal records as bytes, and back, through one description for both ways. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/journal_codec.h"
+
+#include <endian.h>
+#include <string.h>
+
+#include "common/hash.h"
+#include "common/mem.h"
+
+enum { TEXT_BYTES_MAX = MESSAGE_TEXT_MAX, LIST_MAX = 1 << 20, CHECKSUM_BYTES = 8 };
+
+/* Walks over a record; reads into it or writes from it. After a failure it does nothing more. */
+struct codec {
+    int is_reading;
+    struct buf *out;
+    const uint8_t *in;
+    size_t left;
+    enum status status;
+};
+
+static void code_bytes(struct codec *codec, void *bytes, size_t length)
+{
+    if (codec->status != OK)
+        return;
+    if (!codec->is_reading) {
+        codec->status = buf_append(codec->out, bytes, length);
+    } else if (length > codec->left) {
+        codec->status = fail(ERR_CORRUPT, "ends %zu bytes early", length - codec->left);
+    } else {
+        memcpy(bytes, codec->in, length);
+        codec->in += length;
+        codec->left -= length;
+    }
+}
+
+static void code_u64(struct codec *codec, uint64_t *value)
+{
+    uint64_t wire = htole64(*value);
+    code_bytes(codec, &wire, sizeof(wire));
+    *value = le64toh(wire);
+}
+
+static void code_u32(struct codec *codec, uint32_t *value)
+{
+    uint32_t wire = htole32(*value);
+    code_bytes(codec, &wire, sizeof(wire));
+    *value = le32toh(wire);
+}
+
+static void code_i64(struct codec *codec, int64_t *value)
+{
+    uint64_t bits = (uint64_t)*value;
+    code_u64(codec, &bits);
+    *value = (int64_t)bits;
+}
+
+static void code_double(struct codec *codec, double *value)
+{
+    uint64_t bits = 0;
+    memcpy(&bits, value, sizeof(bits));
+    code_u64(codec, &bits);
+    memcpy(value, &bits, sizeof(bits));
+}
+
+static void code_bool(struct codec *codec, int *value)
+{
+    uint8_t byte = *value != 0;
+    code_bytes(codec, &byte, 1);
+    *value = byte != 0;
+}
+
+/* A count whose elements take at least element_bytes each: a lie is found before memory is taken.
+ */
+static void code_count(struct codec *codec, uint32_t *count, size_t element_bytes)
+{
+    code_u32(codec, count);
+    if (codec->is_reading && codec->status == OK &&
+        (*count > LIST_MAX || *count > codec->left / element_bytes))
+        codec->status = fail(ERR_CORRUPT, "claims %u elements", *count);
+    if (codec->is_reading && codec->status != OK)
+        *count = 0;
+}
+
+static void code_text(struct codec *codec, char **text)
+{
+    uint32_t length = *text == NULL ? 0 : (uint32_t)strlen(*text);
+    code_count(codec, &length, 1);
+    if (length > TEXT_BYTES_MAX && codec->status == OK)
+        codec->status =
+            fail(codec->is_reading ? ERR_CORRUPT : ERR_INPUT, "a text of %u bytes", length);
+    if (codec->is_reading)
+        *text = mem_zero(codec->status == OK ? length + 1 : 1);
+    if (codec->status == OK)
+        code_bytes(codec, *text, length);
+}
+
+static void code_name(struct codec *codec, char name[JOURNAL_NAME_BYTES])
+{
+    code_bytes(codec, name, JOURNAL_NAME_BYTES);
+    name[JOURNAL_NAME_BYTES - 1] = 0;
+}
+
+static void code_numbers(struct codec *codec, uint32_t *count, uint32_t **numbers)
+{
+    code_count(codec, count, sizeof(uint32_t));
+    if (codec->is_reading)
+        *numbers = mem_array(*count, sizeof(uint32_t));
+    for (uint32_t i = 0; i < *count; i++)
+        code_u32(codec, &(*numbers)[i]);
+}
+
+static void code_schedule(struct codec *codec, struct schedule_state *schedule)
+{
+    code_u64(codec, &schedule->commits);
+    for (int i = 0; i < SCHEDULE_PARTS; i++) {
+        code_double(codec, &schedule->part_sums[i]);
+        code_u32(codec, &schedule->part_counts[i]);
+    }
+    code_u64(codec, &schedule->windows);
+    code_double(codec, &schedule->best);
+    code_u32(codec, &schedule->bad);
+    code_u32(codec, &schedule->cool);
+    code_u32(codec, &schedule->cuts);
+    code_bool(codec, &schedule->is_armed);
+    code_double(codec, &schedule->window_mean);
+    code_double(codec, &schedule->window_error);
+}
+
+static void code_start(struct codec *codec, struct journal_start *start)
+{
+    code_u64(codec, &start->run);
+    code_u64(codec, &start->epoch);
+    code_u64(codec, &start->seed);
+    code_u64(codec, &start->fingerprint);
+    code_u32(codec, &start->batch_images);
+    code_u32(codec, &start->slot_images);
+    code_u32(codec, &start->block_records);
+    code_u32(codec, &start->window_blocks);
+}
+
+static void code_shard(struct codec *codec, struct journal_shard *shard)
+{
+    code_u32(codec, &shard->id);
+    code_u64(codec, &shard->records);
+    code_text(codec, &shard->path);
+}
+
+static void code_entry(struct codec *codec, struct stream_entry *entry)
+{
+    code_u64(codec, &entry->start);
+    code_u64(codec, &entry->pass);
+    code_u64(codec, &entry->first_window);
+    code_numbers(codec, &entry->shard_count, &entry->shards);
+    code_numbers(codec, &entry->dropped_count, &entry->dropped);
+}
+
+static void code_generation(struct codec *codec, struct journal_generation *generation)
+{
+    enum { MEMBER_BYTES = 12 };
+    code_u64(codec, &generation->generation);
+    code_u64(codec, &generation->step);
+    code_count(codec, &generation->member_count, MEMBER_BYTES);
+    if (codec->is_reading)
+        generation->members = mem_array(generation->member_count, sizeof(*generation->members));
+    for (uint32_t i = 0; i < generation->member_count; i++) {
+        code_u64(codec, &generation->members[i].worker);
+        code_text(codec, &generation->members[i].name);
+    }
+}
+
+static void code_skips(struct codec *codec, struct journal_step *step)
+{
+    enum { SKIP_BYTES = 20 };
+    code_count(codec, &step->skip_count, SKIP_BYTES);
+    if (codec->is_reading)
+        step->skips = mem_array(step->skip_count, sizeof(*step->skips));
+    for (uint32_t i = 0; i < step->skip_count; i++) {
+        code_u32(codec, &step->skips[i].shard);
+        code_u32(codec, &step->skips[i].record);
+        code_u64(codec, &step->skips[i].position);
+        code_text(codec, &step->skips[i].reason);
+    }
+}
+
+static void code_step(struct codec *codec, struct journal_step *step)
+{
+    code_u64(codec, &step->step);
+    code_u64(codec, &step->generation);
+    code_u64(codec, &step->epoch);
+    code_u32(codec, &step->lineage);
+    code_u32(codec, &step->attempt);
+    code_u32(codec, &step->world_size);
+    code_bool(codec, &step->is_commit);
+    code_u64(codec, &step->position);
+    code_u32(codec, &step->images);
+    code_double(codec, &step->lr);
+    code_double(codec, &step->loss);
+    code_double(codec, &step->grad_norm);
+    code_u64(codec, &step->digest);
+    code_u64(codec, &step->parameter_digest);
+    code_u32(codec, &step->unequal_digests);
+    code_i64(codec, &step->step_ms);
+    code_i64(codec, &step->data_wait_ms);
+    for (int i = 0; i < PHASE_COUNT; i++)
+        code_i64(codec, &step->phase_us[i]);
+    code_schedule(codec, &step->schedule);
+    code_skips(codec, step);
+}
+
+static void code_record(struct codec *codec, struct journal_record *record)
+{
+    switch (record->kind) {
+    case JOURNAL_START:
+        code_start(codec, &record->start);
+        return;
+    case JOURNAL_SHARD:
+        code_shard(codec, &record->shard);
+        return;
+    case JOURNAL_RETIRE:
+        code_u32(codec, &record->retire.shard);
+        return;
+    case JOURNAL_ENTRY:
+        code_entry(codec, &record->entry);
+        return;
+    case JOURNAL_GENERATION:
+        code_generation(codec, &record->generation);
+        return;
+    case JOURNAL_STEP:
+        code_step(codec, &record->step);
+        return;
+    case JOURNAL_SNAPSHOT:
+        code_u64(codec, &record->snapshot.step);
+        code_u32(codec, &record->snapshot.lineage);
+        code_name(codec, record->snapshot.name);
+        code_schedule(codec, &record->snapshot.schedule);
+        return;
+    case JOURNAL_ROLLBACK:
+        code_u64(codec, &record->rollback.step);
+        code_u32(codec, &record->rollback.lineage);
+        code_name(codec, record->rollback.snapshot);
+        code_schedule(codec, &record->rollback.schedule);
+        return;
+    case JOURNAL_PAUSE:
+        code_bool(codec, &record->pause.is_paused);
+        return;
+    }
+    codec->status = fail(ERR_CORRUPT, "is of unknown kind %u", (unsigned)record->kind);
+}
+
+enum status journal_encode(const struct journal_record *record, struct buf *out)
+{
+    /* The walk takes a pointer that it could write through, and only reads. */
+    struct journal_record borrowed = *record;
+    size_t start = out->length;
+    struct codec codec = {.out = out};
+    uint32_t kind = record->kind;
+    code_u32(&codec, &kind);
+    code_record(&codec, &borrowed);
+    if (codec.status == OK) {
+        uint64_t checksum = hash_bytes(out->bytes + start, out->length - start);
+        code_u64(&codec, &checksum);
+    }
+    return codec.status;
+}
+
+enum status journal_decode(const void *bytes, size_t length, struct journal_record *ret_record)
+{
+    if (length < CHECKSUM_BYTES + sizeof(uint32_t))
+        return fail(ERR_CORRUPT, "is only %zu bytes long", length);
+    uint64_t checksum = 0;
+    size_t body = length - CHECKSUM_BYTES;
+    memcpy(&checksum, (const uint8_t *)bytes + body, CHECKSUM_BYTES);
+    if (le64toh(checksum) != hash_bytes(bytes, body))
+        return fail(ERR_CORRUPT, "does not match its checksum");
+
+    struct codec codec = {.is_reading = 1, .in = bytes, .left = body};
+    struct journal_record record;
+    memset(&record, 0, sizeof(record));
+    uint32_t kind = 0;
+    code_u32(&codec, &kind);
+    record.kind = kind;
+    code_record(&codec, &record);
+    if (codec.status == OK && codec.left != 0)
+        codec.status = fail(ERR_CORRUPT, "has %zu bytes too many", codec.left);
+    if (codec.status == OK)
+        *ret_record = record;
+    else
+        journal_record_done(&record);
+    return codec.status;
+}

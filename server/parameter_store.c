@@ -1,0 +1,427 @@
+/* parameter_store.c - snapshots received in parts, complete or absent. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/parameter_store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fs.h"
+#include "common/hash.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/safetensors.h"
+#include "server/intervals.h"
+
+#define TMP_SUFFIX SNAPSHOT_SUFFIX ".tmp"
+#define PIN_SUFFIX ".pin"
+
+struct parameter_store {
+    char *directory;
+    char expected[JOURNAL_NAME_BYTES]; /* "" = none */
+    uint64_t step;
+    uint32_t lineage;
+    int file;       /* of the expected one; -1 before its first part */
+    uint64_t total; /* bytes, from its first part */
+    struct intervals written;
+};
+
+static char *path_of(const struct parameter_store *store, const char *name, const char *suffix)
+{
+    return mem_format("%s/%s%s", store->directory, name, suffix);
+}
+
+static int ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+enum status snapshot_name_check(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "0123456789-_.";
+    if (name[0] == 0 || name[0] == '.' || strlen(name) >= JOURNAL_NAME_BYTES ||
+        name[strspn(name, allowed)] != 0)
+        return fail(ERR_INPUT,
+                    "'%.100s' is no snapshot name: up to %d letters, digits, '-', '_' and '.', not "
+                    "'.' first",
+                    name, JOURNAL_NAME_BYTES - 1);
+    return OK;
+}
+
+/* ---- open and close ---- */
+
+static enum status remove_unfinished(struct parameter_store *store)
+{
+    DIR *directory = opendir(store->directory);
+    if (directory == NULL)
+        return fail(ERR_IO, "cannot read '%s': %s", store->directory, strerror(errno));
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (!ends_with(entry->d_name, TMP_SUFFIX))
+            continue;
+        log_info("event=snapshot_unfinished file=%s action=removed", entry->d_name);
+        unlinkat(dirfd(directory), entry->d_name, 0);
+    }
+    closedir(directory);
+    return OK;
+}
+
+enum status parameter_store_open(const char *directory, struct parameter_store **ret_store)
+{
+    struct parameter_store *store = mem_zero(sizeof(*store));
+    store->directory = mem_string(directory);
+    store->file = -1;
+    intervals_init(&store->written);
+    enum status status = fs_make_directory(directory);
+    if (status == OK)
+        status = remove_unfinished(store);
+    if (status != OK) {
+        parameter_store_close(store);
+        return status;
+    }
+    *ret_store = store;
+    return OK;
+}
+
+void parameter_store_close(struct parameter_store *store)
+{
+    if (store == NULL)
+        return;
+    parameter_store_drop(store, NULL);
+    intervals_done(&store->written);
+    mem_free(store->directory);
+    mem_free(store);
+}
+
+const char *parameter_store_directory(const struct parameter_store *store)
+{
+    return store->directory;
+}
+
+/* ---- receiving ---- */
+
+enum status parameter_store_expect(struct parameter_store *store, const char *name, uint64_t step,
+                                   uint32_t lineage)
+{
+    TRY(snapshot_name_check(name));
+    parameter_store_drop(store, NULL);
+    snprintf(store->expected, sizeof(store->expected), "%s", name);
+    store->step = step;
+    store->lineage = lineage;
+    return OK;
+}
+
+void parameter_store_drop(struct parameter_store *store, const char *name)
+{
+    if (store->expected[0] == 0 || (name != NULL && strcmp(name, store->expected) != 0))
+        return;
+    if (store->file >= 0) {
+        char *path = path_of(store, store->expected, TMP_SUFFIX);
+        close(store->file);
+        unlink(path);
+        mem_free(path);
+    }
+    store->file = -1;
+    store->total = 0;
+    store->expected[0] = 0;
+    intervals_clear(&store->written);
+}
+
+/* Space is taken at once: a full disk is told before an hour of parts, not after. */
+static enum status create_file(struct parameter_store *store, uint64_t total)
+{
+    if (total == 0 || total >> PARAMETER_STORE_BYTES_MAX_SHIFT != 0)
+        return fail(ERR_CORRUPT, "snapshot '%s': %" PRIu64 " bytes in all", store->expected, total);
+    char *path = path_of(store, store->expected, TMP_SUFFIX);
+    enum status status = OK;
+    store->file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (store->file < 0)
+        status = fail(ERR_IO, "cannot create '%s': %s", path, strerror(errno));
+    else if (fallocate(store->file, 0, 0, (off_t)total) != 0 && errno != EOPNOTSUPP &&
+             errno != ENOSYS)
+        status = fail(ERR_IO, "cannot take %" PRIu64 " bytes for '%s': %s", total, path,
+                      strerror(errno));
+    mem_free(path);
+    store->total = total;
+    return status;
+}
+
+static enum status write_part(struct parameter_store *store,
+                              const struct message_snapshot_part *part)
+{
+    for (uint32_t done = 0; done < part->length;) {
+        ssize_t written = pwrite(store->file, part->data + done, part->length - done,
+                                 (off_t)(part->offset + done));
+        if (written > 0)
+            done += (uint32_t)written;
+        else if (errno != EINTR)
+            return fail(ERR_IO, "cannot write snapshot '%s' in '%s': %s", store->expected,
+                        store->directory, strerror(errno));
+    }
+    intervals_add(&store->written, part->offset, part->offset + part->length);
+    return OK;
+}
+
+/* The header must describe exactly the file that came. */
+static enum status check_header(struct parameter_store *store)
+{
+    uint64_t length = store->total < SAFETENSORS_HEADER_BYTES_MAX + 8
+                          ? store->total
+                          : SAFETENSORS_HEADER_BYTES_MAX + 8;
+    uint8_t *bytes = mem_alloc(length);
+    struct safetensors_header header;
+    safetensors_init(&header);
+    enum status status = OK;
+    ssize_t count = pread(store->file, bytes, length, 0);
+    if (count != (ssize_t)length)
+        status = fail(ERR_IO, "cannot read snapshot '%s' back: %s", store->expected,
+                      count < 0 ? strerror(errno) : "it is shorter than written");
+    else
+        status = safetensors_decode(store->expected, bytes, length, store->total, &header);
+    safetensors_done(&header);
+    mem_free(bytes);
+    return status;
+}
+
+static enum status complete(struct parameter_store *store)
+{
+    TRY(check_header(store));
+    if (fsync(store->file) != 0)
+        return fail(ERR_IO, "cannot flush snapshot '%s' in '%s': %s", store->expected,
+                    store->directory, strerror(errno));
+    char *from = path_of(store, store->expected, TMP_SUFFIX);
+    char *to = path_of(store, store->expected, SNAPSHOT_SUFFIX);
+    enum status status = fs_rename(from, to);
+    mem_free(from);
+    mem_free(to);
+    if (status != OK)
+        return status;
+    close(store->file);
+    store->file = -1;
+    parameter_store_drop(store, NULL);
+    return OK;
+}
+
+static enum status take_part(struct parameter_store *store,
+                             const struct message_snapshot_part *part, int *ret_is_complete)
+{
+    if (hash_bytes(part->data, part->length) != part->checksum)
+        return fail(ERR_CORRUPT, "snapshot '%s': the part at byte %" PRIu64 " was damaged",
+                    part->name, part->offset);
+    if (store->file < 0)
+        TRY(create_file(store, part->total));
+    if (part->total != store->total)
+        return fail(ERR_CORRUPT, "snapshot '%s': %" PRIu64 " bytes in all, then %" PRIu64,
+                    part->name, store->total, part->total);
+    TRY(write_part(store, part));
+    if (!intervals_cover(&store->written, store->total))
+        return OK;
+    TRY(complete(store));
+    *ret_is_complete = 1;
+    return OK;
+}
+
+enum status parameter_store_write(struct parameter_store *store,
+                                  const struct message_snapshot_part *part, int *ret_is_complete)
+{
+    int is_complete = 0;
+    if (store->expected[0] == 0 || strcmp(part->name, store->expected) != 0)
+        return fail(ERR_STALE, "snapshot '%.64s' is not expected", part->name);
+    enum status status = take_part(store, part, &is_complete);
+    if (status != OK)
+        parameter_store_drop(store, NULL);
+    else
+        *ret_is_complete = is_complete;
+    return status;
+}
+
+/* ---- serving ---- */
+
+static enum status read_file(struct parameter_store *store, int file,
+                             const struct message_snapshot_read *read,
+                             struct message_snapshot_part *part)
+{
+    struct stat info;
+    if (fstat(file, &info) != 0)
+        return fail(ERR_IO, "snapshot '%s': %s", read->name, strerror(errno));
+    part->total = (uint64_t)info.st_size;
+    part->offset = read->offset;
+    if (read->offset >= part->total)
+        return OK;
+    uint64_t left = part->total - read->offset;
+    uint32_t wanted = read->length < MESSAGE_PART_BYTES ? read->length : MESSAGE_PART_BYTES;
+    part->length = left < wanted ? (uint32_t)left : wanted;
+    part->data = mem_alloc(part->length);
+    if (pread(file, part->data, part->length, (off_t)read->offset) != (ssize_t)part->length)
+        return fail(ERR_IO, "cannot read snapshot '%s' in '%s' at byte %" PRIu64 ": %s", read->name,
+                    store->directory, read->offset, strerror(errno));
+    part->checksum = hash_bytes(part->data, part->length);
+    return OK;
+}
+
+enum status parameter_store_read(struct parameter_store *store,
+                                 const struct message_snapshot_read *read,
+                                 struct message_snapshot_part *ret_part)
+{
+    TRY(snapshot_name_check(read->name));
+    char *path = path_of(store, read->name, SNAPSHOT_SUFFIX);
+    struct message_snapshot_part part = {0};
+    enum status status = OK;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        status = fail(ERR_INPUT, "there is no snapshot '%s': %s", path, strerror(errno));
+    else
+        status = read_file(store, file, read, &part);
+    if (file >= 0)
+        close(file);
+    mem_free(path);
+    if (status != OK) {
+        mem_free(part.data);
+        return status;
+    }
+    part.name = mem_string(read->name);
+    *ret_part = part;
+    return OK;
+}
+
+/* ---- what there is, and what stays ---- */
+
+static uint64_t metadata_number(const struct safetensors_header *header, const char *key)
+{
+    const char *text = safetensors_find_metadata(header, key);
+    return text == NULL ? 0 : strtoull(text, NULL, 10);
+}
+
+static enum status describe(struct parameter_store *store, const char *file_name,
+                            struct snapshot_info *info)
+{
+    struct stat stat_info;
+    struct safetensors_file file;
+    memset(info, 0, sizeof(*info));
+    snprintf(info->name, sizeof(info->name), "%.*s",
+             (int)(strlen(file_name) - strlen(SNAPSHOT_SUFFIX)), file_name);
+    char *path = path_of(store, info->name, SNAPSHOT_SUFFIX);
+    char *pin = path_of(store, info->name, PIN_SUFFIX);
+    enum status status = safetensors_open(path, &file);
+    if (status == OK) {
+        info->step = metadata_number(&file.header, "everseer.step");
+        info->lineage = (uint32_t)metadata_number(&file.header, "everseer.lineage");
+        info->bytes = file.bytes;
+        info->is_pinned = fs_exists(pin);
+        if (stat(path, &stat_info) == 0)
+            info->modified_ms =
+                (int64_t)stat_info.st_mtim.tv_sec * 1000 + stat_info.st_mtim.tv_nsec / 1000000;
+        safetensors_close(&file);
+    }
+    mem_free(path);
+    mem_free(pin);
+    return status;
+}
+
+static int by_age(const void *left, const void *right)
+{
+    const struct snapshot_info *a = left, *b = right;
+    if (a->lineage != b->lineage)
+        return a->lineage < b->lineage ? -1 : 1;
+    if (a->step != b->step)
+        return a->step < b->step ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+enum status parameter_store_list(struct parameter_store *store, struct snapshot_info **ret_list,
+                                 int *ret_count)
+{
+    DIR *directory = opendir(store->directory);
+    if (directory == NULL)
+        return fail(ERR_IO, "cannot read '%s': %s", store->directory, strerror(errno));
+    struct snapshot_info *list = NULL;
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        if (!ends_with(entry->d_name, SNAPSHOT_SUFFIX) ||
+            strlen(entry->d_name) - strlen(SNAPSHOT_SUFFIX) >= JOURNAL_NAME_BYTES)
+            continue;
+        list = mem_resize(list, (size_t)(count + 1) * sizeof(*list));
+        if (describe(store, entry->d_name, &list[count]) == OK)
+            count++;
+        else
+            log_warn("event=snapshot_unreadable file=%s reason=\"%s\"", entry->d_name,
+                     fail_message());
+    }
+    closedir(directory);
+    if (count > 0)
+        qsort(list, (size_t)count, sizeof(*list), by_age);
+    *ret_list = list;
+    *ret_count = count;
+    return OK;
+}
+
+static enum status require(struct parameter_store *store, const char *name)
+{
+    TRY(snapshot_name_check(name));
+    char *path = path_of(store, name, SNAPSHOT_SUFFIX);
+    int exists = fs_exists(path);
+    enum status status = exists ? OK : fail(ERR_INPUT, "there is no snapshot '%s'", path);
+    mem_free(path);
+    return status;
+}
+
+enum status parameter_store_pin(struct parameter_store *store, const char *name, int is_pinned)
+{
+    TRY(require(store, name));
+    char *pin = path_of(store, name, PIN_SUFFIX);
+    enum status status = OK;
+    if (is_pinned)
+        status = fs_write_file(pin, "", 0);
+    else if (unlink(pin) != 0 && errno != ENOENT)
+        status = fail(ERR_IO, "cannot remove '%s': %s", pin, strerror(errno));
+    mem_free(pin);
+    return status;
+}
+
+enum status parameter_store_remove(struct parameter_store *store, const char *name)
+{
+    TRY(require(store, name));
+    char *path = path_of(store, name, SNAPSHOT_SUFFIX);
+    char *pin = path_of(store, name, PIN_SUFFIX);
+    enum status status = OK;
+    if (fs_exists(pin))
+        status = fail(ERR_INPUT, "snapshot '%s' is pinned: unpin it first", name);
+    else if (unlink(path) != 0)
+        status = fail(ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
+    mem_free(path);
+    mem_free(pin);
+    return status;
+}
+
+void parameter_store_retain(struct parameter_store *store, int64_t keep_last, int64_t keep_every,
+                            int64_t every_steps, void (*removed)(void *context, const char *name),
+                            void *context)
+{
+    struct snapshot_info *list = NULL;
+    int count = 0;
+    if (parameter_store_list(store, &list, &count) != OK) {
+        log_warn("event=retention_failed reason=\"%s\"", fail_message());
+        return;
+    }
+    for (int i = 0; i < count - keep_last; i++) {
+        uint64_t number = list[i].step / (uint64_t)every_steps;
+        int is_milestone = keep_every > 0 && list[i].step % (uint64_t)every_steps == 0 &&
+                           number % (uint64_t)keep_every == 0;
+        if (is_milestone || list[i].is_pinned)
+            continue;
+        if (parameter_store_remove(store, list[i].name) == OK)
+            removed(context, list[i].name);
+        else
+            log_warn("event=retention_failed snapshot=%s reason=\"%s\"", list[i].name,
+                     fail_message());
+    }
+    mem_free(list);
+}

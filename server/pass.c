@@ -1,0 +1,216 @@
+/* pass.c - blocks, windows and dropped shards of one catalogue entry. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/pass.h"
+
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+#include "common/random.h"
+
+static uint32_t *copy_ids(const uint32_t *ids, uint32_t count)
+{
+    uint32_t *copy = mem_array(count, sizeof(*copy));
+    if (count > 0)
+        memcpy(copy, ids, count * sizeof(*copy));
+    return copy;
+}
+
+/* First i with ends[i] > value. */
+static uint64_t upper_bound(const uint64_t *ends, uint64_t count, uint64_t value)
+{
+    uint64_t low = 0, high = count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (ends[middle] > value)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static uint64_t window_records(const struct pass *pass)
+{
+    return pass->block_records * pass->window_blocks;
+}
+
+/* Records [*ret_first, *ret_first + *ret_length) of the shards laid end to end that stand at this
+ * place in the order of blocks. What is left behind the last whole block stays last. */
+static void block_at(const struct pass *pass, uint64_t place, uint64_t *ret_first,
+                     uint64_t *ret_length)
+{
+    uint64_t whole = pass->records / pass->block_records;
+    uint64_t block = place;
+    if (place < whole)
+        block = random_permute(place, whole, pass->seed, RANDOM_STREAM_BLOCKS, pass->entry.pass);
+    *ret_first = block * pass->block_records;
+    uint64_t left = pass->records - *ret_first;
+    *ret_length = left < pass->block_records ? left : pass->block_records;
+}
+
+/* Of the records [first, first + length) those that are not dropped: counts them, or, when they
+ * are more than `skip`, finds the one after `skip` of them. */
+static uint64_t count_kept(const struct pass *pass, uint64_t first, uint64_t length, uint64_t skip,
+                           uint64_t *ret_found)
+{
+    uint64_t kept = 0, end = first + length;
+    for (uint64_t i = upper_bound(pass->shard_ends, pass->entry.shard_count, first); first < end;
+         i++) {
+        uint64_t stop = pass->shard_ends[i] < end ? pass->shard_ends[i] : end;
+        if (!pass->is_dropped[i]) {
+            if (kept <= skip && skip < kept + (stop - first))
+                *ret_found = first + (skip - kept);
+            kept += stop - first;
+        }
+        first = stop;
+    }
+    return kept;
+}
+
+static uint64_t places_end(const struct pass *pass, uint64_t window)
+{
+    uint64_t places = (pass->records + pass->block_records - 1) / pass->block_records;
+    uint64_t end = (window + 1) * pass->window_blocks;
+    return end < places ? end : places;
+}
+
+static void count_windows(struct pass *pass)
+{
+    uint64_t kept = 0, ignored;
+    pass->kept_ends = mem_array(pass->windows - pass->entry.first_window, sizeof(*pass->kept_ends));
+    for (uint64_t window = pass->entry.first_window; window < pass->windows; window++) {
+        for (uint64_t place = window * pass->window_blocks; place < places_end(pass, window);
+             place++) {
+            uint64_t first, length;
+            block_at(pass, place, &first, &length);
+            kept += count_kept(pass, first, length, UINT64_MAX, &ignored);
+        }
+        pass->kept_ends[window - pass->entry.first_window] = kept;
+    }
+}
+
+struct pass *pass_create(const struct stream_setup *setup, const struct stream_entry *entry,
+                         const uint64_t *shard_records)
+{
+    struct pass *pass = mem_zero(sizeof(*pass));
+    stream_entry_copy(entry, &pass->entry);
+    pass->seed = setup->seed;
+    pass->block_records = setup->block_records;
+    pass->window_blocks = setup->window_blocks;
+    pass->shard_ends = mem_array(entry->shard_count, sizeof(*pass->shard_ends));
+    pass->is_dropped = mem_zero(entry->shard_count + 1);
+    for (uint32_t i = 0; i < entry->shard_count; i++) {
+        pass->records += shard_records[i];
+        pass->shard_ends[i] = pass->records;
+        for (uint32_t j = 0; j < entry->dropped_count; j++)
+            pass->is_dropped[i] |= entry->dropped[j] == entry->shards[i];
+    }
+    pass->windows = (pass->records + window_records(pass) - 1) / window_records(pass);
+    CHECK(entry->first_window <= pass->windows);
+    if (entry->dropped_count > 0)
+        count_windows(pass);
+    return pass;
+}
+
+void pass_destroy(struct pass *pass)
+{
+    if (pass == NULL)
+        return;
+    stream_entry_done(&pass->entry);
+    mem_free(pass->shard_ends);
+    mem_free(pass->is_dropped);
+    mem_free(pass->kept_ends);
+    mem_free(pass);
+}
+
+uint64_t pass_length(const struct pass *pass)
+{
+    return pass_window_start(pass, pass->windows);
+}
+
+uint64_t pass_window_start(const struct pass *pass, uint64_t window)
+{
+    if (window == pass->entry.first_window)
+        return 0;
+    if (pass->kept_ends != NULL)
+        return pass->kept_ends[window - pass->entry.first_window - 1];
+    return pass_raw_records(pass, pass->entry.first_window, window);
+}
+
+uint64_t pass_window_from(const struct pass *pass, uint64_t index)
+{
+    uint64_t low = pass->entry.first_window, high = pass->windows;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (pass_window_start(pass, middle) >= index)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+uint64_t pass_raw_records(const struct pass *pass, uint64_t from, uint64_t to)
+{
+    uint64_t end = to * window_records(pass);
+    return (end < pass->records ? end : pass->records) - from * window_records(pass);
+}
+
+/* The record that stands after `skip` kept ones in the unshuffled order of a window. */
+static uint64_t find_kept(const struct pass *pass, uint64_t window, uint64_t skip)
+{
+    for (uint64_t place = window * pass->window_blocks;; place++) {
+        uint64_t first, length, found = 0;
+        CHECK(place < places_end(pass, window));
+        block_at(pass, place, &first, &length);
+        uint64_t kept = count_kept(pass, first, length, skip, &found);
+        if (skip < kept)
+            return found;
+        skip -= kept;
+    }
+}
+
+static uint64_t find_plain(const struct pass *pass, uint64_t window, uint64_t offset)
+{
+    uint64_t first, length;
+    block_at(pass, window * pass->window_blocks + offset / pass->block_records, &first, &length);
+    return first + offset % pass->block_records;
+}
+
+struct stream_place pass_find(const struct pass *pass, uint64_t index)
+{
+    uint64_t base = pass->entry.first_window, window;
+    if (pass->kept_ends != NULL)
+        window = base + upper_bound(pass->kept_ends, pass->windows - base, index);
+    else
+        window = base + index / window_records(pass);
+    CHECK(window < pass->windows);
+    uint64_t start = pass_window_start(pass, window);
+    uint64_t size = pass_window_start(pass, window + 1) - start;
+    uint64_t offset = random_permute(index - start, size, pass->seed, RANDOM_STREAM_WINDOW,
+                                     pass->entry.pass << 32 | window);
+    uint64_t record = pass->kept_ends != NULL ? find_kept(pass, window, offset)
+                                              : find_plain(pass, window, offset);
+    uint64_t i = upper_bound(pass->shard_ends, pass->entry.shard_count, record);
+    return (struct stream_place){
+        .shard = pass->entry.shards[i],
+        .record = (uint32_t)(record - (i > 0 ? pass->shard_ends[i - 1] : 0)),
+        .pass = pass->entry.pass,
+    };
+}
+
+void stream_entry_copy(const struct stream_entry *from, struct stream_entry *ret_copy)
+{
+    *ret_copy = *from;
+    ret_copy->shards = copy_ids(from->shards, from->shard_count);
+    ret_copy->dropped = copy_ids(from->dropped, from->dropped_count);
+}
+
+void stream_entry_done(struct stream_entry *entry)
+{
+    mem_free(entry->shards);
+    mem_free(entry->dropped);
+    *entry = (struct stream_entry){0};
+}

@@ -1,0 +1,27 @@
+/* process_watch.h - tells at once when a worker's process on this host ends. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_PROCESS_WATCH_H
+#define SERVER_PROCESS_WATCH_H
+
+#include <stdint.h>
+
+#include "common/status.h"
+
+struct watched_process {
+    uint64_t worker;
+    int process; /* pidfd: readable when it has ended */
+};
+
+struct process_watch {
+    uint32_t count, capacity;
+    struct watched_process *items; /* owned */
+};
+
+void process_watch_init(struct process_watch *watch);
+void process_watch_done(struct process_watch *watch);
+/* ERR_END: there is no such process any more. */
+enum status process_watch_add(struct process_watch *watch, uint64_t worker, uint32_t pid);
+void process_watch_remove(struct process_watch *watch, uint64_t worker); /* absent is fine */
+
+#endif

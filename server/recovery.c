@@ -1,0 +1,194 @@
+/* recovery.c - restart and rollback. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/recovery.h"
+
+#include <string.h>
+
+#include "common/mem.h"
+#include "server/formation.h"
+#include "server/round.h"
+
+static enum status restore_start(struct coordinator *c, const struct journal_start *start)
+{
+    const struct config *config = c->config;
+    if (start->batch_images != (uint64_t)config->train.batch_images ||
+        start->slot_images != (uint64_t)config->train.slot_images)
+        return fail(ERR_INPUT,
+                    "train.batch_images and train.slot_images were %u and %u when this run began: "
+                    "set them so, or start a new run in an empty folder",
+                    start->batch_images, start->slot_images);
+    if (start->block_records != (uint64_t)config->data.block_records ||
+        start->window_blocks != (uint64_t)config->data.window_blocks ||
+        start->seed != (uint64_t)config->run.seed)
+        return fail(ERR_INPUT,
+                    "data.block_records, data.window_blocks and run.seed were %u, %u and %llu when "
+                    "this run began: set them so, or start a new run in an empty folder",
+                    start->block_records, start->window_blocks, (unsigned long long)start->seed);
+    if (c->has_run && start->epoch <= c->epoch)
+        return fail(ERR_CORRUPT, "journal: epoch %llu follows epoch %llu",
+                    (unsigned long long)start->epoch, (unsigned long long)c->epoch);
+    c->has_run = 1;
+    c->run = start->run;
+    c->epoch = start->epoch;
+    return OK;
+}
+
+static enum status restore_shard(struct coordinator *c, const struct journal_shard *shard)
+{
+    uint32_t id;
+    TRY(stream_add_shard(c->stream, shard->records, &id));
+    if (id != shard->id)
+        return fail(ERR_CORRUPT, "journal: shard %u follows %u others", shard->id, id);
+    c->shard_paths = mem_resize(c->shard_paths, (id + 1) * sizeof(char *));
+    c->shard_paths[id] = mem_string(shard->path);
+    return OK;
+}
+
+static enum status restore_step(struct coordinator *c, const struct journal_step *step)
+{
+    if (step->step != c->step)
+        return fail(ERR_CORRUPT, "journal: step %llu where step %llu must follow",
+                    (unsigned long long)step->step, (unsigned long long)c->step);
+    c->step++;
+    c->last = *step;
+    c->last.skips = NULL;
+    c->last.skip_count = 0;
+    c->has_last = 1;
+    c->schedule = step->schedule;
+    return OK;
+}
+
+static void restore_generation(struct coordinator *c, const struct journal_generation *generation)
+{
+    c->generation = generation->generation;
+    c->member_count = generation->member_count;
+    c->members = mem_resize(c->members, (c->member_count + 1) * sizeof(*c->members));
+    for (uint32_t i = 0; i < c->member_count; i++)
+        c->members[i] = generation->members[i].worker;
+}
+
+static void restore_snapshot(struct coordinator *c, const struct journal_snapshot *snapshot)
+{
+    if (c->snapshot_count == CORE_SNAPSHOTS)
+        memmove(c->snapshots, c->snapshots + 1, --c->snapshot_count * sizeof(*c->snapshots));
+    c->snapshots[c->snapshot_count++] = *snapshot;
+}
+
+static void apply_rollback(struct coordinator *c, const struct journal_rollback *rollback)
+{
+    c->step = rollback->step;
+    c->lineage = rollback->lineage;
+    c->schedule = rollback->schedule;
+    c->has_last = 0;
+    c->member_count = 0;
+    while (c->snapshot_count > 0 && c->snapshots[c->snapshot_count - 1].step > c->step)
+        c->snapshot_count--;
+}
+
+enum status recovery_restore(struct coordinator *c, const struct journal_record *record)
+{
+    switch (record->kind) {
+    case JOURNAL_START:
+        return restore_start(c, &record->start);
+    case JOURNAL_SHARD:
+        return restore_shard(c, &record->shard);
+    case JOURNAL_RETIRE:
+        if (record->retire.shard >= stream_shard_count(c->stream))
+            return fail(ERR_CORRUPT, "journal: unknown shard %u retires", record->retire.shard);
+        stream_retire_shard(c->stream, record->retire.shard);
+        return OK;
+    case JOURNAL_ENTRY:
+        return stream_append(c->stream, &record->entry);
+    case JOURNAL_GENERATION:
+        restore_generation(c, &record->generation);
+        return OK;
+    case JOURNAL_STEP:
+        return restore_step(c, &record->step);
+    case JOURNAL_SNAPSHOT:
+        restore_snapshot(c, &record->snapshot);
+        return OK;
+    case JOURNAL_ROLLBACK:
+        apply_rollback(c, &record->rollback);
+        return OK;
+    case JOURNAL_PAUSE:
+        c->is_paused = record->pause.is_paused;
+        return OK;
+    }
+    return fail(ERR_CORRUPT, "journal: record of unknown kind %d", (int)record->kind);
+}
+
+/* Its place in the last generation; -1 = none. */
+static int last_rank(const struct coordinator *c, uint64_t worker)
+{
+    for (uint32_t i = 0; i < c->member_count; i++)
+        if (c->members[i] == worker)
+            return (int)i;
+    return -1;
+}
+
+/* While recovering, rank >= 0 marks a worker that is back in the generation of before. */
+void recovery_note_hello(struct coordinator *c, struct worker *worker, uint64_t generation)
+{
+    int is_back = generation == c->generation && core_is_holder(c, worker);
+    worker->rank = is_back ? last_rank(c, worker->id) : -1;
+    recovery_try(c);
+}
+
+static void go_on(struct coordinator *c)
+{
+    c->world_size = c->member_count;
+    c->group.engine = c->world_size == 1 ? ENGINE_SELF : ENGINE_MPI;
+    round_deal(c);
+    for (uint32_t rank = 0; rank < c->world_size; rank++) {
+        struct worker *worker = roster_find_rank(&c->roster, (int)rank);
+        worker->state = worker->state == WORKER_DRAINING ? WORKER_DRAINING : WORKER_MEMBER;
+        worker->is_formed = 1;
+        if (core_awaits_verdict(c, worker))
+            round_send_verdict(c, worker);
+    }
+    actions_event(c->out, "run_resumed", 0, "generation=%llu step=%llu members=%u",
+                  (unsigned long long)c->generation, (unsigned long long)c->step, c->world_size);
+    round_begin(c);
+}
+
+static void give_up(struct coordinator *c)
+{
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        c->roster.workers[i].rank = -1;
+    core_set_state(c, RUN_WAITING);
+}
+
+void recovery_try(struct coordinator *c)
+{
+    uint32_t heard = 0, back = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        const struct worker *worker = &c->roster.workers[i];
+        heard += last_rank(c, worker->id) >= 0;
+        back += worker->rank >= 0;
+    }
+    if (c->member_count > 0 && back == c->member_count)
+        go_on(c);
+    else if (heard == c->member_count || c->now_ms - c->state_ms > 2 * c->config->server.lost_ms)
+        give_up(c);
+}
+
+void recovery_roll_back(struct coordinator *c, const struct journal_snapshot *to)
+{
+    struct journal_record record = {.kind = JOURNAL_ROLLBACK};
+    struct journal_rollback *rollback = &record.rollback;
+    rollback->lineage = c->lineage + 1;
+    schedule_init(&rollback->schedule);
+    if (to != NULL) {
+        rollback->step = to->step;
+        rollback->schedule = to->schedule;
+        memcpy(rollback->snapshot, to->name, sizeof(rollback->snapshot));
+    }
+    core_journal(c, &record);
+    actions_event(c->out, "rolled_back", 1, "from_step=%llu to_step=%llu lineage=%u snapshot=%s",
+                  (unsigned long long)c->step, (unsigned long long)rollback->step,
+                  rollback->lineage, rollback->snapshot);
+    apply_rollback(c, rollback);
+    c->attempt = 0;
+    c->horizon = c->step;
+}

@@ -1,0 +1,18 @@
+/* recovery.h - the journal read back, and going on where it ends. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_RECOVERY_H
+#define SERVER_RECOVERY_H
+
+#include "server/core.h"
+
+enum status recovery_restore(struct coordinator *c, const struct journal_record *record);
+/* After a restart: a worker said Hello; `generation` is the one it is formed in. */
+void recovery_note_hello(struct coordinator *c, struct worker *worker, uint64_t generation);
+/* After a restart: goes on with the last generation when all its members are back in it, gives it
+ * up when that cannot be or has taken too long. */
+void recovery_try(struct coordinator *c);
+/* Nobody holds the present step any more: back to a snapshot, or (NULL) to the beginning. */
+void recovery_roll_back(struct coordinator *c, const struct journal_snapshot *to);
+
+#endif

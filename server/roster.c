@@ -1,0 +1,136 @@
+/* roster.c - the list of workers and the judgement of their silence. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/roster.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+
+void roster_init(struct roster *roster)
+{
+    *roster = (struct roster){.workers = mem_array(ROSTER_MAX, sizeof(struct worker))};
+}
+
+void roster_done(struct roster *roster)
+{
+    mem_free(roster->workers);
+    *roster = (struct roster){0};
+}
+
+struct worker *roster_find(struct roster *roster, uint64_t id)
+{
+    for (uint32_t i = 0; i < roster->count; i++)
+        if (roster->workers[i].id == id)
+            return &roster->workers[i];
+    return NULL;
+}
+
+struct worker *roster_find_name(struct roster *roster, const char *name)
+{
+    for (uint32_t i = 0; i < roster->count; i++)
+        if (strcmp(roster->workers[i].name, name) == 0)
+            return &roster->workers[i];
+    return NULL;
+}
+
+static void copy_text(char *to, size_t bytes, const char *from)
+{
+    snprintf(to, bytes, "%s", from != NULL ? from : "");
+}
+
+/* The wanted name, or with the first free -2, -3, ... behind it. */
+static void choose_name(struct roster *roster, const char *wanted, char *ret_name)
+{
+    char base[ROSTER_NAME_BYTES - 16];
+    copy_text(base, sizeof(base), wanted != NULL && wanted[0] != 0 ? wanted : "worker");
+    copy_text(ret_name, ROSTER_NAME_BYTES, base);
+    for (int number = 2; roster_find_name(roster, ret_name) != NULL; number++)
+        snprintf(ret_name, ROSTER_NAME_BYTES, "%s-%d", base, number);
+}
+
+struct worker *roster_add(struct roster *roster, uint64_t id, const struct message_hello *hello)
+{
+    if (roster->count == ROSTER_MAX)
+        return NULL;
+    char name[ROSTER_NAME_BYTES];
+    choose_name(roster, hello->name, name);
+    struct worker *worker = &roster->workers[roster->count++];
+    *worker = (struct worker){.id = id, .state = WORKER_PARKED, .rank = -1};
+    memcpy(worker->name, name, sizeof(name));
+    copy_text(worker->host, sizeof(worker->host), hello->host);
+    copy_text(worker->device, sizeof(worker->device), hello->device);
+    copy_text(worker->helper_address, sizeof(worker->helper_address), hello->helper_address);
+    worker->boot = hello->boot;
+    worker->pid = hello->pid;
+    return worker;
+}
+
+void roster_remove(struct roster *roster, struct worker *worker)
+{
+    uint32_t index = (uint32_t)(worker - roster->workers);
+    CHECK(index < roster->count);
+    roster->count--;
+    memmove(worker, worker + 1, (roster->count - index) * sizeof(*worker));
+}
+
+void roster_extend(struct roster *roster, int64_t gap_ms)
+{
+    for (uint32_t i = 0; i < roster->count; i++)
+        roster->workers[i].heard_ms += gap_ms;
+}
+
+struct worker *roster_find_silent(struct roster *roster, int64_t now_ms, int64_t lost_ms)
+{
+    struct worker *silent = NULL;
+    for (uint32_t i = 0; i < roster->count; i++) {
+        struct worker *worker = &roster->workers[i];
+        if (now_ms - worker->heard_ms > lost_ms &&
+            (silent == NULL || worker->heard_ms < silent->heard_ms))
+            silent = worker;
+    }
+    return silent;
+}
+
+/* Is a further behind than b? */
+static int is_behind(const struct worker *a, const struct worker *b)
+{
+    if (a->heartbeat_step != b->heartbeat_step)
+        return a->heartbeat_step < b->heartbeat_step;
+    if (a->heartbeat.phase != b->heartbeat.phase)
+        return a->heartbeat.phase < b->heartbeat.phase;
+    return a->heartbeat.phase_ms > b->heartbeat.phase_ms;
+}
+
+struct worker *roster_find_blamed(struct roster *roster)
+{
+    struct worker *blamed = NULL;
+    for (uint32_t i = 0; i < roster->count; i++) {
+        struct worker *worker = &roster->workers[i];
+        if (worker->rank < 0 || worker->is_ready)
+            continue;
+        if (blamed == NULL || is_behind(worker, blamed))
+            blamed = worker;
+    }
+    return blamed;
+}
+
+struct worker *roster_find_rank(struct roster *roster, int rank)
+{
+    for (uint32_t i = 0; i < roster->count; i++)
+        if (roster->workers[i].rank == rank)
+            return &roster->workers[i];
+    return NULL;
+}
+
+const char *worker_state_name(enum worker_state state)
+{
+    static const char *const names[] = {
+        [WORKER_PARKED] = "parked",
+        [WORKER_MEMBER] = "member",
+        [WORKER_DRAINING] = "draining",
+    };
+    return names[state];
+}

@@ -1,0 +1,336 @@
+/* round.c - plans, votes and verdicts. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/round.h"
+
+#include <math.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+#include "server/admission.h"
+#include "server/boundary.h"
+#include "server/formation.h"
+
+void round_deal_slots(uint32_t slots, uint32_t count, const double *weights, uint32_t *ret_starts)
+{
+    double total = 0.0, sum = 0.0;
+    for (uint32_t i = 0; i < count; i++)
+        total += weights != NULL ? weights[i] : 1.0;
+    ret_starts[0] = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        sum += weights != NULL ? weights[i] : 1.0;
+        uint32_t end = (uint32_t)floor(slots * (sum / total) + 0.5);
+        uint32_t lowest = ret_starts[i] + (slots >= count ? 1 : 0);
+        uint32_t highest = slots >= count ? slots - (count - 1 - i) : slots;
+        end = end < lowest ? lowest : end;
+        ret_starts[i + 1] = end > highest ? highest : end;
+    }
+    CHECK(ret_starts[count] == slots);
+}
+
+void round_deal(struct coordinator *c)
+{
+    c->slot_starts = mem_resize(c->slot_starts, (c->world_size + 1) * sizeof(*c->slot_starts));
+    round_deal_slots((uint32_t)config_slots(c->config), c->world_size, NULL, c->slot_starts);
+    c->votes = mem_array(c->world_size, sizeof(*c->votes));
+    c->planned = c->step;
+}
+
+void round_begin(struct coordinator *c)
+{
+    core_set_state(c, RUN_TRAINING);
+    c->planned = c->step;
+    c->step_ms = c->now_ms;
+    round_plan(c);
+}
+
+static void clear_votes(struct coordinator *c)
+{
+    for (uint32_t rank = 0; c->votes != NULL && rank < c->world_size; rank++) {
+        message_done(&c->votes[rank]);
+        c->votes[rank] = (struct message){0};
+    }
+}
+
+void round_clear(struct coordinator *c)
+{
+    clear_votes(c);
+    mem_free(c->votes);
+    c->votes = NULL;
+}
+
+/* Journals and appends catalogue entries until `wanted` positions are described or no more can be.
+ */
+static void extend_stream(struct coordinator *c, uint64_t wanted)
+{
+    const struct stream_entry *entry;
+    uint64_t horizon = (c->horizon > c->step ? c->horizon : c->step) * c->batch_images;
+    while (stream_next_entry(c->stream, horizon, wanted, &entry)) {
+        struct journal_record record = {.kind = JOURNAL_ENTRY, .entry = *entry};
+        core_journal(c, &record);
+        enum status status = stream_append(c->stream, entry);
+        CHECK(status == OK);
+    }
+}
+
+static void send_plan(struct coordinator *c, const struct worker *worker, uint64_t step)
+{
+    uint32_t slot_images = (uint32_t)c->config->train.slot_images;
+    uint32_t first = c->slot_starts[worker->rank];
+    uint32_t slots = c->slot_starts[worker->rank + 1] - first;
+    uint32_t records = slots * slot_images;
+    struct message message = {
+        .kind = MESSAGE_PLAN,
+        .header = {.generation = c->generation, .step = step},
+        .plan =
+            {
+                .slot_count = slots,
+                .slots = mem_array(slots, sizeof(struct message_slot)),
+                .slot_images = slot_images,
+                .slots_in_step = (uint32_t)config_slots(c->config),
+                .record_count = records,
+                .shards = mem_array(records, sizeof(uint32_t)),
+                .records = mem_array(records, sizeof(uint32_t)),
+                .wants_parameter_digest =
+                    step % (uint64_t)c->config->server.digest_every_steps == 0,
+            },
+    };
+    uint64_t position = step * c->batch_images + (uint64_t)first * slot_images;
+    for (uint32_t i = 0; i < slots; i++)
+        message.plan.slots[i] =
+            (struct message_slot){.slot = first + i, .position = position + i * slot_images};
+    for (uint32_t i = 0; i < records; i++) {
+        struct stream_place place = stream_find(c->stream, position + i);
+        message.plan.shards[i] = place.shard;
+        message.plan.records[i] = place.record;
+    }
+    core_send(c, worker, &message);
+    message_done(&message);
+}
+
+static void plan_step(struct coordinator *c)
+{
+    for (uint32_t rank = 0; rank < c->world_size; rank++)
+        send_plan(c, roster_find_rank(&c->roster, (int)rank), c->planned);
+    if (c->planned == c->step)
+        c->step_ms = c->now_ms;
+    c->planned++;
+    if (c->planned > c->horizon)
+        c->horizon = c->planned;
+}
+
+void round_plan(struct coordinator *c)
+{
+    if (c->state != RUN_TRAINING && c->state != RUN_STARVED && c->state != RUN_PAUSED)
+        return;
+    uint64_t end = c->step + (uint64_t)c->config->server.plan_ahead_steps;
+    uint64_t steps = (uint64_t)c->config->train.steps;
+    if (steps > 0 && end > steps)
+        end = steps;
+    while (c->planned < end) {
+        uint64_t wanted = (c->planned + 1) * c->batch_images;
+        extend_stream(c, wanted);
+        if (stream_end(c->stream) < wanted)
+            break;
+        plan_step(c);
+    }
+    if (c->planned > c->step)
+        core_set_state(c, c->is_paused ? RUN_PAUSED : RUN_TRAINING);
+    else if (c->state != RUN_STARVED) {
+        core_set_state(c, RUN_STARVED);
+        actions_event(c->out, "stream_dry", 0, "step=%llu position=%llu stream_end=%llu",
+                      (unsigned long long)c->step, (unsigned long long)(c->step * c->batch_images),
+                      (unsigned long long)stream_end(c->stream));
+    }
+}
+
+void round_send_verdict(struct coordinator *c, const struct worker *worker)
+{
+    struct message message = {
+        .kind = MESSAGE_VERDICT,
+        .header = {.generation = c->last.generation, .step = c->last.step},
+        .verdict = {.is_commit = c->last.is_commit, .lr = c->last.lr},
+    };
+    core_send(c, worker, &message);
+}
+
+void round_resume(struct coordinator *c, const struct worker *worker)
+{
+    if (core_awaits_verdict(c, worker))
+        round_send_verdict(c, worker);
+    for (uint64_t step = c->step; step < c->planned; step++)
+        send_plan(c, worker, step);
+}
+
+/* Members that disagree cannot all be right: those outside the majority lose their state. */
+static int has_unequal(struct coordinator *c, int is_parameter)
+{
+    uint64_t digests[ROSTER_MAX];
+    int all_equal = 1;
+    for (uint32_t rank = 0; rank < c->world_size; rank++) {
+        const struct message_ready *ready = &c->votes[rank].ready;
+        digests[rank] = is_parameter ? ready->parameter_digest : ready->digest;
+        all_equal &= digests[rank] == digests[0];
+    }
+    if (all_equal)
+        return 0;
+    c->unequal_digests++;
+    uint64_t truth = core_majority(digests, c->world_size, 0);
+    actions_event(c->out, "digests_differ", 1, "generation=%llu step=%llu of=%s",
+                  (unsigned long long)c->generation, (unsigned long long)c->step,
+                  is_parameter ? "parameters" : "gradient");
+    for (uint32_t i = c->roster.count; i-- > 0;) {
+        struct worker *worker = &c->roster.workers[i];
+        if (worker->rank >= 0 && digests[worker->rank] != truth)
+            admission_note_deviation(worker);
+    }
+    formation_end(c, is_parameter ? "parameters differ" : "reduced gradients differ", 0);
+    admission_expel_deviants(c);
+    return 1;
+}
+
+static int is_in_step(const struct coordinator *c, const struct message_skip *skip)
+{
+    uint64_t first = c->step * c->batch_images;
+    return skip->position >= first && skip->position < first + c->batch_images;
+}
+
+/* What the votes say together. The skips' reasons are borrowed from the votes. */
+static void sum_votes(struct coordinator *c, struct journal_step *step)
+{
+    uint32_t skips = 0;
+    step->is_commit = 1;
+    for (uint32_t rank = 0; rank < c->world_size; rank++)
+        skips += c->votes[rank].ready.skip_count;
+    step->skips = mem_array(skips, sizeof(*step->skips));
+    for (uint32_t rank = 0; rank < c->world_size; rank++) {
+        const struct message_ready *ready = &c->votes[rank].ready;
+        step->is_commit &= ready->is_finite && isfinite(ready->loss);
+        for (int phase = 0; phase < PHASE_COUNT; phase++)
+            if (ready->phase_us[phase] > step->phase_us[phase])
+                step->phase_us[phase] = ready->phase_us[phase];
+        for (uint32_t i = 0; i < ready->skip_count; i++)
+            if (is_in_step(c, &ready->skips[i]))
+                step->skips[step->skip_count++] = ready->skips[i];
+    }
+    step->loss = c->votes[0].ready.loss;
+    step->grad_norm = c->votes[0].ready.grad_norm;
+    step->digest = c->votes[0].ready.digest;
+    step->parameter_digest = c->votes[0].ready.parameter_digest;
+    step->data_wait_ms = step->phase_us[PHASE_DATA] / 1000;
+}
+
+static void advance_schedule(struct coordinator *c, const struct journal_step *step)
+{
+    if (!step->is_commit) {
+        actions_event(c->out, "step_skipped", 1, "step=%llu loss=%g",
+                      (unsigned long long)step->step, step->loss);
+        return;
+    }
+    enum schedule_event event = schedule_commit(c->config, &c->schedule, step->step, step->loss);
+    if (event == SCHEDULE_CUT)
+        actions_event(c->out, "rate_cut", 0, "step=%llu cuts=%u lr=%g window_mean=%g",
+                      (unsigned long long)step->step, c->schedule.cuts,
+                      schedule_lr(c->config, &c->schedule, step->step + 1),
+                      c->schedule.window_mean);
+    else if (event == SCHEDULE_COLLAPSE)
+        actions_event(c->out, "loss_stuck", 1, "step=%llu window_mean=%g prototypes=%lld",
+                      (unsigned long long)step->step, c->schedule.window_mean,
+                      (long long)c->config->model.prototypes);
+}
+
+/* The point of no return: from this record on, the step has happened. */
+static void journal_verdict(struct coordinator *c)
+{
+    struct journal_record record = {.kind = JOURNAL_STEP};
+    struct journal_step *step = &record.step;
+    *step = (struct journal_step){
+        .step = c->step,
+        .generation = c->generation,
+        .epoch = c->epoch,
+        .lineage = c->lineage,
+        .attempt = c->attempt,
+        .world_size = c->world_size,
+        .position = c->step * c->batch_images,
+        .images = (uint32_t)c->batch_images,
+        .lr = schedule_lr(c->config, &c->schedule, c->step),
+        .unequal_digests = c->unequal_digests,
+        .step_ms = c->now_ms - c->step_ms,
+    };
+    sum_votes(c, step);
+    advance_schedule(c, step);
+    step->schedule = c->schedule;
+    core_journal(c, &record);
+    for (uint32_t i = 0; i < step->skip_count; i++)
+        actions_event(c->out, "record_quarantined", 1,
+                      "step=%llu position=%llu shard=%u record=%u reason=\"%s\"",
+                      (unsigned long long)c->step, (unsigned long long)step->skips[i].position,
+                      step->skips[i].shard, step->skips[i].record,
+                      step->skips[i].reason != NULL ? step->skips[i].reason : "");
+    mem_free(step->skips);
+    step->skips = NULL;
+    c->last = *step;
+    c->has_last = 1;
+}
+
+static void decide(struct coordinator *c)
+{
+    journal_verdict(c);
+    c->step++;
+    c->attempt = 0;
+    c->unequal_digests = 0;
+    for (uint32_t rank = 0; rank < c->world_size; rank++) {
+        struct worker *worker = roster_find_rank(&c->roster, (int)rank);
+        round_send_verdict(c, worker);
+        worker->is_ready = 0;
+        worker->deviations = 0;
+        worker->images_trained += c->votes[rank].ready.images;
+    }
+    struct action *action = actions_push(c->out, ACTION_STEP);
+    action->step = c->last;
+    action->step.skip_count = 0;
+    clear_votes(c);
+    c->step_ms = c->now_ms;
+    stream_forget(c->stream, boundary_oldest_step(c) * c->batch_images);
+    boundary_pass(c);
+    round_plan(c);
+}
+
+void round_try_decide(struct coordinator *c)
+{
+    if (c->state != RUN_TRAINING || c->is_paused)
+        return;
+    for (uint32_t rank = 0; rank < c->world_size; rank++)
+        if (c->votes[rank].kind == 0)
+            return;
+    if (has_unequal(c, 1) || has_unequal(c, 0))
+        return;
+    decide(c);
+}
+
+void round_ready(struct coordinator *c, struct worker *worker, const struct message *message)
+{
+    const struct message_header *header = &message->header;
+    if (c->has_last && header->step == c->last.step && header->step + 1 == c->step &&
+        header->generation == c->last.generation && header->lineage == c->lineage) {
+        round_send_verdict(c, worker); /* it did not hear the first time */
+        return;
+    }
+    int is_training = c->state == RUN_TRAINING || c->state == RUN_PAUSED || c->state == RUN_STARVED;
+    if (!is_training || worker->rank < 0 || header->generation != c->generation ||
+        header->step != c->step || worker->is_ready)
+        return;
+    worker->is_ready = 1;
+    message_copy(message, &c->votes[worker->rank]);
+    round_try_decide(c);
+}
+
+void round_check_deadline(struct coordinator *c)
+{
+    if (c->state != RUN_TRAINING || c->planned <= c->step ||
+        c->now_ms - c->step_ms <= c->config->server.step_ms)
+        return;
+    struct worker *worker = roster_find_blamed(&c->roster);
+    if (worker != NULL)
+        admission_send_away(c, worker, "its step did not end before the deadline step_ms");
+}

@@ -1,0 +1,33 @@
+/* round.h - the steps of a generation: plans ahead, votes, verdicts.
+ *
+ * A step's images are positions [step*B, (step+1)*B), dealt to members in whole slots. The verdict
+ * is journaled before anybody hears of it; until then the step does not exist. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_ROUND_H
+#define SERVER_ROUND_H
+
+#include "server/core.h"
+
+/* Deals `slots` to members in consecutive runs, as even as the weights (positive; NULL = all equal)
+ * allow; ret_starts[count + 1]. Every member gets at least one slot if there are enough. */
+void round_deal_slots(uint32_t slots, uint32_t count, const double *weights, uint32_t *ret_starts);
+/* Makes ready for a generation of world_size members. */
+void round_deal(struct coordinator *c);
+/* All are formed: plans the present step and those after it. */
+void round_begin(struct coordinator *c);
+/* Forgets votes and plans of the generation. */
+void round_clear(struct coordinator *c);
+/* Plans as far ahead as config and stream allow. */
+void round_plan(struct coordinator *c);
+/* Says to a member that reconnected what it may have missed. */
+void round_resume(struct coordinator *c, const struct worker *worker);
+/* A member's vote. */
+void round_ready(struct coordinator *c, struct worker *worker, const struct message *message);
+/* Decides the present step if all have voted and nothing holds it. */
+void round_try_decide(struct coordinator *c);
+void round_check_deadline(struct coordinator *c);
+/* Repeats the last verdict. */
+void round_send_verdict(struct coordinator *c, const struct worker *worker);
+
+#endif

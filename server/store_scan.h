@@ -1,0 +1,23 @@
+/* store_scan.h - finds the shards in the run's stores, and those that are sealed later. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_STORE_SCAN_H
+#define SERVER_STORE_SCAN_H
+
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/status.h"
+
+struct store_scan;
+
+/* ERR_INPUT: one of data.stores is no store. Nothing is reported yet. */
+enum status store_scan_create(const struct config *config, struct store_scan **ret_scan);
+void store_scan_destroy(struct store_scan *scan); /* NULL is fine */
+/* Calls found for every shard that no earlier call reported; path is absolute. A store that cannot
+ * be read now is logged and tried again. Cheap when nothing changed. */
+void store_scan_run(struct store_scan *scan,
+                    void (*found)(void *context, const char *path, uint64_t records),
+                    void *context);
+
+#endif

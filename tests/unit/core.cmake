@@ -1,0 +1,2 @@
+seer_test(test_stream LIBS core)
+seer_test(test_schedule LIBS core)
