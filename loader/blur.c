@@ -12,7 +12,7 @@
 enum {
     PASSES = 3,
     TAPS_MAX = 2 * BLUR_RADIUS_MAX + 3,
-    CHUNK = 512, /* pixels of a line blurred along itself at once, for a buffer of fixed size */
+    LINE_MAX = 3 * (BLUR_SIZE_MAX + 2 * (BLUR_RADIUS_MAX + 1)), /* a row with its edges repeated */
 };
 
 struct box {
@@ -35,22 +35,23 @@ static struct box box_of(float sigma)
     return box;
 }
 
-/* taps[0] and taps[count - 1] are the far ends. */
-static inline void box_sum(const uint8_t *const *taps, int count, struct box box, int length,
-                           uint8_t *restrict out)
+/* taps[0] and taps[count - 1] are the far ends. The inner sum fits 16 bits up to a radius of 128.
+ */
+static inline __attribute__((always_inline)) void
+box_sum(const uint8_t *const *taps, int count, struct box box, int length, uint8_t *restrict out)
 {
     for (int i = 0; i < length; i++) {
-        uint32_t inner = 0;
+        uint16_t inner = 0;
         for (int t = 1; t < count - 1; t++)
-            inner += taps[t][i];
-        uint32_t ends = (uint32_t)taps[0][i] + taps[count - 1][i];
+            inner = (uint16_t)(inner + taps[t][i]);
+        uint16_t ends = (uint16_t)(taps[0][i] + taps[count - 1][i]);
         out[i] = (uint8_t)((inner * box.full + ends * box.far + (1u << 23)) >> 24);
     }
 }
 
 /* The radii of sigma <= 2, each with its taps unrolled, and then the rest. */
-SIMD_CLONES
-static void box_line(const uint8_t *const *taps, struct box box, int length, uint8_t *restrict out)
+static inline __attribute__((always_inline)) void
+box_line(const uint8_t *const *taps, struct box box, int length, uint8_t *restrict out)
 {
     if (box.radius == 0)
         box_sum(taps, 3, box, length, out);
@@ -65,59 +66,62 @@ static int clamped(int i, int size)
     return i < 0 ? 0 : i >= size ? size - 1 : i;
 }
 
-/* One pass along a line of `size` pixels. */
-static void blur_along(const uint8_t *in, int size, struct box box, uint8_t *out)
+/* Repeats the first and the last of the `size` pixels that stand `reach` into each third of line.
+ */
+static inline void pad(uint8_t *line, int size, int reach)
 {
-    int reach = box.radius + 1;
-    for (int start = 0; start < size; start += CHUNK) {
-        uint8_t padded[CHUNK + TAPS_MAX];
-        int count = size - start < CHUNK ? size - start : CHUNK;
-        int left = start - reach, right = start + count + reach;
-        for (int i = left; i < 0; i++)
-            padded[i - left] = in[0];
-        int first = left < 0 ? 0 : left, last = right > size ? size : right;
-        memcpy(padded + (first - left), in + first, (size_t)(last - first));
-        for (int i = last; i < right; i++)
-            padded[i - left] = in[size - 1];
-        const uint8_t *taps[TAPS_MAX];
-        for (int t = 0; t < 2 * reach + 1; t++)
-            taps[t] = padded + t;
-        box_line(taps, box, count, out + start);
+    for (int channel = 0; channel < 3; channel++, line += size + 2 * reach) {
+        memset(line, line[reach], (size_t)reach);
+        memset(line + reach + size, line[reach + size - 1], (size_t)reach);
     }
 }
 
-static void blur_rows(const struct planes *in, struct box box, struct planes *out)
+/* All passes along one row, in place. The three channels are one line; sums that straddle two of
+ * them fall on padding, which is written anew after each pass. */
+SIMD_CLONES
+static void blur_row(uint8_t *row, int size, struct box box)
 {
-    for (int y = 0; y < in->size; y++)
-        for (int channel = 0; channel < 3; channel++)
-            blur_along(planes_row(in, y, channel), in->size, box, planes_row(out, y, channel));
+    uint8_t lines[2][LINE_MAX];
+    const uint8_t *taps[TAPS_MAX] = {0};
+    int reach = box.radius + 1;
+    int span = size + 2 * reach;
+    for (int channel = 0; channel < 3; channel++)
+        memcpy(lines[0] + channel * span + reach, row + channel * size, (size_t)size);
+    for (int pass = 0; pass < PASSES; pass++) {
+        uint8_t *in = lines[pass & 1], *out = lines[~pass & 1];
+        pad(in, size, reach);
+        for (int t = 0; t < 2 * reach + 1; t++)
+            taps[t] = in + t;
+        box_line(taps, box, 3 * span - 2 * reach, out + reach);
+    }
+    for (int channel = 0; channel < 3; channel++)
+        memcpy(row + channel * size, lines[PASSES & 1] + channel * span + reach, (size_t)size);
 }
 
+/* One pass along the columns. */
+SIMD_CLONES
 static void blur_columns(const struct planes *in, struct box box, struct planes *out)
 {
-    for (int y = 0; y < in->size; y++) {
-        const uint8_t *taps[TAPS_MAX];
+    int size = in->size;
+    const uint8_t *taps[TAPS_MAX] = {0};
+    for (int y = 0; y < size; y++) {
         for (int t = 0; t < 2 * box.radius + 3; t++)
-            taps[t] = planes_row(in, clamped(y + t - box.radius - 1, in->size), 0);
-        box_line(taps, box, 3 * in->size, planes_row(out, y, 0));
+            taps[t] = planes_row(in, clamped(y + t - box.radius - 1, size), 0);
+        box_line(taps, box, 3 * size, planes_row(out, y, 0));
     }
 }
 
 void blur_gaussian(struct planes *planes, float sigma, struct planes *scratch)
 {
-    CHECK(sigma >= 0.0f && sigma <= (float)BLUR_RADIUS_MAX);
+    CHECK(sigma >= 0.0f && sigma <= (float)BLUR_RADIUS_MAX && planes->size <= BLUR_SIZE_MAX);
     struct box box = box_of(sigma);
-    CHECK(box.radius <= BLUR_RADIUS_MAX);
     planes_resize(scratch, planes->size);
-    struct planes *in = planes, *out = scratch;
-    for (int pass = 0; pass < 2 * PASSES; pass++) {
-        if (pass < PASSES)
-            blur_rows(in, box, out);
-        else
-            blur_columns(in, box, out);
-        struct planes *swap = in;
-        in = out;
-        out = swap;
-    }
-    /* An even number of passes: the result is back in planes. */
+    for (int y = 0; y < planes->size; y++)
+        blur_row(planes_row(planes, y, 0), planes->size, box);
+    blur_columns(planes, box, scratch);
+    blur_columns(scratch, box, planes);
+    blur_columns(planes, box, scratch);
+    struct planes swap = *planes;
+    *planes = *scratch;
+    *scratch = swap;
 }

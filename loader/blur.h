@@ -10,10 +10,13 @@
 
 #include "loader/planes.h"
 
-enum { BLUR_RADIUS_MAX = 64 }; /* whole pixels of one box; sigma up to about 64 */
+enum {
+    BLUR_RADIUS_MAX = 64, /* whole pixels of one box; it grows as sigma does */
+    BLUR_SIZE_MAX = 1024, /* pixels per side; what the config allows of crops */
+};
 
-/* Blurs in place; sigma in pixels, 0 <= sigma <= BLUR_RADIUS_MAX. scratch is overwritten and given
- * the same size. */
+/* Blurs; sigma in pixels, 0 <= sigma <= BLUR_RADIUS_MAX. scratch is overwritten; the two may swap
+ * their buffers. */
 void blur_gaussian(struct planes *planes, float sigma, struct planes *scratch);
 
 #endif

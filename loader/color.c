@@ -102,10 +102,16 @@ static inline int hue_of(int red, int green, int blue, int high, int range)
     return (int)(sixths / 6.0f * 255.0f + nudge);
 }
 
-/* 1/21675 = 1/(255 * 85): v * (1 - s/255 * fraction/85), to the nearest. There are no ties. */
+/* v * (1 - s/255), to the nearest; exact below 2^16. */
+static inline int low_end(int value, int saturation)
+{
+    return ((value * (255 - saturation) + 128) * 257) >> 16;
+}
+
+/* v * (1 - s/255 * fraction/85), to the nearest: 21675 = 255 * 85. There are no ties. */
 static inline int slope(int value, int saturation, int fraction)
 {
-    return (int)((float)(2 * value * (21675 - saturation * fraction) + 21675) / 43350.0f);
+    return (int)((float)(2 * value * (21675 - saturation * fraction) + 21675) * (1.0f / 43350.0f));
 }
 
 /* There (rgb2hsv) and back again (hsv2rgb) with the hue turned. */
@@ -119,9 +125,9 @@ static void hue_row(uint8_t *restrict reds, uint8_t *restrict greens, uint8_t *r
         int range = high - min(red, min(green, blue));
         int saturation = (int)((float)(255 * range) / (float)max(high, 1));
         int hue = (hue_of(red, green, blue, high, range) + shift) & 255;
-        int sixth = 2 * hue / 85; /* 6 only for hue 255: the start again */
+        int sixth = (hue * 1543) >> 16; /* 2 * hue / 85; 6 only for hue 255: the start again */
         int fraction = 2 * hue - 85 * sixth;
-        int low = slope(high, saturation, 85);
+        int low = low_end(high, saturation);
         int mid = slope(high, saturation, choose(sixth & 1, fraction, 85 - fraction));
         int at1 = sixth == 1, at2 = sixth == 2, at3 = sixth == 3, at4 = sixth == 4;
         int at5 = sixth == 5;

@@ -16,6 +16,7 @@ static void job_release(struct job *job)
 {
     for (int kind = 0; kind < CROP_GROUPS_MAX; kind++)
         mem_free(job->batch.crops[kind]);
+    mem_free(job->batch.slots);
     mem_free(job->batch.skips);
     mem_free(job->images);
 }
@@ -43,6 +44,7 @@ static void job_reserve(struct job *job, const struct config *config, uint32_t s
         const struct config_crop *crop = &config->crops[kind];
         job->batch.crops[kind] = mem_aligned(image_count * (size_t)crop->count * crop_bytes(crop));
     }
+    job->batch.slots = mem_array(slot_count, sizeof(*job->batch.slots));
     job->batch.skips = mem_array(image_count, sizeof(*job->batch.skips));
     job->images = mem_array(image_count, sizeof(*job->images));
     job->slot_capacity = slot_count;
@@ -59,6 +61,8 @@ void job_plan(struct job *job, const struct config *config, const struct batch_p
     job->batch.skip_count = 0;
     job->batch.decode_us = 0;
     job->image_count = plan->slot_count * slot_images;
+    for (uint32_t slot = 0; slot < plan->slot_count; slot++)
+        job->batch.slots[slot] = plan->slots[slot].slot;
     for (uint32_t index = 0; index < job->image_count; index++) {
         const struct slot_plan *slot = &plan->slots[index / slot_images];
         job->images[index] = (struct job_image){

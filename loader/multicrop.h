@@ -41,7 +41,8 @@ void multicrop_image(struct multicrop *multicrop, const struct image *image, uin
 /* One crop with given parameters. */
 void multicrop_cut(struct multicrop *multicrop, const struct image *image,
                    const struct augment *augment, int size, uint8_t *ret_rgb);
-/* With stage_us (borrowed, added to) the time of each stage is measured; NULL ends that. */
+/* With stage_us (borrowed, added to) the thread's CPU time in each stage is measured; NULL ends
+ * that. */
 void multicrop_measure(struct multicrop *multicrop, int64_t stage_us[MULTICROP_STAGES]);
 
 #endif

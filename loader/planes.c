@@ -4,6 +4,7 @@
 #include "loader/planes.h"
 
 #include "common/mem.h"
+#include "loader/simd.h"
 
 void planes_resize(struct planes *planes, int size)
 {
@@ -40,17 +41,21 @@ void planes_load(struct planes *planes, const uint8_t *rgb)
     }
 }
 
+SIMD_CLONES
+static void save_row(const uint8_t *red, const uint8_t *green, const uint8_t *blue, int count,
+                     uint8_t *restrict out)
+{
+    for (int x = 0; x < count; x++) {
+        out[3 * x] = red[x];
+        out[3 * x + 1] = green[x];
+        out[3 * x + 2] = blue[x];
+    }
+}
+
 void planes_save(const struct planes *planes, uint8_t *ret_rgb)
 {
-    for (int y = 0; y < planes->size; y++) {
-        const uint8_t *red = planes_row(planes, y, 0);
-        const uint8_t *green = planes_row(planes, y, 1);
-        const uint8_t *blue = planes_row(planes, y, 2);
-        uint8_t *restrict row = ret_rgb + (size_t)y * (size_t)planes->size * 3;
-        for (int x = 0; x < planes->size; x++) {
-            row[3 * x] = red[x];
-            row[3 * x + 1] = green[x];
-            row[3 * x + 2] = blue[x];
-        }
-    }
+    size_t row_bytes = 3 * (size_t)planes->size;
+    for (int y = 0; y < planes->size; y++)
+        save_row(planes_row(planes, y, 0), planes_row(planes, y, 1), planes_row(planes, y, 2),
+                 planes->size, ret_rgb + (size_t)y * row_bytes);
 }

@@ -183,8 +183,11 @@ static void a_slot_is_the_same_in_any_batch(void **state)
     assert_int_equal(first->step, 1);
     assert_int_equal(second->step, 2);
     assert_int_equal(third->step, 3);
-    for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t i = 0; i < 4; i++) {
         assert_true(slot_digest(first, i) == slot_digest(second, 3 - i));
+        assert_int_equal(first->slots[i], i);
+        assert_int_equal(second->slots[i], 3 - i);
+    }
     assert_true(slot_digest(third, 0) == slot_digest(first, 2));
     loader_give(loader, &first);
     loader_give(loader, &second);

@@ -1,0 +1,10 @@
+/* bench_loader.h - `seer bench loader`: images per second of one core, stage by stage. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef LOADER_BENCH_LOADER_H
+#define LOADER_BENCH_LOADER_H
+
+/* argv[0] is "loader"; returns the exit code. */
+int bench_loader_run(int argc, char **argv);
+
+#endif
