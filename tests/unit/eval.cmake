@@ -1,0 +1,1 @@
+seer_test(test_knn LIBS eval)

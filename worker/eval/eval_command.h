@@ -1,0 +1,12 @@
+/* eval_command.h - `seer eval` and `seer embed`. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_EVAL_EVAL_COMMAND_H
+#define WORKER_EVAL_EVAL_COMMAND_H
+
+#include "common/options.h"
+
+extern const struct command eval_command;
+extern const struct command embed_command;
+
+#endif

@@ -1,0 +1,244 @@
+/* features.c - a trunk that looks at pictures: of a snapshot, or with random weights. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/eval/features.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "worker/collective/collective.h"
+#include "worker/state.h"
+#include "worker/step.h"
+
+struct features {
+    struct config config;
+    struct device *device; /* borrowed */
+    struct state *state;
+    struct step *step;
+};
+
+enum {
+    /* Pixels of a batch that random weights are normalised with: activations of a training step
+     * take about a hundred times as much memory. */
+    CALIBRATION_PIXELS = 1 << 19,
+    CALIBRATION_ROWS_MIN = 32,
+    CALIBRATION_ROWS_MAX = 512,
+    CALIBRATION_BATCHES = 4,
+};
+
+int features_picture_size(const struct config *config)
+{
+    return (int)config->crops[0].size;
+}
+
+static int64_t calibration_rows(const struct config *config)
+{
+    int64_t size = features_picture_size(config);
+    int64_t rows = CALIBRATION_PIXELS / (size * size) / 2 * 2;
+    return rows < CALIBRATION_ROWS_MIN   ? CALIBRATION_ROWS_MIN
+           : rows > CALIBRATION_ROWS_MAX ? CALIBRATION_ROWS_MAX
+                                         : rows;
+}
+
+/* The same network in a step of one slot whose rows are whole pictures, two "crops" of each half;
+ * with a momentum of 1, its running statistics are those of its last batch. */
+static void make_config(const struct config *from, int64_t rows, struct config *ret_config)
+{
+    *ret_config = *from;
+    ret_config->crop_count = 1;
+    ret_config->crops[0].count = 2;
+    ret_config->train.batch_images = rows / 2;
+    ret_config->train.slot_images = rows / 2;
+    ret_config->train.bn_group_slots = 0;
+    ret_config->swav.queue_images = 0;
+    ret_config->model.bn_momentum = 1;
+    ret_config->optimizer.kind = OPTIMIZER_SGD;
+}
+
+static enum status create(const struct config *config, int64_t rows, struct device *device,
+                          struct features **ret_features)
+{
+    struct features *features = mem_zero(sizeof(*features));
+    features->device = device;
+    make_config(config, rows, &features->config);
+    enum status status = state_create(&features->config, device, &features->state);
+    if (status != OK) {
+        features_close(features);
+        return status;
+    }
+    state_reset(features->state, (uint64_t)config->run.seed);
+    *ret_features = features;
+    return OK;
+}
+
+void features_close(struct features *features)
+{
+    if (features == NULL)
+        return;
+    step_destroy(features->step);
+    state_destroy(features->state);
+    mem_free(features);
+}
+
+static enum status load_tensor(const struct saved_state *saved, const struct state_tensor *tensor,
+                               struct state *state)
+{
+    const struct safetensors_tensor *found = safetensors_find(&saved->file.header, tensor->name);
+    if (found == NULL)
+        return fail(ERR_CORRUPT, "'%s' lacks tensor '%s' of the network that its config describes",
+                    saved->path, tensor->name);
+    int is_same = found->type == SAFETENSORS_F32 && found->rank == tensor->rank;
+    for (int i = 0; i < tensor->rank && is_same; i++)
+        is_same = found->shape[i] == tensor->shape[i];
+    if (!is_same)
+        return fail(ERR_CORRUPT, "'%s': tensor '%s' has another shape than its config says",
+                    saved->path, tensor->name);
+    state->device->ops->upload(state->device, state->block + tensor->offset, found->data,
+                               tensor->length * sizeof(float));
+    return OK;
+}
+
+static enum status load(const struct saved_state *saved, struct state *state)
+{
+    for (int i = 0; i < state->layout.tensor_count; i++) {
+        const struct state_tensor *tensor = &state->layout.tensors[i];
+        if (tensor->kind == STATE_PARAMETER || tensor->kind == STATE_STATISTIC)
+            TRY(load_tensor(saved, tensor, state));
+    }
+    return OK;
+}
+
+enum status features_open(const struct saved_state *saved, struct device *device,
+                          struct features **ret_features)
+{
+    enum { ROWS = 2 }; /* it never takes a training step */
+    struct features *features;
+    TRY(create(&saved->config, ROWS, device, &features));
+    enum status status = load(saved, features->state);
+    if (status == OK)
+        status = step_create(&features->config, features->state, &features->step);
+    if (status != OK) {
+        features_close(features);
+        return status;
+    }
+    *ret_features = features;
+    return OK;
+}
+
+/* One training step that changes nothing but the running statistics: its learning rate is 0. */
+static enum status take_statistics(struct features *features, struct collective *collective,
+                                   uint64_t number, uint8_t *pixels)
+{
+    uint32_t slot = 0;
+    struct step_result result;
+    struct batch batch = {
+        .step = number,
+        .slot_count = 1,
+        .slot_images = (uint32_t)features->config.train.slot_images,
+        .slots = &slot,
+        .group_count = 1,
+        .crops = {pixels},
+    };
+    TRY(step_compute(features->step, collective, number, &batch, &result));
+    return step_apply(features->step, number, 0);
+}
+
+static enum status average_statistics(struct features *features, struct collective *collective,
+                                      const struct pictures *pictures, int batches)
+{
+    struct state *state = features->state;
+    const struct device_ops *ops = features->device->ops;
+    size_t count = state->layout.statistic_floats;
+    size_t picture_bytes = (size_t)pictures->size * (size_t)pictures->size * 3;
+    int64_t rows = 2 * features->config.train.slot_images;
+    float *one = mem_array(count, sizeof(*one)), *mean = mem_array(count, sizeof(*mean));
+    uint8_t *pixels = mem_alloc((size_t)rows * picture_bytes);
+    enum status status = OK;
+    for (int batch = 0; batch < batches && status == OK; batch++) {
+        /* Spread over the whole set, which may be sorted by class. */
+        for (int64_t row = 0; row < rows; row++) {
+            int64_t at = (row * batches + batch) * pictures->count / (rows * batches);
+            memcpy(pixels + (size_t)row * picture_bytes, pictures_at(pictures, at), picture_bytes);
+        }
+        status = take_statistics(features, collective, (uint64_t)batch, pixels);
+        ops->download(features->device, one, state->statistics, count * sizeof(*one));
+        for (size_t i = 0; i < count; i++)
+            mean[i] += one[i] / (float)batches;
+    }
+    ops->upload(features->device, state->statistics, mean, count * sizeof(*mean));
+    mem_free(pixels);
+    mem_free(mean);
+    mem_free(one);
+    return status;
+}
+
+static enum status calibrate(struct features *features, const struct pictures *pictures)
+{
+    struct collective *collective;
+    const struct collective_group group = {
+        .engine = COLLECTIVE_SELF,
+        .size = 1,
+        .region = features->state->block,
+        .region_bytes = features->state->bytes,
+        .region_fd = -1,
+        .form_timeout_ms = 1000,
+        .timeout_ms = 1000,
+    };
+    TRY(collective_form(&group, &collective));
+    enum status status = average_statistics(features, collective, pictures, CALIBRATION_BATCHES);
+    collective_destroy(collective);
+    return status;
+}
+
+enum status features_open_random(const struct config *config, const struct pictures *pictures,
+                                 struct device *device, struct features **ret_features)
+{
+    struct features *features;
+    TRY(create(config, calibration_rows(config), device, &features));
+    enum status status = step_create(&features->config, features->state, &features->step);
+    if (status == OK)
+        status = calibrate(features, pictures);
+    if (status != OK) {
+        features_close(features);
+        return status;
+    }
+    *ret_features = features;
+    return OK;
+}
+
+int features_width(const struct features *features)
+{
+    return step_feature_width(features->step);
+}
+
+enum status features_of(struct features *features, const uint8_t *pixels, int rows, float *ret)
+{
+    TRY(step_features(features->step, pixels, rows, features_picture_size(&features->config), ret));
+    for (int64_t i = 0; i < (int64_t)rows * features_width(features); i++) {
+        if (!isfinite(ret[i]))
+            return fail(ERR_INPUT, "the features are not finite: the run that wrote the snapshot "
+                                   "diverged; take an earlier one");
+    }
+    return OK;
+}
+
+enum status features_of_all(struct features *features, const struct pictures *pictures,
+                            struct knn_set *ret_set)
+{
+    int width = features_width(features);
+    float *values = mem_array((size_t)pictures->count * (size_t)width, sizeof(*values));
+    for (int64_t first = 0; first < pictures->count; first += FEATURES_ROWS_MAX) {
+        int64_t left = pictures->count - first;
+        int rows = left < FEATURES_ROWS_MAX ? (int)left : FEATURES_ROWS_MAX;
+        enum status status =
+            features_of(features, pictures_at(pictures, first), rows, values + first * width);
+        if (status != OK) {
+            mem_free(values);
+            return status;
+        }
+    }
+    *ret_set = (struct knn_set){pictures->count, width, values, pictures->labels};
+    return OK;
+}

@@ -1,0 +1,38 @@
+/* features.h - a trunk that looks at pictures: of a snapshot, or with random weights.
+ *
+ * Features are those of the trunk after global average pooling, with BN in evaluation mode. A trunk
+ * with random weights has no running statistics yet; they are taken from training pictures, or its
+ * features would say more about that lack than about the architecture. One thread. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_EVAL_FEATURES_H
+#define WORKER_EVAL_FEATURES_H
+
+#include "common/status.h"
+#include "worker/device/device.h"
+#include "worker/eval/pictures.h"
+#include "worker/export/saved_state.h"
+
+struct features;
+
+enum { FEATURES_ROWS_MAX = 256 };
+
+/* device is borrowed for the life of the result. ERR_CORRUPT: a tensor is missing or of another
+ * shape; ERR_DEVICE. */
+enum status features_open(const struct saved_state *saved, struct device *device,
+                          struct features **ret_features);
+/* The network of config with the weights that a run with its seed starts from. ERR_DEVICE. */
+enum status features_open_random(const struct config *config, const struct pictures *pictures,
+                                 struct device *device, struct features **ret_features);
+void features_close(struct features *features); /* NULL is fine */
+int features_width(const struct features *features);
+/* The size of pictures that it wants: that of the first kind of crop. */
+int features_picture_size(const struct config *config);
+/* rows (at most FEATURES_ROWS_MAX) pictures [rows][size][size][3] -> ret [rows][width].
+ * ERR_DEVICE; ERR_INPUT: the features are not finite, the snapshot is of a run that diverged. */
+enum status features_of(struct features *features, const uint8_t *pixels, int rows, float *ret);
+/* All pictures; values are the caller's (mem_free). */
+enum status features_of_all(struct features *features, const struct pictures *pictures,
+                            struct knn_set *ret_set);
+
+#endif
