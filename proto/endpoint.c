@@ -24,6 +24,7 @@ enum {
 struct endpoint {
     void *context;
     void *socket;
+    void *monitor; /* PAIR that tells of connections; NULL: not watched */
     int is_router;
     char address[ADDRESS_BYTES];
 };
@@ -35,7 +36,7 @@ static enum status set_option(void *socket, int option, int value)
     return OK;
 }
 
-static enum status set_options(void *socket, int is_router)
+static enum status set_options(void *socket, int type)
 {
     TRY(set_option(socket, ZMQ_LINGER, LINGER_MS));
     TRY(set_option(socket, ZMQ_SNDHWM, QUEUE_MESSAGES));
@@ -48,7 +49,9 @@ static enum status set_options(void *socket, int is_router)
     int64_t largest = MESSAGE_BYTES_MAX;
     if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &largest, sizeof(largest)) != 0)
         return fail(ERR_IO, "ZeroMQ option MAXMSGSIZE: %s", zmq_strerror(errno));
-    if (is_router)
+    if (type == ZMQ_PUB)
+        return OK;
+    if (type == ZMQ_ROUTER)
         /* A peer that is gone is an error at once instead of a silent drop. */
         return set_option(socket, ZMQ_ROUTER_MANDATORY, 1);
     /* Queue nothing for a server that is not there: old words must not flood a new one. */
@@ -87,7 +90,7 @@ static enum status endpoint_create(int type, struct endpoint **ret_endpoint)
     if (endpoint->socket == NULL)
         status = fail(ERR_IO, "cannot make a ZeroMQ socket: %s", zmq_strerror(errno));
     if (status == OK)
-        status = set_options(endpoint->socket, endpoint->is_router);
+        status = set_options(endpoint->socket, type);
     if (status != OK) {
         endpoint_close(endpoint);
         return status;
@@ -111,11 +114,11 @@ static enum status bind_failed(const char *address)
     return fail(ERR_IO, "cannot listen at '%s': %s", address, zmq_strerror(errno));
 }
 
-enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint)
+static enum status bind_socket(int type, const char *address, struct endpoint **ret_endpoint)
 {
     struct endpoint *endpoint = NULL;
     TRY(require_local(address));
-    TRY(endpoint_create(ZMQ_ROUTER, &endpoint));
+    TRY(endpoint_create(type, &endpoint));
     enum status status = OK;
     size_t length = sizeof(endpoint->address);
     if (zmq_bind(endpoint->socket, address) != 0)
@@ -130,17 +133,46 @@ enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint)
     return OK;
 }
 
-enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint)
+enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint)
+{
+    return bind_socket(ZMQ_ROUTER, address, ret_endpoint);
+}
+
+enum status endpoint_publish(const char *address, struct endpoint **ret_endpoint)
+{
+    return bind_socket(ZMQ_PUB, address, ret_endpoint);
+}
+
+/* Before connecting, or the first connection is missed. */
+static enum status watch(struct endpoint *endpoint)
+{
+    static const char address[] = "inproc://monitor"; /* the context is this endpoint's alone */
+    int linger = 0;
+    int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
+    if (zmq_socket_monitor(endpoint->socket, address, events) != 0)
+        return fail(ERR_IO, "cannot watch '%s': %s", endpoint->address, zmq_strerror(errno));
+    endpoint->monitor = zmq_socket(endpoint->context, ZMQ_PAIR);
+    if (endpoint->monitor == NULL ||
+        zmq_setsockopt(endpoint->monitor, ZMQ_LINGER, &linger, sizeof(linger)) != 0 ||
+        zmq_connect(endpoint->monitor, address) != 0)
+        return fail(ERR_IO, "cannot watch '%s': %s", endpoint->address, zmq_strerror(errno));
+    return OK;
+}
+
+static enum status connect_socket(const char *address, int is_watched,
+                                  struct endpoint **ret_endpoint)
 {
     struct endpoint *endpoint = NULL;
     if (strlen(address) >= ADDRESS_BYTES)
         return fail(ERR_INPUT, "an address of %zu bytes, at most %d", strlen(address),
                     ADDRESS_BYTES - 1);
     TRY(endpoint_create(ZMQ_DEALER, &endpoint));
-    if (zmq_connect(endpoint->socket, address) != 0) {
-        enum status status = fail(
-            ERR_INPUT, "cannot connect to '%s': %s; an address looks like tcp://127.0.0.1:4711",
-            address, zmq_strerror(errno));
+    enum status status = is_watched ? watch(endpoint) : OK;
+    if (status == OK && zmq_connect(endpoint->socket, address) != 0)
+        status = fail(ERR_INPUT,
+                      "cannot connect to '%s': %s; an address looks like tcp://127.0.0.1:4711",
+                      address, zmq_strerror(errno));
+    if (status != OK) {
         endpoint_close(endpoint);
         return status;
     }
@@ -149,10 +181,24 @@ enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint
     return OK;
 }
 
+enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint)
+{
+    return connect_socket(address, 0, ret_endpoint);
+}
+
+enum status endpoint_connect_watched(const char *address, struct endpoint **ret_endpoint)
+{
+    return connect_socket(address, 1, ret_endpoint);
+}
+
 void endpoint_close(struct endpoint *endpoint)
 {
     if (endpoint == NULL)
         return;
+    if (endpoint->monitor != NULL) {
+        zmq_socket_monitor(endpoint->socket, NULL, 0);
+        zmq_close(endpoint->monitor);
+    }
     if (endpoint->socket != NULL)
         zmq_close(endpoint->socket);
     if (endpoint->context != NULL)
@@ -294,4 +340,21 @@ enum status endpoint_receive(struct endpoint *endpoint, int timeout_ms, struct p
 int peer_equal(const struct peer *a, const struct peer *b)
 {
     return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
+}
+
+void *endpoint_watch_socket(const struct endpoint *endpoint)
+{
+    return endpoint->monitor;
+}
+
+enum endpoint_change endpoint_watch_next(struct endpoint *endpoint)
+{
+    uint8_t bytes[6]; /* zmq_socket_monitor(3): 16 bits of event, 32 of value; then the address */
+    char address[ADDRESS_BYTES];
+    if (zmq_recv(endpoint->monitor, bytes, sizeof(bytes), ZMQ_DONTWAIT) != sizeof(bytes))
+        return ENDPOINT_SAME;
+    zmq_recv(endpoint->monitor, address, sizeof(address), ZMQ_DONTWAIT);
+    uint16_t event;
+    memcpy(&event, bytes, sizeof(event));
+    return event == ZMQ_EVENT_DISCONNECTED ? ENDPOINT_DOWN : ENDPOINT_UP;
 }

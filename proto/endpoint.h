@@ -28,6 +28,8 @@ struct endpoint;
 /* Binds; "tcp://127.0.0.1:*" picks a free port. Refuses (ERR_INPUT) an address that is not loopback
  * or ipc, until keys exist. ERR_IO names address and remedy when the port is in use. */
 enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint);
+/* As endpoint_bind for a PUB socket: use endpoint_socket to send, never endpoint_send. */
+enum status endpoint_publish(const char *address, struct endpoint **ret_endpoint);
 enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint);
 void endpoint_close(struct endpoint *endpoint); /* NULL is fine */
 /* The address really bound or connected to. Borrowed. */
@@ -46,5 +48,15 @@ enum status endpoint_send(struct endpoint *endpoint, const struct peer *peer,
 enum status endpoint_receive(struct endpoint *endpoint, int timeout_ms, struct peer *ret_peer,
                              struct message *ret_message);
 int peer_equal(const struct peer *a, const struct peer *b);
+
+/* Whether the server is there, as a DEALER's connection sees it. A new connection is a new peer to
+ * the server: whoever sees UP introduces himself. */
+enum endpoint_change { ENDPOINT_SAME, ENDPOINT_UP, ENDPOINT_DOWN };
+/* As endpoint_connect, and follows the connection: the caller must take the changes. */
+enum status endpoint_connect_watched(const char *address, struct endpoint **ret_endpoint);
+/* The raw socket that becomes readable when there is a change, for zmq_poll. */
+void *endpoint_watch_socket(const struct endpoint *endpoint);
+/* The next change; does not wait. */
+enum endpoint_change endpoint_watch_next(struct endpoint *endpoint);
 
 #endif

@@ -1,0 +1,18 @@
+/* host.h - which machine this is. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef COMMON_HOST_H
+#define COMMON_HOST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The host's name, cut to fit. */
+void host_name(char *name, size_t bytes);
+/* hash_bytes of the kernel's boot id (36 characters, no newline): the same number in two processes
+ * means the same running kernel, so that one may watch the other's pid. 0: unknown. */
+uint64_t host_boot(void);
+/* Bits that nobody can guess: for identities. */
+uint64_t host_entropy(void);
+
+#endif

@@ -1,0 +1,108 @@
+/* main.c - seer-server: the coordinator and parameter server of one run. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/fs.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/options.h"
+#include "server/server.h"
+#include "worker/model/regnet.h"
+
+struct request {
+    const char *config;
+    const char *directory;
+    struct option_list stores, sets;
+    int64_t seed, steps;
+};
+
+enum { UNSET = -1 };
+
+static enum status add_stores(struct config *config, const struct option_list *stores)
+{
+    for (int i = 0; i < stores->count; i++) {
+        if (config->data.store_count == CONFIG_STORES_MAX)
+            return fail(ERR_INPUT, "more than %d stores: put several into one", CONFIG_STORES_MAX);
+        if (strlen(stores->items[i]) >= CONFIG_PATH_BYTES)
+            return fail(ERR_INPUT, "--store: a path of %zu bytes, at most %d",
+                        strlen(stores->items[i]), CONFIG_PATH_BYTES - 1);
+        snprintf(config->data.stores[config->data.store_count++], CONFIG_PATH_BYTES, "%s",
+                 stores->items[i]);
+    }
+    return OK;
+}
+
+static enum status load(const struct request *request, struct config *config)
+{
+    if (request->config == NULL || request->directory == NULL)
+        return fail(ERR_INPUT, "seer-server needs --config FILE and --state DIR");
+    config_init(config);
+    TRY(config_load(request->config, config));
+    for (int i = 0; i < request->sets.count; i++)
+        TRY(config_set(config, request->sets.items[i]));
+    if (request->seed != UNSET)
+        config->run.seed = request->seed;
+    if (request->steps != UNSET)
+        config->train.steps = request->steps;
+    TRY(add_stores(config, &request->stores));
+    TRY(config_check(config));
+    TRY(regnet_check(config));
+    if (config->data.store_count == 0)
+        return fail(ERR_INPUT,
+                    "no store to train from: give --store DIR or set data.stores in "
+                    "'%s'; 'seer ingest' makes one",
+                    request->config);
+    return OK;
+}
+
+static enum status serve(const struct request *request, struct config *config)
+{
+    struct server *server = NULL;
+    TRY(load(request, config));
+    TRY(fs_make_directory(request->directory));
+    TRY(server_create(config, request->directory, &server));
+    log_info("event=listening control=%s feed=%s run=%016" PRIx64,
+             endpoint_address(server->control), feed_address(server->feed), server->run);
+    enum status status = server_run(server);
+    server_destroy(server);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    static struct config config; /* large */
+    static struct request request = {.seed = UNSET, .steps = UNSET};
+    const struct option_row rows[] = {
+        {"config", 'c', OPTION_STRING, &request.config, "FILE", "what to train: configs/*.yaml"},
+        {"state", 0, OPTION_STRING, &request.directory, "DIR",
+         "the run's folder: journal, snapshots, metrics; made if absent, continued if not"},
+        {"store", 0, OPTION_LIST, &request.stores, "DIR", "images to train on; may be repeated"},
+        {"set", 0, OPTION_LIST, &request.sets, "KEY=VALUE", "override a key of the config"},
+        {"seed", 0, OPTION_INT, &request.seed, "N", "override run.seed"},
+        {"steps", 0, OPTION_INT, &request.steps, "N", "end after N steps; 0: never"},
+        {0},
+    };
+    const struct usage usage = {
+        .program = "seer-server",
+        .synopsis = "--config FILE --state DIR [--store DIR]... [options]",
+        .summary = "Coordinates one training run and keeps its parameters. Workers connect to the "
+                   "address in DIR/server.json. SIGTERM saves, dismisses the workers and ends.",
+        .examples = "  seer-server --config configs/demo_cpu.yaml --state run --store store",
+        .options = rows,
+    };
+    log_start("seer-server", LOG_LEVEL_INFO);
+    int first = argc;
+    enum status status = options_parse(&usage, argc, argv, &first);
+    if (status == OK && first < argc)
+        status = fail(ERR_INPUT, "seer-server takes no argument '%s'", argv[first]);
+    if (status != OK)
+        return options_exit(&usage, status);
+    status = serve(&request, &config);
+    if (status == OK)
+        return 0;
+    log_error("event=failed reason=\"%s\"", fail_message());
+    return status == ERR_END ? 1 : status_exit_code(status);
+}

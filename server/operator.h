@@ -1,0 +1,12 @@
+/* operator.h - what operators may ask and order, by name, in JSON. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_OPERATOR_H
+#define SERVER_OPERATOR_H
+
+#include "server/server.h"
+
+/* Carries out a MESSAGE_COMMAND; it is always answered by a MESSAGE_REPLY, sometimes later. */
+void operator_command(struct server *server, uint64_t connection, const struct message *message);
+
+#endif

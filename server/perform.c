@@ -1,0 +1,119 @@
+/* perform.c - carries out what the coordinator wants done. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/perform.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "server/connection.h"
+#include "server/report.h"
+
+static void perform_send(struct server *server, const struct action *action)
+{
+    struct peer peer = connection_peer(action->send.connection);
+    enum status status = endpoint_send(server->control, &peer, &action->send.message);
+    if (status == OK)
+        return;
+    log_debug("event=send_failed message=%s worker=%016" PRIx64 " reason=\"%s\"",
+              message_kind_name(action->send.message.kind), action->send.message.header.worker,
+              fail_message());
+    if (status == ERR_UNREACHABLE)
+        server_add_trouble(server, &(struct trouble){.kind = COORDINATOR_CONNECTION_LOST,
+                                                     .number = action->send.connection});
+    else
+        log_error("event=send_failed message=%s reason=\"%s\"",
+                  message_kind_name(action->send.message.kind), fail_message());
+}
+
+static void perform_start_helpers(struct server *server, const struct action *action)
+{
+    if (helpers_start(&server->helpers, action) == OK)
+        return;
+    struct trouble trouble = {.kind = COORDINATOR_HELPERS_FAILED,
+                              .number = action->helpers.generation};
+    snprintf(trouble.reason, sizeof(trouble.reason), "%s", fail_message());
+    log_error("event=helpers_failed generation=%" PRIu64 " reason=\"%s\"",
+              action->helpers.generation, fail_message());
+    server_add_trouble(server, &trouble);
+}
+
+static void perform_watch(struct server *server, const struct action *action)
+{
+    enum status status = process_watch_add(&server->watch, action->watch.worker, action->watch.pid);
+    if (status == ERR_END)
+        server_add_trouble(server, &(struct trouble){.kind = COORDINATOR_PROCESS_DIED,
+                                                     .number = action->watch.worker,
+                                                     .reason = "its process is gone"});
+    else if (status != OK) /* heartbeats tell too, only later */
+        log_warn("event=watch_failed pid=%u reason=\"%s\"", action->watch.pid, fail_message());
+}
+
+static void perform_expect(struct server *server, const struct action *action)
+{
+    if (parameter_store_expect(server->store, action->snapshot.name, action->snapshot.step,
+                               action->snapshot.lineage) == OK)
+        return;
+    struct trouble trouble = {.kind = COORDINATOR_SNAPSHOT_FAILED};
+    snprintf(trouble.name, sizeof(trouble.name), "%s", action->snapshot.name);
+    snprintf(trouble.reason, sizeof(trouble.reason), "%s", fail_message());
+    server_add_trouble(server, &trouble);
+}
+
+static void perform_journal(struct server *server, const struct action *action)
+{
+    enum status status = journal_append(server->journal, &action->record);
+    if (status == OK)
+        return;
+    log_error("event=journal_failed record=%s reason=\"%s\"",
+              journal_kind_name(action->record.kind), fail_message());
+    server->status = status;
+}
+
+static void perform(struct server *server, const struct action *action)
+{
+    switch (action->kind) {
+    case ACTION_SEND:
+        perform_send(server, action);
+        break;
+    case ACTION_JOURNAL:
+        perform_journal(server, action);
+        break;
+    case ACTION_START_HELPERS:
+        perform_start_helpers(server, action);
+        break;
+    case ACTION_STOP_HELPERS:
+        if (action->helpers.generation == server->helpers.generation)
+            helpers_stop(&server->helpers);
+        break;
+    case ACTION_WATCH:
+        perform_watch(server, action);
+        break;
+    case ACTION_UNWATCH:
+        process_watch_remove(&server->watch, action->watch.worker);
+        break;
+    case ACTION_EVENT:
+        report_event(server, action->event.kind, action->event.is_warning, action->event.text);
+        break;
+    case ACTION_STEP:
+        report_step(server, &action->step);
+        break;
+    case ACTION_EXPECT_SNAPSHOT:
+        perform_expect(server, action);
+        break;
+    case ACTION_DROP_SNAPSHOT:
+        parameter_store_drop(server->store, action->snapshot.name);
+        break;
+    case ACTION_FINISHED:
+        server->is_finished = 1;
+        break;
+    }
+}
+
+void perform_actions(struct server *server)
+{
+    for (uint32_t i = 0; i < server->actions.count && server->status == OK; i++)
+        perform(server, &server->actions.items[i]);
+}

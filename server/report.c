@@ -1,0 +1,184 @@
+/* report.c - what others may see of the run. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum { STATUS_SCHEMA = 1, EVENT_BYTES = 1024 };
+
+void report_event(struct server *server, const char *kind, int is_warning, const char *text)
+{
+    if (text == NULL)
+        text = "";
+    log_line(is_warning ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "event=%s %s", kind, text);
+    run_folder_event(server->folder, kind, is_warning, text);
+    char name[JOURNAL_NAME_BYTES], words[EVENT_BYTES];
+    snprintf(name, sizeof(name), "%s", kind);
+    snprintf(words, sizeof(words), "%s", text);
+    struct feed_message message = {.kind = FEED_EVENT, .event = {.name = name, .text = words}};
+    feed_send(server->feed, &message);
+}
+
+void report_step(struct server *server, const struct journal_step *step)
+{
+    run_folder_step(server->folder, step);
+    log_debug("event=step step=%" PRIu64 " generation=%" PRIu64 " loss=%g lr=%g", step->step,
+              step->generation, step->loss, step->lr);
+    struct feed_message message = {
+        .kind = FEED_STEP,
+        .step =
+            {
+                .step = step->step,
+                .generation = step->generation,
+                .lineage = step->lineage,
+                .world_size = step->world_size,
+                .images = step->images,
+                .is_commit = step->is_commit,
+                .loss = step->loss,
+                .lr = step->lr,
+                .grad_norm = step->grad_norm,
+                .step_ms = (double)step->step_ms,
+                .data_wait_ms = (double)step->data_wait_ms,
+                .digest = step->digest,
+            },
+    };
+    feed_send(server->feed, &message);
+}
+
+void report_snapshot(struct server *server, const char *name, uint64_t step, uint64_t bytes,
+                     int is_complete, const char *reason)
+{
+    char name_text[JOURNAL_NAME_BYTES], reason_text[EVENT_BYTES];
+    snprintf(name_text, sizeof(name_text), "%s", name);
+    snprintf(reason_text, sizeof(reason_text), "%s", reason);
+    struct feed_message message = {
+        .kind = FEED_SNAPSHOT,
+        .snapshot = {name_text, step, bytes, is_complete, reason_text},
+    };
+    feed_send(server->feed, &message);
+}
+
+/* A worker that is between two heartbeats of different steps shows the older one. */
+static uint64_t step_of(const struct worker *worker)
+{
+    return worker->heartbeat_step > worker->step ? worker->heartbeat_step : worker->step;
+}
+
+static void report_worker(struct server *server, const struct worker *worker, int64_t now_ms)
+{
+    struct feed_message message = {
+        .kind = FEED_WORKER,
+        .worker =
+            {
+                .name = (char *)(uintptr_t)worker->name,
+                .worker = worker->id,
+                .pid = worker->pid,
+                .host = (char *)(uintptr_t)worker->host,
+                .device = (char *)(uintptr_t)worker->device,
+                .state = (char *)(uintptr_t)worker_state_name(worker->state),
+                .rank = worker->rank,
+                .step = step_of(worker),
+                .phase = (char *)(uintptr_t)phase_name(worker->heartbeat.phase),
+                .images_per_second = worker->heartbeat.images_per_second,
+                .memory_bytes = worker->heartbeat.memory_bytes,
+                .heartbeat_age_ms = now_ms - worker->heard_ms,
+            },
+    };
+    feed_send(server->feed, &message);
+}
+
+void report_present(struct server *server)
+{
+    struct coordinator_view view;
+    int64_t now_ms = clock_ms();
+    coordinator_view(server->coordinator, &view);
+    for (uint32_t i = 0; i < view.roster->count; i++)
+        report_worker(server, &view.roster->workers[i], now_ms);
+    struct feed_message message = {
+        .kind = FEED_STREAM,
+        .stream = {view.position, view.shards_live, view.stream_end - view.position},
+    };
+    feed_send(server->feed, &message);
+}
+
+static json_t *json_count(uint64_t value)
+{
+    return json_integer((json_int_t)value);
+}
+
+/* JSON has no NaN, and no strings that are not UTF-8. */
+static json_t *json_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *json_word(const char *text)
+{
+    json_t *value = json_string(text);
+    return value != NULL ? value : json_string("?");
+}
+
+static json_t *worker_status(const struct worker *worker, int64_t now_ms)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "name", json_word(worker->name));
+    json_object_set_new(object, "pid", json_integer(worker->pid));
+    json_object_set_new(object, "host", json_word(worker->host));
+    json_object_set_new(object, "device", json_word(worker->device));
+    json_object_set_new(object, "rank", json_integer(worker->rank));
+    json_object_set_new(object, "state", json_string(worker_state_name(worker->state)));
+    json_object_set_new(object, "phase", json_string(phase_name(worker->heartbeat.phase)));
+    json_object_set_new(object, "step", json_count(step_of(worker)));
+    json_object_set_new(object, "images_per_second",
+                        json_number(worker->heartbeat.images_per_second));
+    json_object_set_new(object, "images_trained", json_count(worker->images_trained));
+    json_object_set_new(object, "memory_bytes", json_count(worker->heartbeat.memory_bytes));
+    json_object_set_new(object, "heartbeat_age_ms", json_integer(now_ms - worker->heard_ms));
+    return object;
+}
+
+static json_t *stream_status(const struct coordinator_view *view)
+{
+    json_t *stream = json_object();
+    uint64_t backlog = view->stream_end > view->position ? view->stream_end - view->position : 0;
+    json_object_set_new(stream, "position", json_count(view->position));
+    json_object_set_new(stream, "shards", json_integer(view->shards_live));
+    json_object_set_new(stream, "backlog_images", json_count(backlog));
+    return stream;
+}
+
+json_t *report_status(const struct server *server)
+{
+    struct coordinator_view view;
+    int64_t now_ms = clock_ms();
+    char run[17];
+    coordinator_view(server->coordinator, &view);
+    snprintf(run, sizeof(run), "%016" PRIx64, view.run);
+    json_t *status = json_object(), *workers = json_array();
+    json_object_set_new(status, "schema_version", json_integer(STATUS_SCHEMA));
+    json_object_set_new(status, "name", json_word(server->config->run.name));
+    json_object_set_new(status, "run", json_string(run));
+    json_object_set_new(status, "state", json_string(run_state_name(view.state)));
+    json_object_set_new(status, "step", json_count(view.step));
+    json_object_set_new(status, "steps", json_integer(server->config->train.steps));
+    json_object_set_new(status, "generation", json_count(view.generation));
+    json_object_set_new(status, "lineage", json_integer(view.lineage));
+    json_object_set_new(status, "epoch", json_count(view.epoch));
+    json_object_set_new(status, "world_size", json_integer(view.world_size));
+    json_object_set_new(status, "loss", json_number(view.loss));
+    json_object_set_new(status, "lr", json_number(view.lr));
+    json_object_set_new(status, "snapshot", json_word(view.snapshot));
+    for (uint32_t i = 0; i < view.roster->count; i++)
+        json_array_append_new(workers, worker_status(&view.roster->workers[i], now_ms));
+    json_object_set_new(status, "workers", workers);
+    json_object_set_new(status, "stream", stream_status(&view));
+    return status;
+}

@@ -1,0 +1,21 @@
+/* report.h - what others may see of the run: log, files, feed and the answer to `seer status`. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_REPORT_H
+#define SERVER_REPORT_H
+
+#include <jansson.h>
+
+#include "server/server.h"
+
+/* One line to log, events.jsonl and feed. text: key=value ... */
+void report_event(struct server *server, const char *kind, int is_warning, const char *text);
+void report_step(struct server *server, const struct journal_step *step);
+void report_snapshot(struct server *server, const char *name, uint64_t step, uint64_t bytes,
+                     int is_complete, const char *reason);
+/* What changes without an event: workers and stream, to the feed. */
+void report_present(struct server *server);
+/* The object of `seer status -o json`; the caller's. */
+json_t *report_status(const struct server *server);
+
+#endif

@@ -1,0 +1,314 @@
+/* server.c - the shell's life: open, restore, loop, close. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "server/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "common/clock.h"
+#include "common/fs.h"
+#include "common/helper_command.h"
+#include "common/host.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "server/dispatch.h"
+#include "server/perform.h"
+#include "server/report.h"
+#include "server/run_address.h"
+
+enum {
+    REPORT_MS = 1000,            /* workers and stream to the feed, a look at the stores */
+    POLL_FIXED = 4,              /* control, signals, helpers, their output */
+    CONFIG_BYTES_MAX = 64 << 10, /* a Welcome carries it */
+};
+
+/* ---- events ---- */
+
+void server_add_trouble(struct server *server, const struct trouble *trouble)
+{
+    if (server->trouble_count == server->trouble_capacity) {
+        server->trouble_capacity = server->trouble_capacity * 2 + 16;
+        server->troubles =
+            mem_resize(server->troubles, server->trouble_capacity * sizeof(*server->troubles));
+    }
+    server->troubles[server->trouble_count++] = *trouble;
+}
+
+static void handle_one(struct server *server, const struct coordinator_event *event)
+{
+    if (server->status != OK)
+        return;
+    actions_clear(&server->actions);
+    coordinator_handle(server->coordinator, event, clock_ms(), &server->actions);
+    perform_actions(server);
+}
+
+static struct coordinator_event event_of(const struct trouble *trouble)
+{
+    struct coordinator_event event = {.kind = trouble->kind, .reason = trouble->reason};
+    if (trouble->kind == COORDINATOR_CONNECTION_LOST)
+        event.connection = trouble->number;
+    else if (trouble->kind == COORDINATOR_PROCESS_DIED)
+        event.worker = trouble->number;
+    else if (trouble->kind == COORDINATOR_HELPERS_FAILED)
+        event.generation = trouble->number;
+    else
+        event.snapshot.name = trouble->name;
+    return event;
+}
+
+static void handle_troubles(struct server *server)
+{
+    while (server->trouble_count > 0) {
+        struct trouble trouble = server->troubles[0];
+        server->trouble_count--;
+        memmove(server->troubles, server->troubles + 1, server->trouble_count * sizeof(trouble));
+        struct coordinator_event event = event_of(&trouble);
+        handle_one(server, &event);
+    }
+}
+
+void server_handle(struct server *server, const struct coordinator_event *event)
+{
+    handle_one(server, event);
+    handle_troubles(server);
+}
+
+/* ---- open ---- */
+
+static enum status open_signals(int *ret_file)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0)
+        return fail(ERR_IO, "cannot block signals: %s", strerror(errno));
+    int file = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (file < 0)
+        return fail(ERR_IO, "cannot make a signalfd: %s", strerror(errno));
+    *ret_file = file;
+    return OK;
+}
+
+/* The run folder gets the lines that a crash between journal and file kept out of it. */
+static enum status restore_record(void *context, const struct journal_record *record)
+{
+    struct server *server = context;
+    TRY(coordinator_restore(server->coordinator, record));
+    if (record->kind == JOURNAL_START)
+        server->run = record->start.run;
+    else if (record->kind == JOURNAL_STEP)
+        run_folder_step(server->folder, &record->step);
+    return OK;
+}
+
+static enum status restore(struct server *server)
+{
+    struct buf config_text;
+    buf_init(&config_text, CONFIG_BYTES_MAX);
+    enum status status = config_print(server->config, &config_text);
+    if (status == OK) {
+        server->run = host_entropy();
+        server->coordinator = coordinator_create(&(struct coordinator_setup){
+            .config = server->config,
+            .config_text = (const char *)config_text.bytes,
+            .run = server->run,
+            .entropy = host_entropy(),
+            .boot = host_boot(),
+        });
+        status = journal_each(server->journal, restore_record, server);
+    }
+    buf_done(&config_text);
+    return status;
+}
+
+static void shard_found(void *context, const char *path, uint64_t records)
+{
+    server_handle(context,
+                  &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
+                                              .shard = {.path = path, .records = records}});
+}
+
+static void start(struct server *server)
+{
+    helpers_init(&server->helpers, server->run);
+    helper_clean_run(server->run); /* what a server that was killed has left */
+    actions_clear(&server->actions);
+    coordinator_start(server->coordinator, clock_ms(), &server->actions);
+    perform_actions(server);
+    handle_troubles(server);
+    store_scan_run(server->scan, shard_found, server);
+}
+
+/* The journal first: owning it is owning the run. Sockets last: nobody is heard before that. */
+static enum status open_parts(struct server *server)
+{
+    const struct config *config = server->config;
+    char *state = mem_format("%s/state", server->directory);
+    char *snapshots = mem_format("%s/snapshots", server->directory);
+    enum status status = OK;
+    TRY_OUT(journal_open(state, &server->journal));
+    TRY_OUT(store_scan_create(config, &server->scan));
+    TRY_OUT(parameter_store_open(snapshots, &server->store));
+    TRY_OUT(run_folder_open(server->directory, &server->folder));
+    TRY_OUT(restore(server));
+    TRY_OUT(run_address_bind(server->directory, config, &server->control, &server->feed));
+    TRY_OUT(run_address_save(server->directory, server->run, endpoint_address(server->control),
+                             feed_address(server->feed)));
+    TRY_OUT(open_signals(&server->signals));
+out:
+    mem_free(state);
+    mem_free(snapshots);
+    return status;
+}
+
+enum status server_create(const struct config *config, const char *directory,
+                          struct server **ret_server)
+{
+    struct server *server = mem_zero(sizeof(*server));
+    server->config = config;
+    server->directory = mem_string(directory);
+    server->signals = -1;
+    actions_init(&server->actions);
+    process_watch_init(&server->watch);
+    helpers_init(&server->helpers, 0);
+    enum status status = open_parts(server);
+    if (status == OK) {
+        start(server);
+        status = server->status;
+    }
+    if (status != OK) {
+        server_destroy(server);
+        return status;
+    }
+    *ret_server = server;
+    return OK;
+}
+
+void server_destroy(struct server *server)
+{
+    if (server == NULL)
+        return;
+    helpers_stop(&server->helpers);
+    process_watch_done(&server->watch);
+    endpoint_close(server->control);
+    feed_close(server->feed);
+    coordinator_destroy(server->coordinator);
+    actions_done(&server->actions);
+    store_scan_destroy(server->scan);
+    parameter_store_close(server->store);
+    run_folder_close(server->folder);
+    journal_close(server->journal);
+    if (server->signals >= 0)
+        close(server->signals);
+    mem_free(server->troubles);
+    mem_free(server->directory);
+    mem_free(server);
+}
+
+/* ---- the loop ---- */
+
+static void handle_signals(struct server *server)
+{
+    struct signalfd_siginfo info;
+    while (read(server->signals, &info, sizeof(info)) == sizeof(info)) {
+        char *text = mem_format("signal=%u count=%d", info.ssi_signo, ++server->stop_count);
+        report_event(server, "stop_asked", 0, text);
+        mem_free(text);
+        server_handle(server, &(struct coordinator_event){
+                                  .kind = COORDINATOR_COMMAND,
+                                  .command = {.command = COMMAND_STOP, .argument = ""}});
+    }
+}
+
+static void handle_helpers_end(struct server *server)
+{
+    struct coordinator_event event = {.kind = COORDINATOR_HELPERS_FAILED,
+                                      .generation = server->helpers.generation,
+                                      .reason = "mpirun ended"};
+    helpers_stop(&server->helpers);
+    server_handle(server, &event);
+}
+
+static void handle_process_end(struct server *server, uint64_t worker)
+{
+    process_watch_remove(&server->watch, worker);
+    server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED,
+                                                      .worker = worker,
+                                                      .reason = "its process ended"});
+}
+
+static void handle_time(struct server *server)
+{
+    int64_t now_ms = clock_ms();
+    if (now_ms - server->tick_ms >= COORDINATOR_TICK_MS) {
+        server->tick_ms = now_ms;
+        server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_TICK});
+    }
+    if (now_ms - server->report_ms >= REPORT_MS) {
+        server->report_ms = now_ms;
+        report_present(server);
+        store_scan_run(server->scan, shard_found, server);
+    }
+}
+
+/* Waits for anything to happen, then handles it. Handling one thing may end the next: so the list
+ * of processes is read from a copy. */
+static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers)
+{
+    uint32_t watched = server->watch.count;
+    items[0] = (zmq_pollitem_t){.socket = endpoint_socket(server->control), .events = ZMQ_POLLIN};
+    items[1] = (zmq_pollitem_t){.fd = server->signals, .events = ZMQ_POLLIN};
+    items[2] = (zmq_pollitem_t){.fd = server->helpers.process, .events = ZMQ_POLLIN};
+    items[3] = (zmq_pollitem_t){.fd = server->helpers.output, .events = ZMQ_POLLIN};
+    int count = POLL_FIXED;
+    /* A negative fd is not skipped by zmq_poll as by poll(2): look at the signals twice instead. */
+    for (int i = 2; i < POLL_FIXED; i++)
+        if (items[i].fd < 0)
+            items[i] = items[1];
+    for (uint32_t i = 0; i < watched; i++) {
+        workers[i] = server->watch.items[i].worker;
+        items[count++] =
+            (zmq_pollitem_t){.fd = server->watch.items[i].process, .events = ZMQ_POLLIN};
+    }
+    if (zmq_poll(items, count, COORDINATOR_TICK_MS) < 0)
+        return; /* interrupted */
+    int has_output = items[3].revents != 0 && items[3].fd == server->helpers.output;
+    int has_ended = items[2].revents != 0 && items[2].fd == server->helpers.process;
+    if (has_output)
+        helpers_log(&server->helpers);
+    if (has_ended)
+        handle_helpers_end(server);
+    for (uint32_t i = 0; i < watched; i++)
+        if (items[POLL_FIXED + i].revents != 0)
+            handle_process_end(server, workers[i]);
+    if (items[1].revents != 0)
+        handle_signals(server);
+    dispatch_messages(server);
+    handle_troubles(server);
+    handle_time(server);
+}
+
+enum status server_run(struct server *server)
+{
+    enum { SIGNALS_PATIENCE = 2 };
+    zmq_pollitem_t *items = mem_array(POLL_FIXED + ROSTER_MAX, sizeof(*items));
+    uint64_t *workers = mem_array(ROSTER_MAX, sizeof(*workers));
+    while (!server->is_finished && server->status == OK && server->stop_count < SIGNALS_PATIENCE)
+        turn(server, items, workers);
+    mem_free(items);
+    mem_free(workers);
+    if (server->status == OK && !server->is_finished)
+        return fail(ERR_END, "stopped at once by a second signal; the run can be continued");
+    return server->status;
+}

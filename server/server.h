@@ -1,0 +1,73 @@
+/* server.h - the shell around the coordinator: sockets, disk, processes and time.
+ *
+ * One loop thread owns everything here. What happens becomes an event for the coordinator; the
+ * actions it answers with are carried out in order (perform.c). Trouble met while carrying them out
+ * becomes an event too, but a later one: it waits in `troubles`. Messages come in by dispatch.c,
+ * operators' words by operator.c, what others may see goes out by report.c. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/status.h"
+#include "proto/endpoint.h"
+#include "server/actions.h"
+#include "server/coordinator.h"
+#include "server/feed.h"
+#include "server/helpers.h"
+#include "server/journal.h"
+#include "server/parameter_store.h"
+#include "server/process_watch.h"
+#include "server/run_folder.h"
+#include "server/store_scan.h"
+
+/* An event that came up while actions were carried out. */
+struct trouble {
+    enum coordinator_event_kind kind;
+    uint64_t number;               /* connection, worker or generation */
+    char name[JOURNAL_NAME_BYTES]; /* snapshot */
+    char reason[256];
+};
+
+struct server {
+    const struct config *config; /* borrowed */
+    char *directory;             /* of the run */
+    uint64_t run;
+    struct journal *journal;
+    struct parameter_store *store;
+    struct run_folder *folder;
+    struct store_scan *scan;
+    struct endpoint *control;
+    struct feed *feed;
+    struct helpers helpers;
+    struct process_watch watch;
+    int signals; /* signalfd */
+    struct coordinator *coordinator;
+    struct actions actions;
+    uint32_t trouble_count, trouble_capacity;
+    struct trouble *troubles;
+    int64_t tick_ms;   /* last tick */
+    int64_t report_ms; /* last report and scan of the stores */
+    int stop_count;    /* signals to stop so far */
+    int is_finished;
+    enum status status; /* once not OK: the journal failed, nothing more may happen */
+};
+
+/* Opens everything and restores the run from its journal. ERR_INPUT, ERR_IO, ERR_CORRUPT. config is
+ * borrowed for the server's life. */
+enum status server_create(const struct config *config, const char *directory,
+                          struct server **ret_server);
+void server_destroy(struct server *server); /* NULL is fine */
+/* Serves until the run is finished or stopped (SIGTERM, SIGINT): OK. A second signal: ERR_END. */
+enum status server_run(struct server *server);
+
+/* For the parts of the shell. */
+/* Gives an event to the coordinator, carries out what it wants, then what troubles that made. */
+void server_handle(struct server *server, const struct coordinator_event *event);
+/* Notes an event for later; copied. */
+void server_add_trouble(struct server *server, const struct trouble *trouble);
+
+#endif
