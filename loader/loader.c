@@ -38,9 +38,8 @@ struct loader {
     int thread_count;
     struct decoder *decoders; /* [thread_count] */
 
-    struct shard_table shards; /* the owner's */
-
-    pthread_mutex_t lock;     /* guards everything below and the progress of jobs */
+    pthread_mutex_t lock; /* guards everything below and the progress of jobs */
+    struct shard_table shards;
     pthread_cond_t has_work;  /* something can be claimed, or is_stopping */
     pthread_cond_t has_batch; /* a job is over */
     struct job *pending;      /* submitted and not taken, in order */
@@ -224,15 +223,21 @@ void loader_destroy(struct loader *loader)
 
 enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path)
 {
-    return shard_table_add(&loader->shards, id, path);
+    pthread_mutex_lock(&loader->lock);
+    enum status status = shard_table_add(&loader->shards, id, path);
+    pthread_mutex_unlock(&loader->lock);
+    return status;
 }
 
 void loader_remove_shard(struct loader *loader, uint32_t id)
 {
+    pthread_mutex_lock(&loader->lock);
     shard_table_remove(&loader->shards, id);
     shard_table_sweep(&loader->shards);
+    pthread_mutex_unlock(&loader->lock);
 }
 
+/* Called with the lock held. */
 static enum status check_plan(const struct loader *loader, const struct batch_plan *plan)
 {
     for (uint32_t slot = 0; slot < plan->slot_count; slot++) {
@@ -260,10 +265,15 @@ static struct job *take_idle(struct loader *loader)
 
 enum status loader_submit(struct loader *loader, const struct batch_plan *plan)
 {
-    TRY(check_plan(loader, plan));
     struct job *job = take_idle(loader);
     job_plan(job, &loader->config, plan);
     pthread_mutex_lock(&loader->lock);
+    enum status status = check_plan(loader, plan);
+    if (status != OK) {
+        push_idle(loader, job);
+        pthread_mutex_unlock(&loader->lock);
+        return status;
+    }
     for (uint32_t index = 0; index < job->image_count; index++) {
         struct job_image *image = &job->images[index];
         image->shard = shard_table_find(&loader->shards, image->record.shard);
@@ -286,9 +296,13 @@ static enum status take_job(struct loader *loader, int64_t deadline_ms, struct j
     pthread_mutex_lock(&loader->lock);
     struct job *job = loader->pending;
     int error = 0;
-    while (job != NULL && !job_is_over(job) && error != ETIMEDOUT)
+    while (job != NULL && !job_is_over(job) && error != ETIMEDOUT) {
         error = deadline_ms < 0 ? pthread_cond_wait(&loader->has_batch, &loader->lock)
                                 : pthread_cond_timedwait(&loader->has_batch, &loader->lock, &until);
+        job = loader->pending; /* the other thread may have flushed it */
+    }
+    uint64_t step = job != NULL ? job->batch.step : 0;
+    uint32_t image_count = job != NULL ? job->image_count : 0;
     uint32_t done = job != NULL ? job->done : 0;
     int is_over = job != NULL && job_is_over(job);
     if (is_over)
@@ -298,7 +312,7 @@ static enum status take_job(struct loader *loader, int64_t deadline_ms, struct j
         return fail(ERR_END, "the loader has no plan left: submit one before taking its batch");
     if (!is_over)
         return fail(ERR_TIMEOUT, "step %llu: %u of %u images are decoded at the deadline",
-                    (unsigned long long)job->batch.step, done, job->image_count);
+                    (unsigned long long)step, done, image_count);
     *ret_job = job;
     return OK;
 }
@@ -322,7 +336,9 @@ enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch
     struct job *job = NULL;
     TRY(take_job(loader, deadline_ms, &job));
     enum status status = check_batch(job);
+    pthread_mutex_lock(&loader->lock);
     shard_table_sweep(&loader->shards);
+    pthread_mutex_unlock(&loader->lock);
     struct batch *batch = &job->batch;
     if (status != OK) {
         loader_give(loader, &batch);
@@ -359,6 +375,7 @@ void loader_flush(struct loader *loader)
             finish_job(loader, job);
         /* else the thread that ends its last image does it */
     }
-    pthread_mutex_unlock(&loader->lock);
     shard_table_sweep(&loader->shards);
+    pthread_cond_broadcast(&loader->has_batch);
+    pthread_mutex_unlock(&loader->lock);
 }

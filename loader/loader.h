@@ -5,7 +5,8 @@
  * position, crop, purpose), so a batch does not depend on threads, order or worker. A record that
  * cannot be decoded is replaced by the next good record of its slot, cyclically, and reported in
  * batch.skips; with no good record in a slot the batch fails with ERR_CORRUPT. Bytes out are u8
- * RGB; the first kernel normalises. Threads: one owner; decode threads inside. */
+ * RGB; the first kernel normalises. Threads: decode threads inside; one thread may add, remove,
+ * submit and flush while another takes and gives. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_LOADER_H
