@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -13,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -20,6 +22,7 @@ enum {
     HANDSHAKE_MS = 2000, /* both are on one host and have nothing else to do */
     /* A helper may call before its worker has read the Regroup, or while it ends the last job. */
     ANSWER_MS = 60000,
+    END_MS = 300, /* for a helper to notice the end and exit */
     DESCRIPTORS = 2,
 };
 
@@ -163,6 +166,21 @@ enum status helper_accept(int listen_fd, int cancel_fd, const struct helper_iden
             log_debug("event=helper_refused reason=\"%s\"", fail_message());
         close(socket);
     }
+}
+
+/* Our end of file makes the helper exit; a stopped one is killed. The kernel closes its end of the
+ * line only after it has taken the process's memory down. */
+void helper_end(int socket)
+{
+    struct pollfd polled = {.fd = socket, .events = POLLIN};
+    shutdown(socket, SHUT_WR);
+    if (poll(&polled, 1, END_MS) > 0)
+        return;
+    struct ucred peer = {0};
+    socklen_t length = sizeof(peer);
+    CHECK(getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.pid > 0);
+    kill(peer.pid, SIGKILL); /* alive, since the line is open: the number is still its own */
+    CHECK(poll(&polled, 1, HANDSHAKE_MS) > 0);
 }
 
 static enum status answer_receive(int socket, int fds[DESCRIPTORS])

@@ -29,6 +29,9 @@ enum status helper_listen(int *ret_fd, char address[HELPER_ADDRESS_BYTES]);
 enum status helper_accept(int listen_fd, int cancel_fd, const struct helper_identity *expected,
                           int region_fd, int ring_fd, int64_t deadline_ms, int *ret_socket);
 
+/* Worker: ends the helper and waits until it is gone, so that it writes to our memory no more. */
+void helper_end(int socket);
+
 /* Helper: calls the worker at address. ERR_STALE: refused. The caller closes all three. */
 enum status helper_call(const char *address, const struct helper_identity *identity,
                         int *ret_socket, int *ret_region_fd, int *ret_ring_fd);

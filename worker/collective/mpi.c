@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdatomic.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/check.h"
@@ -34,7 +33,7 @@ struct mpi {
     _Atomic int is_aborted; /* collective_abort, or cancel_fd */
 };
 
-/* Ends when the life line closes, which mpi_destroy also brings about from our side. */
+/* Ends when the helper has gone. */
 static void watcher_run(void *argument)
 {
     struct mpi *mpi = argument;
@@ -154,8 +153,8 @@ static void mpi_destroy(struct collective *collective)
 {
     struct mpi *mpi = (struct mpi *)collective;
     if (mpi->socket >= 0) {
-        shutdown(mpi->socket, SHUT_RDWR); /* ends the helper, and the watcher */
-        thread_stop(&mpi->watcher);
+        helper_end(mpi->socket);
+        thread_stop(&mpi->watcher); /* it saw the same end of file */
         close(mpi->socket);
     }
     ring_unmap(mpi->ring);
