@@ -26,6 +26,7 @@ struct decoder {
     jmp_buf back;
     struct image *image;
     enum image_reason reason;
+    int orientation;
     char words[JMSG_LENGTH_MAX];
 };
 
@@ -145,8 +146,9 @@ static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t 
     jpeg->out_color_space = is_ink ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(jpeg);
     read_rows(decoder);
+    decoder->orientation = saved_orientation(jpeg); /* finishing frees the markers */
     jpeg_finish_decompress(jpeg);
-    image_turn(image, saved_orientation(jpeg));
+    image_turn(image, decoder->orientation);
     return OK;
 }
 
