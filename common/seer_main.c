@@ -9,6 +9,9 @@
 #include "common/config_command.h"
 #include "common/log.h"
 #include "common/options.h"
+#include "loader/bench_loader.h"
+#include "loader/commands.h"
+#include "worker/collective/bench_allreduce.h"
 #include "worker/export/export.h"
 
 static int version_run(int argc, char **argv)
@@ -19,13 +22,36 @@ static int version_run(int argc, char **argv)
     return 0;
 }
 
+/* Benchmarks live with what they measure. */
+static const struct command benches[] = {
+    {"loader", "images decoded and augmented in a second", bench_loader_run},
+    {"allreduce", "gradients reduced among workers on this host", bench_allreduce_run},
+};
+
+enum { BENCH_COUNT = sizeof(benches) / sizeof(benches[0]) };
+
+static int bench_run(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    for (int i = 0; i < BENCH_COUNT; i++) {
+        if (strcmp(word, benches[i].name) == 0)
+            return benches[i].run(argc - 1, argv + 1);
+    }
+    int is_help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+    FILE *to = is_help ? stdout : stderr;
+    fprintf(to, "Usage: seer bench WHAT [options]\n");
+    for (int i = 0; i < BENCH_COUNT; i++)
+        fprintf(to, "  %-10s %s\n", benches[i].name, benches[i].summary);
+    return is_help ? 0 : status_exit_code(ERR_INPUT);
+}
+
+static const struct command bench_command = {"bench", "measure speed", bench_run};
 static const struct command version_command = {"version", "print the version", version_run};
 
 /* In the order in which a run meets them. */
 static const struct command *const commands[] = {
-    &config_command,
-    &export_command,
-    &version_command,
+    &ingest_command, &store_command, &config_command,
+    &export_command, &bench_command, &version_command,
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

@@ -1,0 +1,1 @@
+seer_script(test_eval COMMAND /usr/bin/python3 ${FRAGMENT_DIR}/test_eval.py)

@@ -1,0 +1,67 @@
+#!/usr/bin/env bats
+# seer.bats - the command for people: finding commands, showing and checking configs.
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The everseer authors
+
+setup() {
+    seer="$SEER_BIN/seer"
+    demo="$SEER_SOURCE/configs/demo_cpu.yaml"
+}
+
+@test "seer alone lists its commands and is a usage error" {
+    run "$seer"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"ingest"*"config"*"export"* ]]
+}
+
+@test "seer --help and seer --version say so and succeed" {
+    run "$seer" --help
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"Commands:"* ]]
+    run "$seer" --version
+    [ "$status" -eq 0 ]
+    [[ "$output" == everseer\ [0-9]* ]]
+}
+
+@test "a mistyped command is answered with the nearest one" {
+    run "$seer" exprot
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"did you mean 'export'?"* ]]
+}
+
+@test "every command explains itself" {
+    for command in $("$seer" --help | awk '/^  [a-z]/ {print $1}'); do
+        [ "$command" = version ] && continue
+        run "$seer" "$command" --help
+        [ "$status" -eq 0 ] || { echo "$command: $output"; false; }
+        [[ "$output" == *"Usage: seer $command"* ]] || { echo "$command: $output"; false; }
+    done
+}
+
+@test "config check accepts every config that we ship" {
+    for config in "$SEER_SOURCE"/configs/*.yaml; do
+        "$seer" config check "$config"
+    done
+}
+
+@test "config show prints JSON with the whole config" {
+    run bash -c "'$seer' config show '$demo' --set train.steps=7 -o json | jq -e \
+        '.schema_version == 1 and .config.train.steps == 7 and .config.crops[1].size == 20 and
+         .config.model.head == [256, 64] and .config.optimizer.kind == \"sgd\"'"
+    [ "$status" -eq 0 ]
+}
+
+@test "config show prints YAML that loads back to the same" {
+    "$seer" config show "$demo" >"$BATS_TEST_TMPDIR/again.yaml"
+    "$seer" config show "$BATS_TEST_TMPDIR/again.yaml" | cmp - "$BATS_TEST_TMPDIR/again.yaml"
+}
+
+@test "config check names file, line, key and remedy" {
+    printf 'train:\n  batch_imges: 3\n' >"$BATS_TEST_TMPDIR/bad.yaml"
+    run "$seer" config check "$BATS_TEST_TMPDIR/bad.yaml"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"bad.yaml:2: unknown key 'train.batch_imges'; did you mean 'train.batch_images'?"* ]]
+    run "$seer" config check "$demo" --set train.batch_images=100
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"use 96 or 112"* ]]
+}

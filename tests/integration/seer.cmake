@@ -1,0 +1,1 @@
+seer_script(seer COMMAND bats ${FRAGMENT_DIR}/seer.bats)
