@@ -8,10 +8,11 @@
  * config: any two members of a run have the same.
  *
  * Names are torchvision's with a prefix: trunk.stem.0.weight,
- * trunk.trunk_output.block1.block1-0.f.a.0.weight,
- * ..., head.0.weight, head.0.bias, prototypes.weight; statistics end in .running_mean,
- * .running_var; momentum is momentum/NAME; the queue is queue/embeddings [queue_images][crops
- * assigned][embedding]. */
+ * trunk.trunk_output.block1.block1-0.f.a.0.weight, ...; the head is numbered as a torch Sequential
+ * (head.0 linear, head.1 BN if there is one, then ReLU, and so on), prototypes.weight comes last;
+ * statistics end in .running_mean, .running_var; momentum is momentum/NAME; the queue is
+ * queue/embeddings [crops assigned][queue_images][embedding], newest image first. Parameters lie in
+ * the order of the forward pass, so backward completes their gradients from the end. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_STATE_H
@@ -27,6 +28,9 @@
 
 enum state_kind { STATE_PARAMETER, STATE_STATISTIC, STATE_MOMENTUM, STATE_QUEUE };
 
+/* What state_reset puts there; scale: the value, the standard deviation or the bound. */
+enum state_fill { STATE_FILL_CONSTANT, STATE_FILL_NORMAL, STATE_FILL_UNIFORM };
+
 struct state_tensor {
     char name[112];
     enum state_kind kind;
@@ -34,6 +38,8 @@ struct state_tensor {
     int64_t shape[4];
     size_t offset; /* floats from the start of the block; multiple of 16 */
     size_t length; /* floats */
+    enum state_fill fill;
+    double fill_scale;
 };
 
 struct state_layout {
@@ -47,6 +53,7 @@ struct state_layout {
     size_t exchange_floats; /* for BN sums, Sinkhorn and loss */
 };
 
+/* The config must have passed regnet_check. */
 void state_layout_init(struct state_layout *layout, const struct config *config);
 void state_layout_done(struct state_layout *layout);
 /* NULL = no such tensor. */
@@ -66,13 +73,25 @@ struct state {
     uint32_t queue_filled; /* images in the queue */
 };
 
+/* A parameter as its layer sees it. */
+struct parameter {
+    float *value, *grad; /* into the block */
+    size_t length;
+};
+
+/* ERR_INPUT: numbers that make no network. ERR_DEVICE: not enough memory. */
 enum status state_create(const struct config *config, struct device *device,
                          struct state **ret_state);
 void state_destroy(struct state *state);
+/* Where a parameter or a statistic of that name lies; it must exist. */
+struct parameter state_parameter(const struct state *state, const char *name);
+float *state_statistic(const struct state *state, const char *name);
 /* Initial parameters: functions of (seed, name), so every member makes the same.
- * facts/algorithm 5.2. */
+ * Convolutions He-normal by fan-out without division by groups, linear layers and SE biases
+ * uniform in 1/sqrt(fan-in) as torch does, prototypes unit vectors. step and queue_filled become 0.
+ */
 void state_reset(struct state *state, uint64_t seed);
-/* XXH3 of the block (padding is zero). */
+/* XXH3 of the block (padding is zero), piece by piece. */
 uint64_t state_digest(struct state *state);
 uint64_t state_gradient_digest(struct state *state);
 

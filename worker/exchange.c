@@ -1,0 +1,45 @@
+/* exchange.c - where each small reduction has its place behind the state. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/exchange.h"
+
+#include "common/check.h"
+#include "worker/model/regnet.h"
+
+/* Channels of the widest pair of BN layers that share a message (see norm_share). */
+static size_t widest_norms(const struct config *config)
+{
+    struct regnet regnet;
+    CHECK(regnet_init(&regnet, config) == OK);
+    size_t widest = (size_t)regnet.stem_width;
+    for (int j = 0; j < regnet.block_count; j++) {
+        const struct regnet_block *block = &regnet.blocks[j];
+        const size_t width = (size_t)block->width * (block->has_projection ? 2 : 1);
+        widest = width > widest ? width : widest;
+    }
+    for (int i = 0; i + 1 < config->model.head_count; i++)
+        if (config->model.head_batch_norm && (size_t)config->model.head[i] > widest)
+            widest = (size_t)config->model.head[i];
+    return widest;
+}
+
+void exchange_init(struct exchange *exchange, const struct config *config)
+{
+    const size_t slots = (size_t)config_slots(config);
+    const size_t group_slots = (size_t)config->train.bn_group_slots;
+    const size_t groups = group_slots == 0 ? 1 : slots / group_slots;
+    const size_t assigned = (size_t)config->crops[0].count;
+    const size_t embedding = (size_t)config->model.head[config->model.head_count - 1];
+    const size_t embeddings = config->swav.queue_images == 0
+                                  ? 0
+                                  : assigned * (size_t)config->train.batch_images * embedding;
+
+    exchange->norms = 0;
+    exchange->max = exchange_align((size_t)config->crop_count * groups * 2 * widest_norms(config));
+    exchange->prototypes = exchange->max + exchange_align(2);
+    exchange->tail =
+        exchange->prototypes + exchange_align(assigned * (size_t)config->model.prototypes);
+    exchange->embeddings = exchange->tail + exchange_align(1);
+    exchange->tail_floats = exchange_align(1) + embeddings;
+    exchange->total_floats = exchange->tail + exchange_align(exchange->tail_floats);
+}

@@ -1,0 +1,34 @@
+/* exchange.h - where each small reduction has its place behind the state.
+ *
+ * A collective works on one region of memory, so whatever members sum or compare lies here, at
+ * offsets that depend on the config alone: all members have the same. Only one BN message is under
+ * way at a time (they are waited for); the tail may travel in the background of backward. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_EXCHANGE_H
+#define WORKER_EXCHANGE_H
+
+#include <stddef.h>
+
+#include "common/config.h"
+
+/* Offsets in floats from the start of the area, multiples of 16. */
+struct exchange {
+    size_t norms;      /* one message of BN sums: [resolution][BN group][2][channels], twice */
+    size_t max;        /* the largest score: [2] */
+    size_t prototypes; /* Sinkhorn: [crops assigned][prototypes] */
+    size_t tail;       /* the loss [16], then the embeddings of the step for the feature queue */
+    size_t embeddings; /* [crops assigned][batch_images][embedding]; none without a queue */
+    size_t tail_floats;
+    size_t total_floats;
+};
+
+void exchange_init(struct exchange *exchange, const struct config *config);
+
+/* Runs of floats begin on cache lines, so that vector loads are aligned. */
+static inline size_t exchange_align(size_t floats)
+{
+    return (floats + 15) / 16 * 16;
+}
+
+#endif

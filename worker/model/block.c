@@ -1,0 +1,357 @@
+/* block.c - one RegNetY block, all resolutions in lock-step. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/model/block.h"
+
+#include <stdio.h>
+
+/* Each r is a resolution. */
+#define EACH_RESOLUTION(r, block) (int r = 0; r < (block)->team->rows.resolution_count; r++)
+
+static enum status init_filters(struct block *block, const char *base)
+{
+    const struct regnet_block *shape = &block->shape;
+    char name[96];
+    const struct conv_shape a = {.in_channels = shape->in_width,
+                                 .out_channels = shape->width,
+                                 .kernel = 1,
+                                 .stride = 1,
+                                 .groups = 1,
+                                 .needs_input_gradient = 1};
+    struct conv_shape b = a, c = a, proj = a;
+    b.in_channels = c.in_channels = shape->width;
+    b.kernel = 3;
+    b.groups = shape->groups;
+    b.stride = proj.stride = shape->stride;
+
+    snprintf(name, sizeof(name), "%s.f.a.0", base);
+    TRY(filter_init(&block->filter_a, block->team, name, &a, block->in_side));
+    snprintf(name, sizeof(name), "%s.f.b.0", base);
+    TRY(filter_init(&block->filter_b, block->team, name, &b, block->in_side));
+    snprintf(name, sizeof(name), "%s.f.c.0", base);
+    TRY(filter_init(&block->filter_c, block->team, name, &c, block->out_side));
+    snprintf(name, sizeof(name), "%s.proj.0", base);
+    if (shape->has_projection)
+        TRY(filter_init(&block->filter_proj, block->team, name, &proj, block->in_side));
+    return OK;
+}
+
+static void init_norms(struct block *block, const char *base)
+{
+    char name[96];
+    int in_pixels[CONFIG_CROPS_MAX];
+    for
+        EACH_RESOLUTION(r, block)
+    in_pixels[r] = block->in_side[r] * block->in_side[r];
+    struct norm_place place = {.name = name, .channels = block->shape.width, .pixels = in_pixels};
+    snprintf(name, sizeof(name), "%s.f.a.1", base);
+    norm_init(&block->norm_a, block->team, &place);
+    place.pixels = block->out_pixels;
+    snprintf(name, sizeof(name), "%s.f.b.1", base);
+    norm_init(&block->norm_b, block->team, &place);
+    snprintf(name, sizeof(name), "%s.f.c.1", base);
+    norm_init(&block->norm_c, block->team, &place);
+    place.message_offset = norm_message_floats(&block->norm_c);
+    snprintf(name, sizeof(name), "%s.proj.1", base);
+    if (block->shape.has_projection)
+        norm_init(&block->norm_proj, block->team, &place);
+}
+
+static void take_tensors(struct block *block, int resolution, const void *x)
+{
+    struct team *team = block->team;
+    const size_t rows = (size_t)rows_count(&team->rows, resolution);
+    const size_t in_pixels =
+        (size_t)block->in_side[resolution] * (size_t)block->in_side[resolution];
+    const size_t in = rows * in_pixels * (size_t)block->shape.width;
+    const size_t out = rows * (size_t)block->out_pixels[resolution] * (size_t)block->shape.width;
+    block->tensors[resolution] = (struct block_tensors){
+        .x = x,
+        .a_conv = team_activations(team, in),
+        .a = team_activations(team, in),
+        .b_conv = team_activations(team, out),
+        .b = team_activations(team, out),
+        .b_scaled = team_activations(team, out),
+        .c_conv = team_activations(team, out),
+        .proj_conv = block->shape.has_projection ? team_activations(team, out) : NULL,
+        .y = team_activations(team, out),
+    };
+}
+
+static void reuse_tensors(struct block *block, void *const *reuse)
+{
+    block->tensors[0] = (struct block_tensors){
+        .x = reuse[0],
+        .a_conv = reuse[1],
+        .a = reuse[1],
+        .b_conv = reuse[2],
+        .b = reuse[2],
+        .b_scaled = reuse[2],
+        .c_conv = reuse[1],
+        .proj_conv = reuse[3],
+        .y = reuse[1],
+    };
+}
+
+enum status block_init(struct block *block, struct team *team, const struct regnet_block *shape,
+                       const void *const *x, const int *side, void *const *reuse)
+{
+    char base[64], name[80];
+    *block = (struct block){.team = team, .shape = *shape};
+    for
+        EACH_RESOLUTION(r, block)
+        {
+            block->in_side[r] = side[r];
+            block->out_side[r] = filter_side_after(side[r], shape->stride);
+            block->out_pixels[r] = block->out_side[r] * block->out_side[r];
+            if (reuse == NULL)
+                take_tensors(block, r, x[r]);
+        }
+    if (reuse != NULL)
+        reuse_tensors(block, reuse);
+    snprintf(base, sizeof(base), "trunk.trunk_output.block%d.block%d-%d", shape->stage,
+             shape->stage, shape->index);
+    snprintf(name, sizeof(name), "%s.f.se", base);
+    squeeze_init(&block->squeeze, team, name, shape->width, shape->squeeze_width);
+    init_norms(block, base);
+    return init_filters(block, base);
+}
+
+void block_done(struct block *block)
+{
+    filter_done(&block->filter_a);
+    filter_done(&block->filter_b);
+    filter_done(&block->filter_c);
+    filter_done(&block->filter_proj);
+}
+
+void block_load_weights(struct block *block)
+{
+    filter_load_weights(&block->filter_a);
+    filter_load_weights(&block->filter_b);
+    filter_load_weights(&block->filter_c);
+    if (block->shape.has_projection)
+        filter_load_weights(&block->filter_proj);
+    if (block->team->is_training)
+        return;
+    norm_use_running(&block->norm_a);
+    norm_use_running(&block->norm_b);
+    norm_use_running(&block->norm_c);
+    if (block->shape.has_projection)
+        norm_use_running(&block->norm_proj);
+}
+
+static struct norm *proj_norm(struct block *block)
+{
+    return block->shape.has_projection ? &block->norm_proj : NULL;
+}
+
+/* A convolution and, in training, the sums of what comes out. */
+static void convolve(const struct block *block, const struct filter *filter, struct norm *norm,
+                     int resolution, const void *x, void *y)
+{
+    filter_forward(filter, resolution, x, y);
+    if (block->team->is_training)
+        norm_sums(norm, resolution, y);
+}
+
+static enum status share(const struct block *block, struct norm *norm, struct norm *second)
+{
+    return block->team->is_training ? norm_share(norm, second) : OK;
+}
+
+static void scale_channels(struct block *block, int resolution)
+{
+    const struct team *team = block->team;
+    const struct block_tensors *t = &block->tensors[resolution];
+    team->ops->row_scale(team->device, t->b,
+                         squeeze_part(&block->squeeze, block->squeeze.scale, resolution),
+                         rows_count(&team->rows, resolution), block->out_pixels[resolution],
+                         block->shape.width, t->b_scaled);
+}
+
+static void add_shortcut(struct block *block, int resolution, float *pooled)
+{
+    const struct block_tensors *t = &block->tensors[resolution];
+    const size_t first = (size_t)rows_first(&block->team->rows, resolution);
+    const struct bn_apply args = {
+        .x = t->c_conv,
+        .skip = block->shape.has_projection ? t->proj_conv : t->x,
+        .is_relu = 1,
+        .y = t->y,
+        .pooled = pooled == NULL ? NULL : pooled + first * (size_t)block->shape.width,
+    };
+    norm_apply(&block->norm_c, resolution, &args, proj_norm(block));
+}
+
+enum status block_forward(struct block *block, float *pooled)
+{
+    struct block_tensors *t = block->tensors;
+    for
+        EACH_RESOLUTION(r, block)
+    convolve(block, &block->filter_a, &block->norm_a, r, t[r].x, t[r].a_conv);
+    TRY(share(block, &block->norm_a, NULL));
+
+    for
+        EACH_RESOLUTION(r, block)
+        {
+            const struct bn_apply a = {.x = t[r].a_conv, .is_relu = 1, .y = t[r].a};
+            norm_apply(&block->norm_a, r, &a, NULL);
+            convolve(block, &block->filter_b, &block->norm_b, r, t[r].a, t[r].b_conv);
+        }
+    TRY(share(block, &block->norm_b, NULL));
+
+    for
+        EACH_RESOLUTION(r, block)
+        {
+            const struct bn_apply b = {
+                .x = t[r].b_conv,
+                .is_relu = 1,
+                .y = t[r].b,
+                .pooled = squeeze_part(&block->squeeze, block->squeeze.pooled, r),
+            };
+            norm_apply(&block->norm_b, r, &b, NULL);
+        }
+    squeeze_forward(&block->squeeze);
+
+    for
+        EACH_RESOLUTION(r, block)
+        {
+            scale_channels(block, r);
+            convolve(block, &block->filter_c, &block->norm_c, r, t[r].b_scaled, t[r].c_conv);
+            if (block->shape.has_projection)
+                convolve(block, &block->filter_proj, &block->norm_proj, r, t[r].x, t[r].proj_conv);
+        }
+    TRY(share(block, &block->norm_c, proj_norm(block)));
+    for
+        EACH_RESOLUTION(r, block)
+    add_shortcut(block, r, pooled);
+    return OK;
+}
+
+/* The three buffers of a resolution by what they hold inside block_backward. */
+struct roles {
+    void *branch; /* the gradient on its way through c, the scale and b */
+    void *skip;   /* what the shortcut adds to x's gradient */
+    void *other;  /* free, then a's gradient */
+};
+
+/* Through the ReLU of y, up to the sums of c's and the shortcut's BN. */
+static void backward_sums_c(struct block *block, int resolution, const struct gradient *gradient)
+{
+    const struct block_tensors *t = &block->tensors[resolution];
+    void *dz = gradient->buffers[0];
+    const struct bn_backward c = {
+        .dy = gradient->dy,
+        .dy2 = gradient->dy2,
+        .row_add = gradient->row_add,
+        .y = t->y,
+        .x = t->c_conv,
+        .dz = dz,
+    };
+    norm_backward_sums(&block->norm_c, resolution, &c);
+    const struct bn_backward proj = {.dy = dz, .x = t->proj_conv, .dz = dz};
+    if (block->shape.has_projection)
+        norm_backward_sums(&block->norm_proj, resolution, &proj);
+}
+
+/* Through c's and the shortcut's BN and convolutions to the gradient of b * scale. */
+static struct roles backward_c(struct block *block, int resolution, const struct gradient *gradient)
+{
+    const struct team *team = block->team;
+    const struct block_tensors *t = &block->tensors[resolution];
+    void *dz = gradient->buffers[0], *dc = gradient->buffers[1], *spare = gradient->buffers[2];
+    struct roles roles = {.branch = spare, .skip = dz, .other = dc};
+    norm_backward_apply(&block->norm_c, resolution, dz, t->c_conv, dc);
+    if (block->shape.has_projection) {
+        norm_backward_apply(&block->norm_proj, resolution, dz, t->proj_conv, dz);
+        filter_backward_weights(&block->filter_proj, resolution, t->x, dz);
+        filter_backward_data(&block->filter_proj, resolution, dz, spare);
+        roles = (struct roles){.branch = dz, .skip = spare, .other = dc};
+    }
+    filter_backward_weights(&block->filter_c, resolution, t->b_scaled, dc);
+    filter_backward_data(&block->filter_c, resolution, dc, roles.branch);
+    team->ops->row_scale_backward(
+        team->device, roles.branch, t->b, rows_count(&team->rows, resolution),
+        block->out_pixels[resolution], block->shape.width,
+        squeeze_part(&block->squeeze, block->squeeze.scale_grad, resolution));
+    return roles;
+}
+
+static void backward_sums_b(struct block *block, int resolution, const struct roles *roles)
+{
+    const struct block_tensors *t = &block->tensors[resolution];
+    const struct bn_backward b = {
+        .dy = roles->branch,
+        .row_scale = squeeze_part(&block->squeeze, block->squeeze.scale, resolution),
+        .row_add = squeeze_part(&block->squeeze, block->squeeze.pixel_grad, resolution),
+        .y = t->b,
+        .x = t->b_conv,
+        .dz = roles->branch,
+    };
+    norm_backward_sums(&block->norm_b, resolution, &b);
+}
+
+/* Through b's convolution and a's ReLU, up to the sums of a's BN. */
+static void backward_b(struct block *block, int resolution, const struct roles *roles)
+{
+    const struct block_tensors *t = &block->tensors[resolution];
+    filter_backward_weights(&block->filter_b, resolution, t->a, roles->branch);
+    filter_backward_data(&block->filter_b, resolution, roles->branch, roles->other);
+    const struct bn_backward a = {
+        .dy = roles->other,
+        .y = t->a,
+        .x = t->a_conv,
+        .dz = roles->other,
+    };
+    norm_backward_sums(&block->norm_a, resolution, &a);
+}
+
+static void backward_a(struct block *block, int resolution, const struct roles *roles,
+                       struct gradient *gradient)
+{
+    const struct block_tensors *t = &block->tensors[resolution];
+    norm_backward_apply(&block->norm_a, resolution, roles->other, t->a_conv, roles->other);
+    filter_backward_weights(&block->filter_a, resolution, t->x, roles->other);
+    filter_backward_data(&block->filter_a, resolution, roles->other, roles->branch);
+    *gradient = (struct gradient){
+        .dy = roles->branch,
+        .dy2 = roles->skip,
+        .buffers = {roles->branch, roles->skip, roles->other},
+    };
+}
+
+enum status block_backward(struct block *block, struct gradient *gradient)
+{
+    struct roles roles[CONFIG_CROPS_MAX];
+    for
+        EACH_RESOLUTION(r, block)
+    backward_sums_c(block, r, &gradient[r]);
+    TRY(norm_backward_share(&block->norm_c, proj_norm(block)));
+    for
+        EACH_RESOLUTION(r, block)
+    roles[r] = backward_c(block, r, &gradient[r]);
+    squeeze_backward(&block->squeeze, block->out_pixels);
+    for
+        EACH_RESOLUTION(r, block)
+    backward_sums_b(block, r, &roles[r]);
+    TRY(norm_backward_share(&block->norm_b, NULL));
+    for
+        EACH_RESOLUTION(r, block)
+    norm_backward_apply(&block->norm_b, r, roles[r].branch, block->tensors[r].b_conv,
+                        roles[r].branch);
+    for
+        EACH_RESOLUTION(r, block)
+    backward_b(block, r, &roles[r]);
+    TRY(norm_backward_share(&block->norm_a, NULL));
+    for
+        EACH_RESOLUTION(r, block)
+    backward_a(block, r, &roles[r], &gradient[r]);
+    return OK;
+}
+
+const float *block_first_gradient(const struct block *block)
+{
+    return block->shape.has_projection ? block->filter_proj.weight.grad
+                                       : block->filter_a.weight.grad;
+}

@@ -1,0 +1,62 @@
+/* block.h - one RegNetY block, all resolutions in lock-step.
+ *
+ *   a = relu(bn(conv1x1 x))          b = relu(bn(conv3x3 a, stride, groups))
+ *   y = relu(bn(conv1x1 (b * squeeze(b))) + shortcut),   shortcut = x or bn(conv1x1 x, stride)
+ *
+ * Radosavovic et al., CVPR 2020. Resolutions go layer by layer together, so that their BN sums
+ * travel in one message. Forward keeps every convolution's input and output. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_MODEL_BLOCK_H
+#define WORKER_MODEL_BLOCK_H
+
+#include "worker/model/filter.h"
+#include "worker/model/norm.h"
+#include "worker/model/regnet.h"
+#include "worker/model/squeeze.h"
+
+/* Activations of a block at one resolution; all of them NHWC, by row. Inference reuses memory:
+ * there a is its own convolution's output, and so on. */
+struct block_tensors {
+    const void *x;               /* borrowed: the previous block's y */
+    void *a_conv, *a;            /* before and after BN and ReLU, at x's resolution */
+    void *b_conv, *b, *b_scaled; /* from here on at the output's */
+    void *c_conv, *proj_conv, *y;
+};
+
+struct block {
+    struct team *team; /* borrowed */
+    struct regnet_block shape;
+    struct filter filter_a, filter_b, filter_c, filter_proj;
+    struct norm norm_a, norm_b, norm_c, norm_proj;
+    struct squeeze squeeze;
+    int in_side[CONFIG_CROPS_MAX], out_side[CONFIG_CROPS_MAX];
+    int out_pixels[CONFIG_CROPS_MAX];
+    struct block_tensors tensors[CONFIG_CROPS_MAX];
+};
+
+/* What flows backwards between blocks at one resolution: the gradient of a block's output is
+ * dy + dy2 + row_add by row; a sum that is never written down, the next kernel adds it up. The
+ * three buffers change roles from block to block. */
+struct gradient {
+    void *dy, *dy2;       /* NULL: absent */
+    const float *row_add; /* [rows][channels]; NULL: absent */
+    void *buffers[3];     /* each as large as the largest activation */
+};
+
+/* ERR_DEVICE. x and side: the input at each resolution. reuse: inference's four buffers, of which
+ * x[0] is one; NULL in training. */
+enum status block_init(struct block *block, struct team *team, const struct regnet_block *shape,
+                       const void *const *x, const int *side, void *const *reuse);
+void block_done(struct block *block);
+
+/* Once a step, before forward. */
+void block_load_weights(struct block *block);
+/* pooled: means of y over a row's pixels, [rows of all resolutions][width]; NULL: not wanted. */
+enum status block_forward(struct block *block, float *pooled);
+/* gradient: of y by resolution in, of x out. */
+enum status block_backward(struct block *block, struct gradient *gradient);
+/* Its first parameter's gradient: everything from there on is complete after backward. */
+const float *block_first_gradient(const struct block *block);
+
+#endif

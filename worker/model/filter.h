@@ -1,0 +1,30 @@
+/* filter.h - a convolution at every resolution: the same weights, other shapes. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_MODEL_FILTER_H
+#define WORKER_MODEL_FILTER_H
+
+#include "worker/model/team.h"
+
+struct filter {
+    const struct team *team; /* borrowed */
+    struct parameter weight;
+    struct conv *conv[CONFIG_CROPS_MAX]; /* owned */
+};
+
+/* Tensor NAME.weight. side: of the input by resolution; rows, height and width of shape are filled
+ * in here. ERR_DEVICE. */
+enum status filter_init(struct filter *filter, const struct team *team, const char *name,
+                        const struct conv_shape *shape, const int *side);
+void filter_done(struct filter *filter);
+/* Once a step, before forward. */
+void filter_load_weights(const struct filter *filter);
+void filter_forward(const struct filter *filter, int resolution, const void *x, void *y);
+void filter_backward_data(const struct filter *filter, int resolution, const void *dy, void *dx);
+/* Resolution 0 overwrites the weights' gradient, the others add to it: call them in order. */
+void filter_backward_weights(const struct filter *filter, int resolution, const void *x,
+                             const void *dy);
+/* A side after a convolution of that stride. */
+int filter_side_after(int side, int stride);
+
+#endif

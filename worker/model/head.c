@@ -1,0 +1,197 @@
+/* head.c - projection head, unit embeddings and prototype scores. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/model/head.h"
+
+#include <stdio.h>
+
+/* Places in torch's Sequential: linear, BN if any, ReLU, linear, ... */
+static void init_layer(struct head *head, struct head_layer *layer, int place, int in, int out)
+{
+    static const int one_pixel[CONFIG_CROPS_MAX] = {1, 1, 1, 1};
+    char name[24];
+    struct team *team = head->team;
+    const size_t values = (size_t)rows_total(&team->rows) * (size_t)out;
+    snprintf(name, sizeof(name), "head.%d", place);
+    linear_init(&layer->linear, team, name, in, out);
+    layer->y = arena_floats(&team->arena, values);
+    layer->y_grad = arena_floats(&team->arena, values);
+    if (!layer->has_norm)
+        return;
+    snprintf(name, sizeof(name), "head.%d", place + 1);
+    const struct norm_place norm_place = {
+        .name = name,
+        .channels = out,
+        .pixels = one_pixel,
+        .is_joint = 1,
+    };
+    norm_init(&layer->norm, team, &norm_place);
+    layer->linear_out = arena_floats(&team->arena, values);
+    layer->norm_x = team_activations(team, values);
+    layer->norm_y = team_activations(team, values);
+    layer->norm_grad = team_activations(team, values);
+}
+
+void head_init(struct head *head, struct team *team, const struct config *config,
+               const float *features, int width)
+{
+    const size_t rows = (size_t)rows_total(&team->rows);
+    *head = (struct head){
+        .team = team,
+        .layer_count = (int)config->model.head_count,
+        .prototype_count = (int)config->model.prototypes,
+        .prototypes = state_parameter(team->state, "prototypes.weight"),
+    };
+    int place = 0, in = width;
+    const float *x = features;
+    for (int i = 0; i < head->layer_count; i++) {
+        struct head_layer *layer = &head->layers[i];
+        layer->is_last = i + 1 == head->layer_count;
+        layer->has_norm = config->model.head_batch_norm && !layer->is_last;
+        layer->x = x;
+        init_layer(head, layer, place, in, (int)config->model.head[i]);
+        place += layer->has_norm ? 3 : 2;
+        in = layer->linear.out;
+        x = layer->y;
+    }
+    head->embedding = in;
+    const size_t values = rows * (size_t)in, scores = rows * (size_t)head->prototype_count;
+    head->embeddings = arena_floats(&team->arena, values);
+    head->norms = arena_floats(&team->arena, rows);
+    head->prototype_norms = arena_floats(&team->arena, (size_t)head->prototype_count);
+    head->embeddings_grad = arena_floats(&team->arena, values);
+    head->scores = arena_floats(&team->arena, scores);
+    head->scores_grad = arena_floats(&team->arena, scores);
+    head->features_grad = arena_floats(&team->arena, rows * (size_t)width);
+}
+
+/* From a row of a resolution on. */
+static void *values_at(const struct head_layer *layer, const struct team *team, void *x,
+                       int resolution)
+{
+    const size_t first = (size_t)rows_first(&team->rows, resolution);
+    return team_offset(team, x, first * (size_t)layer->linear.out);
+}
+
+static enum status norm_layer_forward(struct head_layer *layer, struct team *team)
+{
+    const size_t values = (size_t)rows_total(&team->rows) * (size_t)layer->linear.out;
+    team->ops->from_float(team->device, layer->linear_out, values, layer->norm_x);
+    for (int r = 0; r < team->rows.resolution_count; r++)
+        norm_sums(&layer->norm, r, values_at(layer, team, layer->norm_x, r));
+    TRY(norm_share(&layer->norm, NULL));
+    for (int r = 0; r < team->rows.resolution_count; r++) {
+        const struct bn_apply args = {
+            .x = values_at(layer, team, layer->norm_x, r),
+            .is_relu = 1,
+            .y = values_at(layer, team, layer->norm_y, r),
+        };
+        norm_apply(&layer->norm, r, &args, NULL);
+    }
+    team->ops->to_float(team->device, layer->norm_y, values, layer->y);
+    return OK;
+}
+
+static enum status layer_forward(struct head_layer *layer, struct team *team)
+{
+    const int rows = rows_total(&team->rows);
+    const enum activation activation =
+        layer->has_norm || layer->is_last ? ACTIVATION_NONE : ACTIVATION_RELU;
+    linear_forward(&layer->linear, layer->x, rows, activation,
+                   layer->has_norm ? layer->linear_out : layer->y);
+    return layer->has_norm ? norm_layer_forward(layer, team) : OK;
+}
+
+enum status head_forward(struct head *head)
+{
+    struct team *team = head->team;
+    const int rows = rows_total(&team->rows);
+    for (int i = 0; i < head->layer_count; i++)
+        TRY(layer_forward(&head->layers[i], team));
+    team->ops->normalize_rows(team->device, head->layers[head->layer_count - 1].y, rows,
+                              head->embedding, head->embeddings, head->norms);
+    team->ops->gemm(team->device, 0, 1, rows, head->prototype_count, head->embedding, 1,
+                    head->embeddings, head->prototypes.value, 0, head->scores);
+    return OK;
+}
+
+/* y_grad: of the layer's output in, of BN's input out. */
+static enum status norm_layer_backward(struct head_layer *layer, struct team *team)
+{
+    const size_t values = (size_t)rows_total(&team->rows) * (size_t)layer->linear.out;
+    void *dz = layer->norm_grad;
+    team->ops->from_float(team->device, layer->y_grad, values, dz);
+    for (int r = 0; r < team->rows.resolution_count; r++) {
+        const struct bn_backward args = {
+            .dy = values_at(layer, team, dz, r),
+            .y = values_at(layer, team, layer->norm_y, r),
+            .x = values_at(layer, team, layer->norm_x, r),
+            .dz = values_at(layer, team, dz, r),
+        };
+        norm_backward_sums(&layer->norm, r, &args);
+    }
+    TRY(norm_backward_share(&layer->norm, NULL));
+    for (int r = 0; r < team->rows.resolution_count; r++)
+        norm_backward_apply(&layer->norm, r, values_at(layer, team, dz, r),
+                            values_at(layer, team, layer->norm_x, r),
+                            values_at(layer, team, dz, r));
+    team->ops->to_float(team->device, dz, values, layer->y_grad);
+    return OK;
+}
+
+static enum status layer_backward(struct head_layer *layer, struct team *team)
+{
+    const int is_relu = !layer->has_norm && !layer->is_last;
+    if (layer->has_norm)
+        TRY(norm_layer_backward(layer, team));
+    linear_backward(&layer->linear, layer->x, is_relu ? layer->y : NULL, rows_total(&team->rows),
+                    is_relu ? ACTIVATION_RELU : ACTIVATION_NONE, layer->y_grad);
+    return OK;
+}
+
+/* Through the prototypes and the normalisation to the gradient of z. */
+static void embeddings_backward(struct head *head)
+{
+    const struct team *team = head->team;
+    const int rows = rows_total(&team->rows);
+    team->ops->gemm(team->device, 1, 0, head->prototype_count, head->embedding, rows, 1,
+                    head->scores_grad, head->embeddings, 0, head->prototypes.grad);
+    team->ops->gemm(team->device, 0, 0, rows, head->embedding, head->prototype_count, 1,
+                    head->scores_grad, head->prototypes.value, 0, head->embeddings_grad);
+    team->ops->normalize_rows_backward(team->device, head->embeddings_grad, head->embeddings,
+                                       head->norms, rows, head->embedding,
+                                       head->layers[head->layer_count - 1].y_grad);
+}
+
+enum status head_backward(struct head *head, const int *pixels)
+{
+    struct team *team = head->team;
+    const struct rows *rows = &team->rows;
+    embeddings_backward(head);
+    for (int i = head->layer_count - 1; i >= 0; i--) {
+        TRY(layer_backward(&head->layers[i], team));
+        if (i > 0)
+            linear_backward_input(&head->layers[i].linear, head->layers[i].y_grad, rows_total(rows),
+                                  1, head->layers[i - 1].y_grad);
+    }
+    const struct head_layer *first = &head->layers[0];
+    for (int r = 0; r < rows->resolution_count; r++) {
+        const size_t row = (size_t)rows_first(rows, r);
+        linear_backward_input(&first->linear, first->y_grad + row * (size_t)first->linear.out,
+                              rows_count(rows, r), 1.0f / (float)pixels[r],
+                              head->features_grad + row * (size_t)first->linear.in);
+    }
+    return OK;
+}
+
+const float *head_first_gradient(const struct head *head)
+{
+    return head->layers[0].linear.weight.grad;
+}
+
+void head_normalize_prototypes(struct head *head)
+{
+    const struct team *team = head->team;
+    team->ops->normalize_rows(team->device, head->prototypes.value, head->prototype_count,
+                              head->embedding, head->prototypes.value, head->prototype_norms);
+}

@@ -1,0 +1,91 @@
+/* model.c - trunk and head as one network: a batch in, embeddings and scores out, gradients back.
+ */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/model/model.h"
+
+#include "common/mem.h"
+
+enum status model_create(const struct config *config, struct state *state, int slot_count,
+                         struct model **ret_model)
+{
+    enum status status = OK;
+    struct rows rows;
+    struct model *model = mem_zero(sizeof(*model));
+    rows_init(&rows, config, slot_count);
+    team_init(&model->team, config, state, &rows, 1);
+    TRY_OUT(trunk_init(&model->trunk, &model->team, config));
+    head_init(&model->head, &model->team, config, model->trunk.features,
+              regnet_width(&model->trunk.regnet));
+    TRY_OUT(arena_check(&model->team.arena));
+    *ret_model = model;
+    model = NULL; /* given to the caller */
+out:
+    model_destroy(model);
+    return status;
+}
+
+void model_destroy(struct model *model)
+{
+    if (model == NULL)
+        return;
+    trunk_done(&model->trunk);
+    team_done(&model->team);
+    mem_free(model);
+}
+
+enum status model_load(struct model *model, struct collective *collective,
+                       const struct batch *batch)
+{
+    struct rows *rows = &model->team.rows;
+    if ((int)batch->slot_count != rows->slot_count ||
+        (int)batch->slot_images != rows->slot_images ||
+        batch->group_count != rows->resolution_count)
+        return fail(ERR_INPUT,
+                    "a batch of %u slots with %u images in %d resolutions; this model is for %d "
+                    "slots with %d images in %d resolutions",
+                    batch->slot_count, batch->slot_images, batch->group_count, rows->slot_count,
+                    rows->slot_images, rows->resolution_count);
+    TRY(rows_assign(rows, batch->slots));
+    model->team.collective = collective;
+    for (int r = 0; r < rows->resolution_count; r++)
+        trunk_load_images(&model->trunk, r, batch->crops[r], rows_count(rows, r));
+    trunk_load_weights(&model->trunk);
+    return OK;
+}
+
+enum status model_forward(struct model *model)
+{
+    TRY(trunk_forward(&model->trunk));
+    return head_forward(&model->head);
+}
+
+enum status model_backward(struct model *model, struct buckets *buckets)
+{
+    int pixels[CONFIG_CROPS_MAX];
+    for (int r = 0; r < model->team.rows.resolution_count; r++)
+        pixels[r] = trunk_last_pixels(&model->trunk, r);
+    TRY(head_backward(&model->head, pixels));
+    TRY(buckets_ready(buckets, head_first_gradient(&model->head)));
+    return trunk_backward(&model->trunk, model->head.features_grad, buckets);
+}
+
+/* Statistics of the head, which has one set, lie behind the trunk's. */
+static size_t trunk_statistic_floats(const struct model *model)
+{
+    const struct state *state = model->team.state;
+    for (int i = 0; i < model->head.layer_count; i++)
+        if (model->head.layers[i].has_norm)
+            return (size_t)(model->head.layers[i].norm.running_mean - state->statistics);
+    return state->layout.statistic_floats;
+}
+
+void model_move_statistics(struct model *model, float momentum)
+{
+    const struct team *team = &model->team;
+    const size_t all = team->state->layout.statistic_floats;
+    for (int r = 0; r < team->rows.resolution_count; r++)
+        team->ops->running_update(team->device, team->state->statistics,
+                                  team->batch + (size_t)r * all,
+                                  r == 0 ? all : trunk_statistic_floats(model), momentum);
+}

@@ -1,0 +1,35 @@
+/* model.h - trunk and head as one network: a batch in, embeddings and scores out, gradients back.
+ *
+ * Built for a share of slots: all memory is taken then, none in a step. The trunk runs on every
+ * resolution, the head once on all rows. Convolution outputs of all resolutions are kept from
+ * forward to backward. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_MODEL_MODEL_H
+#define WORKER_MODEL_MODEL_H
+
+#include "loader/loader.h"
+#include "worker/model/head.h"
+#include "worker/model/trunk.h"
+
+struct model {
+    struct team team;
+    struct trunk trunk;
+    struct head head;
+};
+
+/* For slot_count slots of a step. ERR_DEVICE; ERR_INPUT. */
+enum status model_create(const struct config *config, struct state *state, int slot_count,
+                         struct model **ret_model);
+void model_destroy(struct model *model); /* NULL is fine */
+/* Images of the batch and the present parameters. ERR_INPUT: a batch of another shape. */
+enum status model_load(struct model *model, struct collective *collective,
+                       const struct batch *batch);
+enum status model_forward(struct model *model);
+/* From head.scores_grad. */
+enum status model_backward(struct model *model, struct buckets *buckets);
+/* Running statistics take in those of this step, resolution by resolution in the order of the
+ * config, as torch does when the trunk runs once per resolution. */
+void model_move_statistics(struct model *model, float momentum);
+
+#endif

@@ -1,0 +1,319 @@
+/* norm.c - batch normalisation over slots, whoever holds them. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/model/norm.h"
+
+#include <stdio.h>
+
+#include "common/check.h"
+
+/* The rows of one BN group here, as values of a tensor of so many pixels a row. */
+struct span {
+    size_t first_row, first_value, pixels;
+    int rows;
+};
+
+static struct span span_of(const struct norm *norm, int resolution, const struct row_run *run)
+{
+    const int slot_rows = rows_of_slot(&norm->team->rows, resolution);
+    const size_t first = (size_t)run->first_slot * (size_t)slot_rows;
+    const size_t pixels = (size_t)norm->pixels[resolution];
+    const int rows = run->slot_count * slot_rows;
+    return (struct span){
+        .first_row = first,
+        .first_value = first * pixels * (size_t)norm->channels,
+        .pixels = (size_t)rows * pixels,
+        .rows = rows,
+    };
+}
+
+/* Where the sums of a group lie in the message, and what they became. */
+static float *message_of(const struct norm *norm, int resolution, int group)
+{
+    const size_t index = (size_t)(resolution * norm->team->rows.group_count + group);
+    return norm->sums + index * 2 * (size_t)norm->channels;
+}
+
+static float *reduced_of(const struct norm *norm, int resolution, int group)
+{
+    if (norm->joined == NULL)
+        return message_of(norm, resolution, group);
+    return norm->joined + (size_t)group * 2 * (size_t)norm->channels;
+}
+
+static size_t statistics_of(const struct norm *norm, int resolution, int group)
+{
+    const int set = norm->set_count == 1 ? 0 : resolution;
+    return (size_t)(set * norm->team->rows.group_count + group) * (size_t)norm->channels;
+}
+
+/* Pixels behind the statistics of a group, over all members. */
+static double count_of(const struct norm *norm, int resolution)
+{
+    const struct rows *rows = &norm->team->rows;
+    double count = 0;
+    for (int r = 0; r < rows->resolution_count; r++)
+        if (r == resolution || norm->set_count == 1)
+            count += (double)rows_of_group(rows, r) * norm->pixels[r];
+    return count;
+}
+
+static struct parameter parameter_of(const struct team *team, const char *name, const char *suffix)
+{
+    char full[112];
+    snprintf(full, sizeof(full), "%s%s", name, suffix);
+    return state_parameter(team->state, full);
+}
+
+static float *statistic_of(const struct team *team, const char *name, const char *suffix)
+{
+    char full[112];
+    snprintf(full, sizeof(full), "%s%s", name, suffix);
+    return state_statistic(team->state, full);
+}
+
+void norm_init(struct norm *norm, struct team *team, const struct norm_place *place)
+{
+    const struct rows *rows = &team->rows;
+    const struct state *state = team->state;
+    const size_t channels = (size_t)place->channels, groups = (size_t)rows->group_count;
+    *norm = (struct norm){
+        .team = team,
+        .channels = place->channels,
+        .set_count = place->is_joint ? 1 : rows->resolution_count,
+        .gamma = parameter_of(team, place->name, ".weight"),
+        .beta = parameter_of(team, place->name, ".bias"),
+        .running_mean = statistic_of(team, place->name, ".running_mean"),
+        .running_var = statistic_of(team, place->name, ".running_var"),
+    };
+    for (int r = 0; r < rows->resolution_count; r++)
+        norm->pixels[r] = place->pixels[r];
+    const size_t floats = (size_t)norm->set_count * groups * channels;
+    norm->mean = arena_floats(&team->arena, floats);
+    norm->invstd = arena_floats(&team->arena, floats);
+    norm->scale = arena_floats(&team->arena, floats);
+    norm->bias = arena_floats(&team->arena, floats);
+    norm->scratch = arena_floats(&team->arena, 2 * channels);
+    if (!team->is_training) {
+        norm->sums = arena_floats(&team->arena, 2 * channels);
+        return;
+    }
+    norm->sums = team->norm_sums + place->message_offset;
+    if (place->is_joint && rows->resolution_count > 1)
+        norm->joined = arena_floats(&team->arena, 2 * groups * channels);
+    for (int set = 0; set < norm->set_count; set++) {
+        float *batch = team->batch + (size_t)set * state->layout.statistic_floats;
+        norm->batch_mean[set] = batch + (norm->running_mean - state->statistics);
+        norm->batch_var[set] = batch + (norm->running_var - state->statistics);
+    }
+}
+
+size_t norm_message_floats(const struct norm *norm)
+{
+    const struct rows *rows = &norm->team->rows;
+    return (size_t)(rows->resolution_count * rows->group_count) * 2 * (size_t)norm->channels;
+}
+
+/* The running variance as the sum of squares of a single pixel around the running mean. */
+void norm_use_running(struct norm *norm)
+{
+    const struct team *team = norm->team;
+    const size_t bytes = (size_t)norm->channels * sizeof(float);
+    team->ops->zero(team->device, norm->sums, bytes);
+    team->ops->copy(team->device, norm->sums + norm->channels, norm->running_var, bytes);
+    const struct bn_finalize args = {
+        .sums = norm->sums,
+        .shift = norm->running_mean,
+        .count = 1,
+        .gamma = norm->gamma.value,
+        .beta = norm->beta.value,
+        .eps = team->bn_eps,
+        .channels = norm->channels,
+        .mean = norm->mean,
+        .invstd = norm->invstd,
+        .scale = norm->scale,
+        .bias = norm->bias,
+        .batch_mean = norm->scratch,
+        .batch_var = norm->scratch + norm->channels,
+    };
+    team->ops->bn_finalize(team->device, &args);
+}
+
+static void clear_absent_groups(struct norm *norm, int resolution)
+{
+    const struct rows *rows = &norm->team->rows;
+    if (rows->run_count < rows->group_count)
+        norm->team->ops->zero(norm->team->device, message_of(norm, resolution, 0),
+                              (size_t)rows->group_count * 2 * (size_t)norm->channels *
+                                  sizeof(float));
+}
+
+void norm_sums(struct norm *norm, int resolution, const void *x)
+{
+    const struct team *team = norm->team;
+    clear_absent_groups(norm, resolution);
+    for (int i = 0; i < team->rows.run_count; i++) {
+        const struct row_run *run = &team->rows.runs[i];
+        const struct span span = span_of(norm, resolution, run);
+        team->ops->bn_sums(team->device, team_offset(team, x, span.first_value), span.pixels,
+                           norm->channels, norm->running_mean,
+                           message_of(norm, resolution, run->group));
+    }
+}
+
+/* The first group's batch statistics are kept, further ones averaged into them. */
+static void finalize(struct norm *norm, int resolution, int group)
+{
+    const struct team *team = norm->team;
+    const size_t at = statistics_of(norm, resolution, group);
+    float *batch_mean = norm->batch_mean[resolution], *batch_var = norm->batch_var[resolution];
+    const struct bn_finalize args = {
+        .sums = reduced_of(norm, resolution, group),
+        .shift = norm->running_mean,
+        .count = count_of(norm, resolution),
+        .gamma = norm->gamma.value,
+        .beta = norm->beta.value,
+        .eps = team->bn_eps,
+        .channels = norm->channels,
+        .mean = norm->mean + at,
+        .invstd = norm->invstd + at,
+        .scale = norm->scale + at,
+        .bias = norm->bias + at,
+        .batch_mean = group == 0 ? batch_mean : norm->scratch,
+        .batch_var = group == 0 ? batch_var : norm->scratch + norm->channels,
+    };
+    team->ops->bn_finalize(team->device, &args);
+    if (group == 0)
+        return;
+    const float share = 1.0f / (float)(group + 1);
+    const size_t n = (size_t)norm->channels;
+    team->ops->running_update(team->device, batch_mean, norm->scratch, n, share);
+    team->ops->running_update(team->device, batch_var, norm->scratch + n, n, share);
+}
+
+static enum status sum_messages(struct norm *norm, struct norm *second)
+{
+    size_t floats = norm_message_floats(norm);
+    if (second != NULL) {
+        CHECK(second->sums == norm->sums + floats);
+        floats += norm_message_floats(second);
+    }
+    return team_sum(norm->team, norm->sums, floats);
+}
+
+static void join(struct norm *norm)
+{
+    const struct rows *rows = &norm->team->rows;
+    if (norm->joined != NULL)
+        team_add_rows(norm->team, norm->sums, rows->resolution_count,
+                      rows->group_count * 2 * norm->channels, norm->joined);
+}
+
+static void finalize_all(struct norm *norm)
+{
+    join(norm);
+    for (int set = 0; set < norm->set_count; set++)
+        for (int group = 0; group < norm->team->rows.group_count; group++)
+            finalize(norm, set, group);
+}
+
+enum status norm_share(struct norm *norm, struct norm *second)
+{
+    TRY(sum_messages(norm, second));
+    finalize_all(norm);
+    if (second != NULL)
+        finalize_all(second);
+    return OK;
+}
+
+void norm_apply(struct norm *norm, int resolution, const struct bn_apply *tensors,
+                const struct norm *skip_norm)
+{
+    const struct team *team = norm->team;
+    for (int i = 0; i < team->rows.run_count; i++) {
+        const struct row_run *run = &team->rows.runs[i];
+        const struct span span = span_of(norm, resolution, run);
+        const size_t at = statistics_of(norm, resolution, run->group);
+        struct bn_apply args = *tensors;
+        args.x = team_offset(team, tensors->x, span.first_value);
+        args.y = team_offset(team, tensors->y, span.first_value);
+        args.skip = team_offset(team, tensors->skip, span.first_value);
+        args.scale = norm->scale + at;
+        args.bias = norm->bias + at;
+        if (skip_norm != NULL) {
+            args.skip_scale = skip_norm->scale + at;
+            args.skip_bias = skip_norm->bias + at;
+        }
+        if (tensors->pooled != NULL)
+            args.pooled = tensors->pooled + span.first_row * (size_t)norm->channels;
+        args.rows = span.rows;
+        args.pixels_per_row = norm->pixels[resolution];
+        args.channels = norm->channels;
+        team->ops->bn_apply(team->device, &args);
+    }
+}
+
+void norm_backward_sums(struct norm *norm, int resolution, const struct bn_backward *tensors)
+{
+    const struct team *team = norm->team;
+    clear_absent_groups(norm, resolution);
+    for (int i = 0; i < team->rows.run_count; i++) {
+        const struct row_run *run = &team->rows.runs[i];
+        const struct span span = span_of(norm, resolution, run);
+        const size_t at = statistics_of(norm, resolution, run->group);
+        const size_t row_value = span.first_row * (size_t)norm->channels;
+        struct bn_backward args = *tensors;
+        args.dy = team_offset(team, tensors->dy, span.first_value);
+        args.dy2 = team_offset(team, tensors->dy2, span.first_value);
+        args.y = team_offset(team, tensors->y, span.first_value);
+        args.x = team_offset(team, tensors->x, span.first_value);
+        args.dz = team_offset(team, tensors->dz, span.first_value);
+        args.row_scale = tensors->row_scale == NULL ? NULL : tensors->row_scale + row_value;
+        args.row_add = tensors->row_add == NULL ? NULL : tensors->row_add + row_value;
+        args.mean = norm->mean + at;
+        args.invstd = norm->invstd + at;
+        args.rows = span.rows;
+        args.pixels_per_row = norm->pixels[resolution];
+        args.channels = norm->channels;
+        args.sums = message_of(norm, resolution, run->group);
+        team->ops->bn_backward_sums(team->device, &args);
+    }
+}
+
+/* d beta = sum dz, d gamma = sum dz * xhat, over all that is here. */
+static void own_gradients(struct norm *norm)
+{
+    struct team *team = norm->team;
+    const size_t bytes = (size_t)norm->channels * sizeof(float);
+    team_add_rows(team, norm->sums, team->rows.resolution_count * team->rows.group_count,
+                  2 * norm->channels, norm->scratch);
+    team->ops->copy(team->device, norm->beta.grad, norm->scratch, bytes);
+    team->ops->copy(team->device, norm->gamma.grad, norm->scratch + norm->channels, bytes);
+}
+
+enum status norm_backward_share(struct norm *norm, struct norm *second)
+{
+    own_gradients(norm);
+    if (second != NULL)
+        own_gradients(second);
+    TRY(sum_messages(norm, second));
+    join(norm);
+    if (second != NULL)
+        join(second);
+    return OK;
+}
+
+void norm_backward_apply(struct norm *norm, int resolution, const void *dz, const void *x, void *dx)
+{
+    const struct team *team = norm->team;
+    for (int i = 0; i < team->rows.run_count; i++) {
+        const struct row_run *run = &team->rows.runs[i];
+        const struct span span = span_of(norm, resolution, run);
+        const size_t at = statistics_of(norm, resolution, run->group);
+        team->ops->bn_backward_apply(
+            team->device, team_offset(team, dz, span.first_value),
+            team_offset(team, x, span.first_value), norm->mean + at, norm->invstd + at,
+            norm->gamma.value, reduced_of(norm, resolution, run->group), count_of(norm, resolution),
+            span.pixels, norm->channels, team_offset(team, dx, span.first_value));
+    }
+}

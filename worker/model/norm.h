@@ -1,0 +1,62 @@
+/* norm.h - batch normalisation over slots, whoever holds them.
+ *
+ * Statistics belong to a resolution and a BN group, and are sums that members exchange: one message
+ * for all resolutions and groups of a layer (facts on SyncBN: the number of messages decides the
+ * speed of small models), [resolution][group][2][channels], zero for groups of which nothing is
+ * here. Counts are pure functions of the slots, so they need no message. Batch statistics go where
+ * step_apply finds them; with several groups their average counts as the step's (each group's is an
+ * equally good estimate; the seed keeps rank 0's). A joint layer (of the head, which runs once on
+ * all rows) has one set of statistics for all resolutions together. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_MODEL_NORM_H
+#define WORKER_MODEL_NORM_H
+
+#include "worker/model/team.h"
+
+struct norm {
+    struct team *team; /* borrowed */
+    int channels;
+    int set_count;                /* sets of statistics: one for each resolution, or 1 when joint */
+    int pixels[CONFIG_CROPS_MAX]; /* of one row */
+    struct parameter gamma, beta;
+    float *running_mean, *running_var;
+    float *sums;   /* [resolution][group][2][channels]: this member's, then everybody's */
+    float *joined; /* [group][2][channels] over all resolutions; joint only */
+    float *mean, *invstd, *scale, *bias; /* [set][group][channels] */
+    float *batch_mean[CONFIG_CROPS_MAX]; /* [channels] by set, in team->batch */
+    float *batch_var[CONFIG_CROPS_MAX];
+    float *scratch; /* [2][channels] */
+};
+
+struct norm_place {
+    const char *name; /* of the tensors, without .weight */
+    int channels;
+    const int *pixels; /* [resolution] of one row */
+    int is_joint;
+    size_t message_offset; /* floats of another layer that shares the message before it */
+};
+
+void norm_init(struct norm *norm, struct team *team, const struct norm_place *place);
+/* Floats of its message. */
+size_t norm_message_floats(const struct norm *norm);
+
+/* Inference: scale and bias from the running statistics. */
+void norm_use_running(struct norm *norm);
+/* Training, forward: sums of x of every resolution, then the exchange, then apply. */
+void norm_sums(struct norm *norm, int resolution, const void *x);
+/* second (its message lies right behind; may be NULL) goes along. */
+enum status norm_share(struct norm *norm, struct norm *second);
+/* Fills in scale, bias, rows, pixels_per_row and channels; the tensors are whole resolutions.
+ * skip_norm: the skip still lacks its own normalisation; may be NULL. */
+void norm_apply(struct norm *norm, int resolution, const struct bn_apply *tensors,
+                const struct norm *skip_norm);
+
+/* Backward: the same three. dz as bn_backward_sums leaves it goes to norm_backward_apply. */
+void norm_backward_sums(struct norm *norm, int resolution, const struct bn_backward *tensors);
+/* Also leaves the gradients of gamma and beta, of this member's rows alone as all gradients are. */
+enum status norm_backward_share(struct norm *norm, struct norm *second);
+void norm_backward_apply(struct norm *norm, int resolution, const void *dz, const void *x,
+                         void *dx);
+
+#endif

@@ -1,0 +1,49 @@
+/* rows.h - which images of a step are here, and which belong together in batch normalisation.
+ *
+ * A resolution is one kind of crop: one tensor of rows [slot][crop][image of the slot]. A BN group
+ * is group_slots consecutive slots of the step; a member may hold parts of several, and a group may
+ * be spread over members. Slots held are in ascending order, so a group's rows here are one run. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_MODEL_ROWS_H
+#define WORKER_MODEL_ROWS_H
+
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/status.h"
+
+/* The rows here of one BN group. */
+struct row_run {
+    int group;
+    int first_slot, slot_count; /* counted among the slots held */
+};
+
+struct rows {
+    int resolution_count;
+    int crops[CONFIG_CROPS_MAX], size[CONFIG_CROPS_MAX]; /* crops of an image, pixels of a side */
+    int slot_images;
+    int slot_count;               /* held here */
+    int slot_total;               /* of the step */
+    int group_slots, group_count; /* BN groups of the step */
+    int run_count;
+    struct row_run *runs; /* [slot_count]; owned */
+};
+
+void rows_init(struct rows *rows, const struct config *config, int slot_count);
+/* One resolution, one group, `count` images: for inference. */
+void rows_init_plain(struct rows *rows, int count, int size);
+void rows_done(struct rows *rows);
+/* Which slots of the step those here are. ERR_INPUT unless ascending and in range. */
+enum status rows_assign(struct rows *rows, const uint32_t *slots);
+
+/* Rows here of a resolution, of all of them, and of those before it. */
+int rows_count(const struct rows *rows, int resolution);
+int rows_total(const struct rows *rows);
+int rows_first(const struct rows *rows, int resolution);
+/* Rows that one slot has in a resolution. */
+int rows_of_slot(const struct rows *rows, int resolution);
+/* Rows of one BN group over all members. */
+int64_t rows_of_group(const struct rows *rows, int resolution);
+
+#endif

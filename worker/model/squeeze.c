@@ -1,0 +1,58 @@
+/* squeeze.c - squeeze-and-excitation: two small layers turn a row's channel means into the scale of
+ * its channels. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/model/squeeze.h"
+
+#include <stdio.h>
+
+void squeeze_init(struct squeeze *squeeze, struct team *team, const char *name, int channels,
+                  int hidden)
+{
+    char full[112];
+    const size_t rows = (size_t)rows_total(&team->rows);
+    const size_t wide = rows * (size_t)channels, narrow = rows * (size_t)hidden;
+    *squeeze = (struct squeeze){.team = team};
+    snprintf(full, sizeof(full), "%s.fc1", name);
+    linear_init(&squeeze->reduce, team, full, channels, hidden);
+    snprintf(full, sizeof(full), "%s.fc2", name);
+    linear_init(&squeeze->expand, team, full, hidden, channels);
+    squeeze->pooled = arena_floats(&team->arena, wide);
+    squeeze->scale = arena_floats(&team->arena, wide);
+    squeeze->hidden = arena_floats(&team->arena, narrow);
+    if (!team->is_training)
+        return;
+    squeeze->scale_grad = arena_floats(&team->arena, wide);
+    squeeze->pixel_grad = arena_floats(&team->arena, wide);
+    squeeze->hidden_grad = arena_floats(&team->arena, narrow);
+}
+
+float *squeeze_part(const struct squeeze *squeeze, float *array, int resolution)
+{
+    const size_t first = (size_t)rows_first(&squeeze->team->rows, resolution);
+    return array + first * (size_t)squeeze->reduce.in;
+}
+
+void squeeze_forward(struct squeeze *squeeze)
+{
+    const int rows = rows_total(&squeeze->team->rows);
+    linear_forward(&squeeze->reduce, squeeze->pooled, rows, ACTIVATION_RELU, squeeze->hidden);
+    linear_forward(&squeeze->expand, squeeze->hidden, rows, ACTIVATION_SIGMOID, squeeze->scale);
+}
+
+void squeeze_backward(struct squeeze *squeeze, const int *pixels)
+{
+    const struct rows *rows = &squeeze->team->rows;
+    const int count = rows_total(rows);
+    linear_backward(&squeeze->expand, squeeze->hidden, squeeze->scale, count, ACTIVATION_SIGMOID,
+                    squeeze->scale_grad);
+    linear_backward_input(&squeeze->expand, squeeze->scale_grad, count, 1, squeeze->hidden_grad);
+    linear_backward(&squeeze->reduce, squeeze->pooled, squeeze->hidden, count, ACTIVATION_RELU,
+                    squeeze->hidden_grad);
+    for (int r = 0; r < rows->resolution_count; r++) {
+        const size_t first = (size_t)rows_first(rows, r) * (size_t)squeeze->reduce.out;
+        linear_backward_input(&squeeze->reduce, squeeze->hidden_grad + first, rows_count(rows, r),
+                              1.0f / (float)pixels[r],
+                              squeeze_part(squeeze, squeeze->pixel_grad, r));
+    }
+}

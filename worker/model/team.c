@@ -1,0 +1,75 @@
+/* team.c - what a layer needs of its surroundings: device, rows, and the members to sum with. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/model/team.h"
+
+#include "worker/exchange.h"
+
+static float *take_ones(struct team *team, int count)
+{
+    const float one = 1;
+    float *ones = arena_floats(&team->arena, (size_t)count);
+    for (int i = 0; i < count && ones != NULL; i++)
+        team->ops->upload(team->device, ones + i, &one, sizeof(one));
+    return ones;
+}
+
+void team_init(struct team *team, const struct config *config, struct state *state,
+               struct rows *rows, int is_training)
+{
+    struct exchange exchange;
+    *team = (struct team){
+        .device = state->device,
+        .ops = state->device->ops,
+        .state = state,
+        .rows = *rows,
+        .is_training = is_training,
+        .bn_eps = (float)config->model.bn_eps,
+    };
+    *rows = (struct rows){0};
+    exchange_init(&exchange, config);
+    arena_init(&team->arena, state->device);
+    if (!is_training)
+        return;
+    team->norm_sums = state->exchange + exchange.norms;
+    team->batch = arena_floats(&team->arena, (size_t)team->rows.resolution_count *
+                                                 state->layout.statistic_floats);
+    team->ones = take_ones(team, team->rows.resolution_count * team->rows.group_count);
+}
+
+void team_done(struct team *team)
+{
+    arena_done(&team->arena);
+    rows_done(&team->rows);
+}
+
+void team_progress(struct team *team)
+{
+    if (team->progress != NULL)
+        atomic_fetch_add_explicit(team->progress, 1, memory_order_relaxed);
+}
+
+enum status team_sum(struct team *team, float *data, size_t count)
+{
+    TRY(collective_allreduce(team->collective, data, count, REDUCE_SUM));
+    team_progress(team);
+    return OK;
+}
+
+void team_add_rows(struct team *team, const float *x, int count, int n, float *y)
+{
+    if (count == 1)
+        team->ops->copy(team->device, y, x, (size_t)n * sizeof(*y));
+    else
+        team->ops->gemm(team->device, 0, 0, 1, n, count, 1, team->ones, x, 0, y);
+}
+
+void *team_offset(const struct team *team, const void *x, size_t count)
+{
+    return x == NULL ? NULL : (char *)x + count * team->ops->activation_bytes;
+}
+
+void *team_activations(struct team *team, size_t count)
+{
+    return arena_take(&team->arena, count * team->ops->activation_bytes);
+}

@@ -1,0 +1,49 @@
+/* team.h - what a layer needs of its surroundings: device, rows, and the members to sum with.
+ *
+ * One team serves one model for as long as its share of slots stays the same; the collective
+ * changes with the generation. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_MODEL_TEAM_H
+#define WORKER_MODEL_TEAM_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "worker/collective/collective.h"
+#include "worker/device/device.h"
+#include "worker/model/arena.h"
+#include "worker/model/rows.h"
+#include "worker/state.h"
+
+struct team {
+    struct device *device;         /* borrowed */
+    const struct device_ops *ops;  /* device->ops */
+    struct state *state;           /* borrowed */
+    struct collective *collective; /* borrowed; NULL while inference only */
+    struct rows rows;
+    struct arena arena;
+    int is_training;
+    float bn_eps;
+    float *norm_sums; /* training: the exchange area's place for BN messages */
+    float *batch;     /* [resolution][statistic_floats] statistics of this step, laid out as the
+                         state's; training only */
+    float *ones;      /* as many as summands are ever added by team_add_rows */
+    _Atomic uint64_t *progress; /* counted up when something got done; may be NULL */
+};
+
+/* Takes over rows (leaves it empty). */
+void team_init(struct team *team, const struct config *config, struct state *state,
+               struct rows *rows, int is_training);
+void team_done(struct team *team);
+/* Sum over members, in place. Errors as collective_allreduce. */
+enum status team_sum(struct team *team, float *data, size_t count);
+/* y[n] = sum over `count` rows of x[count][n]. */
+void team_add_rows(struct team *team, const float *x, int count, int n, float *y);
+void team_progress(struct team *team);
+/* x + count activation values. */
+void *team_offset(const struct team *team, const void *x, size_t count);
+/* Memory for so many activation values. */
+void *team_activations(struct team *team, size_t count);
+
+#endif

@@ -1,0 +1,218 @@
+/* trunk.c - RegNetY without its classifier: images in, channel means of the last block out. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/model/trunk.h"
+
+#include "common/mem.h"
+
+enum { REUSED_BUFFERS = 4, GRADIENT_BUFFERS = 3 };
+
+/* Of the stem, or of some block's first convolution, which works at the block's input side. */
+size_t trunk_largest_row(const struct regnet *regnet, int size)
+{
+    int side = filter_side_after(size, regnet->stem_stride);
+    size_t largest = (size_t)side * (size_t)side * (size_t)regnet->stem_width;
+    for (int j = 0; j < regnet->block_count; j++) {
+        const size_t values = (size_t)side * (size_t)side * (size_t)regnet->blocks[j].width;
+        largest = values > largest ? values : largest;
+        side = filter_side_after(side, regnet->blocks[j].stride);
+    }
+    return largest;
+}
+
+static int stem_side(const struct trunk *trunk, int resolution)
+{
+    return filter_side_after(trunk->team->rows.size[resolution], trunk->regnet.stem_stride);
+}
+
+static enum status init_stem(struct trunk *trunk)
+{
+    struct team *team = trunk->team;
+    int pixels[CONFIG_CROPS_MAX];
+    const struct conv_shape shape = {
+        .in_channels = 3,
+        .out_channels = trunk->regnet.stem_width,
+        .kernel = 3,
+        .stride = trunk->regnet.stem_stride,
+        .groups = 1,
+    };
+    for (int r = 0; r < team->rows.resolution_count; r++) {
+        const size_t rows = (size_t)rows_count(&team->rows, r);
+        const size_t image = (size_t)team->rows.size[r] * (size_t)team->rows.size[r] * 3;
+        pixels[r] = stem_side(trunk, r) * stem_side(trunk, r);
+        trunk->bytes[r] = arena_take(&team->arena, rows * image);
+        trunk->images[r] = team_activations(team, rows * image);
+    }
+    const struct norm_place place = {
+        .name = "trunk.stem.1",
+        .channels = trunk->regnet.stem_width,
+        .pixels = pixels,
+    };
+    norm_init(&trunk->stem_norm, team, &place);
+    return filter_init(&trunk->stem_filter, team, "trunk.stem.0", &shape, team->rows.size);
+}
+
+static void take_stem_tensors(struct trunk *trunk)
+{
+    struct team *team = trunk->team;
+    for (int r = 0; r < team->rows.resolution_count; r++) {
+        const size_t rows = (size_t)rows_count(&team->rows, r);
+        const size_t side = (size_t)stem_side(trunk, r);
+        const size_t values = rows * side * side * (size_t)trunk->regnet.stem_width;
+        trunk->stem_conv[r] = team_activations(team, values);
+        trunk->stem[r] = team_activations(team, values);
+        for (int i = 0; i < GRADIENT_BUFFERS; i++)
+            trunk->gradient[r].buffers[i] = team_activations(
+                team, rows * trunk_largest_row(&trunk->regnet, team->rows.size[r]));
+    }
+}
+
+static enum status init_blocks(struct trunk *trunk, void **reuse)
+{
+    int side[CONFIG_CROPS_MAX];
+    const void *x[CONFIG_CROPS_MAX];
+    for (int r = 0; r < trunk->team->rows.resolution_count; r++) {
+        side[r] = stem_side(trunk, r);
+        x[r] = trunk->stem[r];
+    }
+    for (int j = 0; j < trunk->regnet.block_count; j++) {
+        struct block *block = &trunk->blocks[j];
+        TRY(block_init(block, trunk->team, &trunk->regnet.blocks[j], x, side, reuse));
+        for (int r = 0; r < trunk->team->rows.resolution_count; r++) {
+            side[r] = block->out_side[r];
+            x[r] = block->tensors[r].y;
+        }
+        if (reuse != NULL) { /* y took the place of reuse[1] */
+            void *y = reuse[1];
+            reuse[1] = reuse[0];
+            reuse[0] = y;
+        }
+    }
+    return OK;
+}
+
+enum status trunk_init(struct trunk *trunk, struct team *team, const struct config *config)
+{
+    void *reuse[REUSED_BUFFERS];
+    *trunk = (struct trunk){.team = team};
+    TRY(regnet_init(&trunk->regnet, config));
+    trunk->blocks = mem_array((size_t)trunk->regnet.block_count, sizeof(*trunk->blocks));
+    for (int i = 0; i < 3; i++) {
+        trunk->mean[i] = (float)config->augment.mean[i];
+        trunk->std[i] = (float)config->augment.std[i];
+    }
+    trunk->features = arena_floats(&team->arena, (size_t)rows_total(&team->rows) *
+                                                     (size_t)regnet_width(&trunk->regnet));
+    TRY(init_stem(trunk));
+    if (team->is_training) {
+        take_stem_tensors(trunk);
+        TRY(init_blocks(trunk, NULL));
+    } else {
+        const size_t values = (size_t)rows_count(&team->rows, 0) *
+                              trunk_largest_row(&trunk->regnet, team->rows.size[0]);
+        for (int i = 0; i < REUSED_BUFFERS; i++)
+            reuse[i] = team_activations(team, values);
+        trunk->stem_conv[0] = trunk->stem[0] = reuse[0];
+        TRY(init_blocks(trunk, reuse));
+    }
+    return arena_check(&team->arena);
+}
+
+void trunk_done(struct trunk *trunk)
+{
+    filter_done(&trunk->stem_filter);
+    for (int j = 0; j < trunk->regnet.block_count && trunk->blocks != NULL; j++)
+        block_done(&trunk->blocks[j]);
+    mem_free(trunk->blocks);
+    trunk->blocks = NULL;
+}
+
+void trunk_load_weights(struct trunk *trunk)
+{
+    filter_load_weights(&trunk->stem_filter);
+    if (!trunk->team->is_training)
+        norm_use_running(&trunk->stem_norm);
+    for (int j = 0; j < trunk->regnet.block_count; j++)
+        block_load_weights(&trunk->blocks[j]);
+}
+
+void trunk_load_images(struct trunk *trunk, int resolution, const uint8_t *images, int count)
+{
+    const struct team *team = trunk->team;
+    const size_t side = (size_t)team->rows.size[resolution];
+    const size_t pixels = (size_t)count * side * side;
+    team->ops->upload(team->device, trunk->bytes[resolution], images, pixels * 3);
+    team->ops->images_normalize(team->device, trunk->bytes[resolution], pixels, trunk->mean,
+                                trunk->std, trunk->images[resolution]);
+}
+
+static enum status stem_forward(struct trunk *trunk)
+{
+    const struct team *team = trunk->team;
+    for (int r = 0; r < team->rows.resolution_count; r++) {
+        filter_forward(&trunk->stem_filter, r, trunk->images[r], trunk->stem_conv[r]);
+        if (team->is_training)
+            norm_sums(&trunk->stem_norm, r, trunk->stem_conv[r]);
+    }
+    if (team->is_training)
+        TRY(norm_share(&trunk->stem_norm, NULL));
+    for (int r = 0; r < team->rows.resolution_count; r++) {
+        const struct bn_apply args = {.x = trunk->stem_conv[r], .is_relu = 1, .y = trunk->stem[r]};
+        norm_apply(&trunk->stem_norm, r, &args, NULL);
+    }
+    return OK;
+}
+
+enum status trunk_forward(struct trunk *trunk)
+{
+    TRY(stem_forward(trunk));
+    for (int j = 0; j < trunk->regnet.block_count; j++) {
+        const int is_last = j + 1 == trunk->regnet.block_count;
+        TRY(block_forward(&trunk->blocks[j], is_last ? trunk->features : NULL));
+    }
+    return OK;
+}
+
+static enum status stem_backward(struct trunk *trunk)
+{
+    struct gradient *gradient = trunk->gradient;
+    const int resolutions = trunk->team->rows.resolution_count;
+    for (int r = 0; r < resolutions; r++) {
+        const struct bn_backward args = {
+            .dy = gradient[r].dy,
+            .dy2 = gradient[r].dy2,
+            .y = trunk->stem[r],
+            .x = trunk->stem_conv[r],
+            .dz = gradient[r].buffers[0],
+        };
+        norm_backward_sums(&trunk->stem_norm, r, &args);
+    }
+    TRY(norm_backward_share(&trunk->stem_norm, NULL));
+    for (int r = 0; r < resolutions; r++) {
+        void *dz = gradient[r].buffers[0];
+        norm_backward_apply(&trunk->stem_norm, r, dz, trunk->stem_conv[r], dz);
+        filter_backward_weights(&trunk->stem_filter, r, trunk->images[r], dz);
+    }
+    return OK;
+}
+
+enum status trunk_backward(struct trunk *trunk, const float *pixel_grad, struct buckets *buckets)
+{
+    const struct rows *rows = &trunk->team->rows;
+    const size_t width = (size_t)regnet_width(&trunk->regnet);
+    for (int r = 0; r < rows->resolution_count; r++) {
+        trunk->gradient[r].dy = trunk->gradient[r].dy2 = NULL;
+        trunk->gradient[r].row_add = pixel_grad + (size_t)rows_first(rows, r) * width;
+    }
+    for (int j = trunk->regnet.block_count - 1; j >= 0; j--) {
+        TRY(block_backward(&trunk->blocks[j], trunk->gradient));
+        TRY(buckets_ready(buckets, block_first_gradient(&trunk->blocks[j])));
+    }
+    TRY(stem_backward(trunk));
+    return buckets_ready(buckets, trunk->team->state->grads);
+}
+
+int trunk_last_pixels(const struct trunk *trunk, int resolution)
+{
+    return trunk->blocks[trunk->regnet.block_count - 1].out_pixels[resolution];
+}

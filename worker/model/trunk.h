@@ -1,0 +1,41 @@
+/* trunk.h - RegNetY without its classifier: images in, channel means of the last block out. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_MODEL_TRUNK_H
+#define WORKER_MODEL_TRUNK_H
+
+#include "worker/model/block.h"
+#include "worker/model/buckets.h"
+
+struct trunk {
+    struct team *team; /* borrowed */
+    struct regnet regnet;
+    float mean[3], std[3];
+    uint8_t *bytes[CONFIG_CROPS_MAX]; /* [rows][size][size][3] on the device */
+    /* Activations: images, and the stem's convolution before and after BN and ReLU. */
+    void *images[CONFIG_CROPS_MAX], *stem_conv[CONFIG_CROPS_MAX], *stem[CONFIG_CROPS_MAX];
+    struct filter stem_filter;
+    struct norm stem_norm;
+    struct block *blocks; /* [regnet.block_count]; owned */
+    float *features;      /* [rows of all resolutions][regnet_width] */
+    struct gradient gradient[CONFIG_CROPS_MAX];
+};
+
+/* ERR_DEVICE: no memory or no implementation. */
+enum status trunk_init(struct trunk *trunk, struct team *team, const struct config *config);
+void trunk_done(struct trunk *trunk);
+/* Once a step, or whenever parameters changed. */
+void trunk_load_weights(struct trunk *trunk);
+/* Host images of one resolution; count <= its rows. */
+void trunk_load_images(struct trunk *trunk, int resolution, const uint8_t *images, int count);
+/* -> features. */
+enum status trunk_forward(struct trunk *trunk);
+/* pixel_grad: gradient of features by row, already divided by the last block's pixels, laid out as
+ * features. Gradients leave through buckets as they become complete. */
+enum status trunk_backward(struct trunk *trunk, const float *pixel_grad, struct buckets *buckets);
+/* Values of a row's largest activation for images of that size. */
+size_t trunk_largest_row(const struct regnet *regnet, int size);
+/* Pixels of the last block's output. */
+int trunk_last_pixels(const struct trunk *trunk, int resolution);
+
+#endif

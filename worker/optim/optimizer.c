@@ -1,0 +1,100 @@
+/* optimizer.c - LARC or plain SGD over all parameters at once. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/optim/optimizer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+
+static int parameter_count(const struct state_layout *layout)
+{
+    int count = 0;
+    while (count < layout->tensor_count && layout->tensors[count].kind == STATE_PARAMETER)
+        count++;
+    return count;
+}
+
+static enum status upload_tensors(struct optimizer *optimizer, int count)
+{
+    const struct state_layout *layout = &optimizer->state->layout;
+    struct device *device = optimizer->state->device;
+    const size_t bytes = (size_t)count * sizeof(size_t);
+    size_t *offset = arena_take(&optimizer->arena, bytes);
+    size_t *length = arena_take(&optimizer->arena, bytes);
+    optimizer->is_frozen = arena_take(&optimizer->arena, (size_t)count);
+    optimizer->tensors.norms = arena_floats(&optimizer->arena, 2 * (size_t)count);
+    TRY(arena_check(&optimizer->arena));
+    for (int i = 0; i < count; i++) {
+        const struct state_tensor *tensor = &layout->tensors[i];
+        device->ops->upload(device, offset + i, &tensor->offset, sizeof(*offset));
+        device->ops->upload(device, length + i, &tensor->length, sizeof(*length));
+        if (strcmp(tensor->name, "prototypes.weight") == 0)
+            optimizer->prototypes = i;
+    }
+    optimizer->tensors.offset = offset;
+    optimizer->tensors.length = length;
+    optimizer->tensors.is_frozen = optimizer->is_frozen;
+    return OK;
+}
+
+enum status optimizer_init(struct optimizer *optimizer, const struct config *config,
+                           struct state *state)
+{
+    const int count = parameter_count(&state->layout);
+    *optimizer = (struct optimizer){
+        .state = state,
+        .freeze_steps = (uint64_t)config->swav.freeze_prototypes_steps,
+        .norms = mem_array(2 * (size_t)count, sizeof(*optimizer->norms)),
+        .rule =
+            {
+                .is_larc = config->optimizer.kind == OPTIMIZER_LARC,
+                .is_clip = config->optimizer.clip != 0,
+                .momentum = (float)config->optimizer.momentum,
+                .weight_decay = (float)config->optimizer.weight_decay,
+                .trust = (float)config->optimizer.trust,
+                .eps = (float)config->optimizer.eps,
+            },
+        .tensors =
+            {
+                .count = count,
+                .weights = state->params,
+                .grads = state->grads,
+                .momentum = state->momentum,
+            },
+    };
+    arena_init(&optimizer->arena, state->device);
+    return upload_tensors(optimizer, count);
+}
+
+void optimizer_done(struct optimizer *optimizer)
+{
+    mem_free(optimizer->norms);
+    if (optimizer->state != NULL)
+        arena_done(&optimizer->arena);
+}
+
+void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret_grad_norm)
+{
+    struct device *device = optimizer->state->device;
+    const struct optimizer_tensors *tensors = &optimizer->tensors;
+    const uint8_t is_frozen = number < optimizer->freeze_steps;
+    double square = 0;
+    device->ops->upload(device, optimizer->is_frozen + optimizer->prototypes, &is_frozen, 1);
+    device->ops->optimizer_norms(device, tensors);
+    device->ops->download(device, optimizer->norms, tensors->norms,
+                          2 * (size_t)tensors->count * sizeof(*optimizer->norms));
+    for (int i = 0; i < tensors->count; i++)
+        if (i != optimizer->prototypes || !is_frozen)
+            square += (double)optimizer->norms[2 * i + 1];
+    *ret_grad_norm = sqrt(square);
+}
+
+void optimizer_update(struct optimizer *optimizer, double lr)
+{
+    struct device *device = optimizer->state->device;
+    optimizer->rule.lr = (float)lr;
+    device->ops->optimizer_update(device, &optimizer->tensors, &optimizer->rule);
+}

@@ -1,0 +1,36 @@
+/* optimizer.h - LARC or plain SGD over all parameters at once.
+ *
+ * LARC as apex has it around torch's SGD (facts: with SwAV and SEER nothing is excluded, BN and
+ * biases get trust ratio and decay too); the arithmetic is the device's optimizer_update. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_OPTIM_OPTIMIZER_H
+#define WORKER_OPTIM_OPTIMIZER_H
+
+#include <stdint.h>
+
+#include "common/config.h"
+#include "worker/model/arena.h"
+#include "worker/state.h"
+
+struct optimizer {
+    struct state *state; /* borrowed */
+    struct arena arena;
+    struct optimizer_tensors tensors; /* arrays on the device */
+    struct optimizer_rule rule;
+    uint8_t *is_frozen; /* [count] on the device */
+    int prototypes;     /* index of the tensor that may be frozen */
+    uint64_t freeze_steps;
+    float *norms; /* [2*count] on the host */
+};
+
+enum status optimizer_init(struct optimizer *optimizer, const struct config *config,
+                           struct state *state);
+void optimizer_done(struct optimizer *optimizer);
+/* Norms of the present parameters and gradients, for the update of that step. ret_grad_norm: over
+ * all tensors that will move. */
+void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret_grad_norm);
+/* With the norms as measured. */
+void optimizer_update(struct optimizer *optimizer, double lr);
+
+#endif

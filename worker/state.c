@@ -1,0 +1,320 @@
+/* state.c - the whole training state as one run of floats with names. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/hash.h"
+#include "common/mem.h"
+#include "common/random.h"
+#include "worker/exchange.h"
+#include "worker/model/regnet.h"
+
+enum { DIGEST_BYTES = 1 << 20 };
+
+static const char prototypes_name[] = "prototypes.weight";
+
+/* Walks the network once for each kind of tensor; only those of `kind` are added. */
+struct builder {
+    struct state_layout *layout;
+    enum state_kind kind;
+    int capacity;
+    size_t floats;
+};
+
+struct fill {
+    enum state_fill kind;
+    double scale;
+};
+
+static void add_tensor(struct builder *builder, enum state_kind kind, const char *prefix,
+                       const char *suffix, const int64_t shape[4], struct fill fill)
+{
+    struct state_layout *layout = builder->layout;
+    if (kind != builder->kind)
+        return;
+    if (layout->tensor_count == builder->capacity) {
+        builder->capacity = builder->capacity * 2 + 64;
+        layout->tensors =
+            mem_resize(layout->tensors, (size_t)builder->capacity * sizeof(*layout->tensors));
+    }
+    struct state_tensor *tensor = &layout->tensors[layout->tensor_count++];
+    *tensor = (struct state_tensor){.kind = kind, .offset = builder->floats, .length = 1};
+    tensor->fill = fill.kind;
+    tensor->fill_scale = fill.scale;
+    int length = snprintf(tensor->name, sizeof(tensor->name), "%s%s", prefix, suffix);
+    CHECK(length > 0 && length < (int)sizeof(tensor->name));
+    while (tensor->rank < 4 && shape[tensor->rank] != 0) {
+        tensor->shape[tensor->rank] = shape[tensor->rank];
+        tensor->length *= (size_t)shape[tensor->rank++];
+    }
+    builder->floats += exchange_align(tensor->length);
+}
+
+static void add_conv(struct builder *builder, const char *prefix, int64_t out, int64_t in,
+                     int64_t kernel)
+{
+    const int64_t shape[4] = {out, in, kernel, kernel};
+    const struct fill fill = {STATE_FILL_NORMAL, sqrt(2.0 / (double)(kernel * kernel * out))};
+    add_tensor(builder, STATE_PARAMETER, prefix, ".weight", shape, fill);
+}
+
+static void add_bias(struct builder *builder, const char *prefix, int64_t out, int64_t in)
+{
+    const struct fill fill = {STATE_FILL_UNIFORM, 1 / sqrt((double)in)};
+    add_tensor(builder, STATE_PARAMETER, prefix, ".bias", (int64_t[4]){out}, fill);
+}
+
+static void add_linear(struct builder *builder, const char *prefix, int64_t out, int64_t in)
+{
+    const struct fill fill = {STATE_FILL_UNIFORM, 1 / sqrt((double)in)};
+    add_tensor(builder, STATE_PARAMETER, prefix, ".weight", (int64_t[4]){out, in}, fill);
+    add_bias(builder, prefix, out, in);
+}
+
+static void add_norm(struct builder *builder, const char *prefix, int64_t channels)
+{
+    const int64_t shape[4] = {channels};
+    const struct fill zero = {STATE_FILL_CONSTANT, 0}, one = {STATE_FILL_CONSTANT, 1};
+    add_tensor(builder, STATE_PARAMETER, prefix, ".weight", shape, one);
+    add_tensor(builder, STATE_PARAMETER, prefix, ".bias", shape, zero);
+    add_tensor(builder, STATE_STATISTIC, prefix, ".running_mean", shape, zero);
+    add_tensor(builder, STATE_STATISTIC, prefix, ".running_var", shape, one);
+}
+
+static void add_block(struct builder *builder, const struct regnet_block *block)
+{
+    char base[64], name[80];
+    const int64_t in = block->in_width, width = block->width, squeeze = block->squeeze_width;
+    snprintf(base, sizeof(base), "trunk.trunk_output.block%d.block%d-%d", block->stage,
+             block->stage, block->index);
+#define NAMED(suffix) (snprintf(name, sizeof(name), "%s" suffix, base), name)
+    if (block->has_projection) {
+        add_conv(builder, NAMED(".proj.0"), width, in, 1);
+        add_norm(builder, NAMED(".proj.1"), width);
+    }
+    add_conv(builder, NAMED(".f.a.0"), width, in, 1);
+    add_norm(builder, NAMED(".f.a.1"), width);
+    add_conv(builder, NAMED(".f.b.0"), width, width / block->groups, 3);
+    add_norm(builder, NAMED(".f.b.1"), width);
+    add_conv(builder, NAMED(".f.se.fc1"), squeeze, width, 1);
+    add_bias(builder, NAMED(".f.se.fc1"), squeeze, width);
+    add_conv(builder, NAMED(".f.se.fc2"), width, squeeze, 1);
+    add_bias(builder, NAMED(".f.se.fc2"), width, squeeze);
+    add_conv(builder, NAMED(".f.c.0"), width, width, 1);
+    add_norm(builder, NAMED(".f.c.1"), width);
+#undef NAMED
+}
+
+/* The tensors of the network in the order of the forward pass. */
+static void add_network(struct builder *builder, const struct config *config,
+                        const struct regnet *regnet)
+{
+    add_conv(builder, "trunk.stem.0", regnet->stem_width, 3, 3);
+    add_norm(builder, "trunk.stem.1", regnet->stem_width);
+    for (int j = 0; j < regnet->block_count; j++)
+        add_block(builder, &regnet->blocks[j]);
+    int64_t in = regnet_width(regnet);
+    for (int i = 0, place = 0; i < config->model.head_count; i++) {
+        char name[24];
+        const int is_last = i + 1 == config->model.head_count;
+        snprintf(name, sizeof(name), "head.%d", place);
+        add_linear(builder, name, config->model.head[i], in);
+        if (config->model.head_batch_norm && !is_last) {
+            snprintf(name, sizeof(name), "head.%d", ++place);
+            add_norm(builder, name, config->model.head[i]);
+        }
+        place += 2; /* the ReLU counts as a layer of torch's Sequential */
+        in = config->model.head[i];
+    }
+    const struct fill fill = {STATE_FILL_UNIFORM, 1 / sqrt((double)in)};
+    add_tensor(builder, STATE_PARAMETER, prototypes_name, "",
+               (int64_t[4]){config->model.prototypes, in}, fill);
+}
+
+static void add_momentum(struct builder *builder)
+{
+    const struct fill zero = {STATE_FILL_CONSTANT, 0};
+    const int count = builder->layout->tensor_count;
+    for (int i = 0; i < count; i++) {
+        const struct state_tensor parameter = builder->layout->tensors[i];
+        if (parameter.kind == STATE_PARAMETER)
+            add_tensor(builder, STATE_MOMENTUM, "momentum/", parameter.name, parameter.shape, zero);
+    }
+}
+
+static void add_queue(struct builder *builder, const struct config *config)
+{
+    const struct fill zero = {STATE_FILL_CONSTANT, 0};
+    const int64_t shape[4] = {config->crops[0].count, config->swav.queue_images,
+                              config->model.head[config->model.head_count - 1]};
+    if (config->swav.queue_images != 0)
+        add_tensor(builder, STATE_QUEUE, "queue/embeddings", "", shape, zero);
+}
+
+void state_layout_init(struct state_layout *layout, const struct config *config)
+{
+    struct regnet regnet;
+    struct exchange exchange;
+    struct builder builder = {.layout = layout, .kind = STATE_PARAMETER};
+    CHECK(regnet_init(&regnet, config) == OK);
+    *layout = (struct state_layout){0};
+
+    add_network(&builder, config, &regnet);
+    layout->parameter_floats = builder.floats;
+    builder.kind = STATE_STATISTIC;
+    add_network(&builder, config, &regnet);
+    layout->statistic_floats = builder.floats - layout->parameter_floats;
+    builder.kind = STATE_MOMENTUM;
+    add_momentum(&builder);
+    layout->momentum_floats = layout->parameter_floats;
+    builder.kind = STATE_QUEUE;
+    size_t before_queue = builder.floats;
+    add_queue(&builder, config);
+    layout->queue_floats = builder.floats - before_queue;
+    layout->total_floats = builder.floats;
+    exchange_init(&exchange, config);
+    layout->exchange_floats = exchange.total_floats;
+}
+
+void state_layout_done(struct state_layout *layout)
+{
+    mem_free(layout->tensors);
+    *layout = (struct state_layout){0};
+}
+
+const struct state_tensor *state_find(const struct state_layout *layout, const char *name)
+{
+    for (int i = 0; i < layout->tensor_count; i++)
+        if (strcmp(layout->tensors[i].name, name) == 0)
+            return &layout->tensors[i];
+    return NULL;
+}
+
+enum status state_create(const struct config *config, struct device *device,
+                         struct state **ret_state)
+{
+    enum status status = OK;
+    TRY(regnet_check(config));
+    struct state *state = mem_zero(sizeof(*state));
+    state->device = device;
+    state->fd = -1;
+    state_layout_init(&state->layout, config);
+
+    const struct state_layout *layout = &state->layout;
+    const size_t floats = layout->total_floats + layout->parameter_floats + layout->exchange_floats;
+    void *memory = NULL;
+    TRY_OUT(device->ops->allocate(device, floats * sizeof(float), &state->fd, &memory));
+    state->bytes = floats * sizeof(float);
+    state->block = memory;
+    state->params = state->block;
+    state->statistics = state->params + layout->parameter_floats;
+    state->momentum = state->statistics + layout->statistic_floats;
+    state->queue = state->momentum + layout->momentum_floats;
+    state->grads = state->block + layout->total_floats;
+    state->exchange = state->grads + layout->parameter_floats;
+    *ret_state = state;
+    state = NULL; /* given to the caller */
+out:
+    state_destroy(state);
+    return status;
+}
+
+void state_destroy(struct state *state)
+{
+    if (state == NULL)
+        return;
+    if (state->block != NULL)
+        state->device->ops->release(state->device, state->block, state->bytes, state->fd);
+    state_layout_done(&state->layout);
+    mem_free(state);
+}
+
+struct parameter state_parameter(const struct state *state, const char *name)
+{
+    const struct state_tensor *tensor = state_find(&state->layout, name);
+    CHECK(tensor != NULL && tensor->kind == STATE_PARAMETER);
+    return (struct parameter){
+        .value = state->block + tensor->offset,
+        .grad = state->grads + tensor->offset,
+        .length = tensor->length,
+    };
+}
+
+float *state_statistic(const struct state *state, const char *name)
+{
+    const struct state_tensor *tensor = state_find(&state->layout, name);
+    CHECK(tensor != NULL && tensor->kind == STATE_STATISTIC);
+    return state->block + tensor->offset;
+}
+
+static void fill_tensor(const struct state_tensor *tensor, uint64_t seed, float *values)
+{
+    struct random random;
+    const double scale = tensor->fill_scale;
+    random_init(&random, seed, RANDOM_STREAM_INIT, hash_bytes(tensor->name, strlen(tensor->name)),
+                0);
+    for (size_t i = 0; i < tensor->length; i++)
+        values[i] = tensor->fill == STATE_FILL_CONSTANT ? (float)scale
+                    : tensor->fill == STATE_FILL_NORMAL
+                        ? (float)(scale * random_normal(&random))
+                        : (float)random_uniform(&random, -scale, scale);
+}
+
+static void normalize(float *rows, int64_t count, int64_t columns)
+{
+    for (int64_t row = 0; row < count; row++, rows += columns) {
+        double square = 0;
+        for (int64_t i = 0; i < columns; i++)
+            square += (double)rows[i] * (double)rows[i];
+        const double norm = sqrt(square);
+        for (int64_t i = 0; i < columns; i++)
+            rows[i] = (float)((double)rows[i] / (norm > 1e-12 ? norm : 1e-12));
+    }
+}
+
+void state_reset(struct state *state, uint64_t seed)
+{
+    const struct device_ops *ops = state->device->ops;
+    for (int i = 0; i < state->layout.tensor_count; i++) {
+        const struct state_tensor *tensor = &state->layout.tensors[i];
+        float *values = mem_array(tensor->length, sizeof(*values));
+        fill_tensor(tensor, seed, values);
+        if (strcmp(tensor->name, prototypes_name) == 0)
+            normalize(values, tensor->shape[0], tensor->shape[1]);
+        ops->upload(state->device, state->block + tensor->offset, values,
+                    tensor->length * sizeof(*values));
+        mem_free(values);
+    }
+    state->step = 0;
+    state->queue_filled = 0;
+}
+
+/* In pieces through the host, since the block may lie on another device. */
+static uint64_t digest(struct state *state, const float *floats, size_t count)
+{
+    static _Thread_local uint8_t piece[DIGEST_BYTES];
+    const uint8_t *bytes = (const uint8_t *)floats;
+    const size_t length = count * sizeof(float);
+    uint64_t hash = 0;
+    for (size_t at = 0; at < length; at += sizeof(piece)) {
+        const size_t part = length - at < sizeof(piece) ? length - at : sizeof(piece);
+        state->device->ops->download(state->device, piece, bytes + at, part);
+        hash = hash_bytes_seed(piece, part, hash);
+    }
+    return hash;
+}
+
+uint64_t state_digest(struct state *state)
+{
+    return digest(state, state->block, state->layout.total_floats);
+}
+
+uint64_t state_gradient_digest(struct state *state)
+{
+    return digest(state, state->grads, state->layout.parameter_floats);
+}

@@ -1,0 +1,181 @@
+/* step.c - one training step in the paper's order, up to the vote and after the verdict. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/step.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/mem.h"
+#include "worker/model/inference.h"
+#include "worker/model/model.h"
+#include "worker/optim/optimizer.h"
+#include "worker/swav/swav.h"
+
+struct step {
+    const struct config *config; /* borrowed */
+    struct state *state;         /* borrowed */
+    struct model *model;         /* NULL until the first batch is here */
+    struct swav swav;
+    struct buckets buckets;
+    struct optimizer optimizer;
+    struct inference *inference; /* NULL until features are asked for */
+    int group_size;              /* members the model was built for */
+    uint64_t computed;           /* 1 + the step that step_apply may follow; 0: none */
+    struct step_progress *progress;
+    enum worker_phase phase;
+    int64_t phase_start_us;
+    int64_t phase_us[PHASE_COUNT];
+};
+
+enum status step_create(const struct config *config, struct state *state, struct step **ret_step)
+{
+    struct step *step = mem_zero(sizeof(*step));
+    *step = (struct step){.config = config, .state = state};
+    enum status status = optimizer_init(&step->optimizer, config, state);
+    if (status != OK) {
+        step_destroy(step);
+        return status;
+    }
+    *ret_step = step;
+    return OK;
+}
+
+void step_destroy(struct step *step)
+{
+    if (step == NULL)
+        return;
+    inference_destroy(step->inference);
+    model_destroy(step->model);
+    optimizer_done(&step->optimizer);
+    mem_free(step);
+}
+
+void step_watch(struct step *step, struct step_progress *progress)
+{
+    step->progress = progress;
+    if (step->model != NULL)
+        step->model->team.progress = progress == NULL ? NULL : &progress->progress;
+}
+
+static void enter(struct step *step, enum worker_phase phase)
+{
+    const int64_t now_us = clock_us();
+    step->phase_us[step->phase] += now_us - step->phase_start_us;
+    step->phase = phase;
+    step->phase_start_us = now_us;
+    if (step->progress == NULL)
+        return;
+    atomic_store_explicit(&step->progress->phase, (uint32_t)phase, memory_order_relaxed);
+    atomic_store_explicit(&step->progress->phase_since_ms, clock_ms(), memory_order_relaxed);
+    atomic_fetch_add_explicit(&step->progress->progress, 1, memory_order_relaxed);
+}
+
+/* Builds the model for this member's share, unless it is built for it already. */
+static enum status prepare(struct step *step, struct collective *collective,
+                           const struct batch *batch)
+{
+    const int slots = (int)batch->slot_count, size = collective_size(collective);
+    memset(step->phase_us, 0, sizeof(step->phase_us));
+    step->phase_start_us = clock_us();
+    step->computed = 0;
+    if (slots == 0)
+        return fail(ERR_INPUT, "a batch without slots: a member needs at least one");
+    const int is_same_share = step->model != NULL && step->model->team.rows.slot_count == slots;
+    if (is_same_share && (step->group_size == size || step->config->swav.queue_images == 0))
+        return OK;
+    model_destroy(step->model);
+    step->model = NULL;
+    TRY(model_create(step->config, step->state, slots, &step->model));
+    struct team *team = &step->model->team;
+    swav_init(&step->swav, team, &step->model->head, step->config, size);
+    buckets_init(&step->buckets, team, step->config->collective.bucket_kib);
+    step->group_size = size;
+    step_watch(step, step->progress);
+    return arena_check(&team->arena);
+}
+
+/* What the vote says, from numbers that are the same on every member. */
+static enum status measure(struct step *step, uint64_t number, struct step_result *ret_result)
+{
+    const struct rows *rows = &step->model->team.rows;
+    double grad_norm = 0;
+    optimizer_measure(&step->optimizer, number, &grad_norm);
+    const double loss = swav_loss_of_all(&step->swav);
+    const uint64_t digest = state_gradient_digest(step->state);
+    TRY(step->state->device->ops->synchronize(step->state->device));
+    enter(step, PHASE_READY);
+    *ret_result = (struct step_result){
+        .loss = loss,
+        .grad_norm = grad_norm,
+        .is_finite = isfinite(loss) && isfinite(grad_norm),
+        .images = (uint32_t)(rows->slot_count * rows->slot_images),
+        .digest = digest,
+    };
+    memcpy(ret_result->phase_us, step->phase_us, sizeof(step->phase_us));
+    step->computed = number + 1;
+    return OK;
+}
+
+enum status step_compute(struct step *step, struct collective *collective, uint64_t number,
+                         const struct batch *batch, struct step_result *ret_result)
+{
+    TRY(prepare(step, collective, batch));
+
+    enter(step, PHASE_FORWARD);
+    TRY(model_load(step->model, collective, batch));
+    TRY(model_forward(step->model));
+
+    enter(step, PHASE_LOSS);
+    TRY(swav_codes(&step->swav, number));
+    TRY(swav_loss(&step->swav, batch->slots));
+
+    enter(step, PHASE_BACKWARD);
+    TRY(buckets_begin(&step->buckets, step->swav.tail, step->swav.tail_floats));
+    TRY(model_backward(step->model, &step->buckets));
+
+    enter(step, PHASE_REDUCE);
+    TRY(buckets_finish(&step->buckets));
+    return measure(step, number, ret_result);
+}
+
+enum status step_apply(struct step *step, uint64_t number, double lr)
+{
+    CHECK(step->computed == number + 1);
+    enter(step, PHASE_APPLY);
+    optimizer_update(&step->optimizer, lr);
+    head_normalize_prototypes(&step->model->head);
+    model_move_statistics(step->model, (float)step->config->model.bn_momentum);
+    feature_queue_push(&step->swav.queue);
+    step->state->step = number + 1;
+    step->computed = 0;
+    TRY(step->state->device->ops->synchronize(step->state->device));
+    enter(step, PHASE_IDLE);
+    return OK;
+}
+
+void step_skip(struct step *step, uint64_t number)
+{
+    step->state->step = number + 1;
+    step->computed = 0;
+}
+
+enum status step_features(struct step *step, const uint8_t *images, int rows, int size,
+                          float *ret_features)
+{
+    if (step->inference == NULL)
+        TRY(inference_create(step->config, step->state, size, &step->inference));
+    if (inference_size(step->inference) != size)
+        return fail(ERR_INPUT, "features of %d-pixel images; this step began with %d", size,
+                    inference_size(step->inference));
+    return inference_run(step->inference, images, rows, ret_features);
+}
+
+int step_feature_width(const struct step *step)
+{
+    struct regnet regnet;
+    CHECK(regnet_init(&regnet, step->config) == OK);
+    return regnet_width(&regnet);
+}

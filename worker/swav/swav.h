@@ -1,0 +1,40 @@
+/* swav.h - the swapped-prediction loss over several crops.
+ *
+ *   L = 1/(A (V-1) B) sum over assigned crops i, other crops v and images b of
+ *       - sum_k q_i[b,k] log softmax_k(s_v[b]/temperature)
+ *
+ * Caron et al. 2020, equation 2, with A assigned crops (all of the first kind) of V, B images of
+ * all members together: so losses and gradients of members just add up. Codes get no gradient. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_SWAV_SWAV_H
+#define WORKER_SWAV_SWAV_H
+
+#include "worker/model/head.h"
+#include "worker/swav/codes.h"
+#include "worker/swav/feature_queue.h"
+
+struct swav {
+    struct team *team; /* borrowed */
+    struct head *head; /* borrowed */
+    struct codes codes;
+    struct feature_queue queue;
+    float temperature;
+    double scale;    /* 1/(A (V-1) B) */
+    double images;   /* B */
+    double loss_sum; /* of this member's rows, before scale */
+    float *tail;     /* in the exchange area: the loss, then the queue's embeddings */
+    size_t tail_floats;
+};
+
+/* group_size: members that share the queue. Memory comes from team->arena. */
+void swav_init(struct swav *swav, struct team *team, struct head *head, const struct config *config,
+               int group_size);
+/* Codes of the assigned crops of all members. */
+enum status swav_codes(struct swav *swav, uint64_t number);
+/* head->scores_grad; and fills the tail, which is to be summed over members. */
+enum status swav_loss(struct swav *swav, const uint32_t *slots);
+/* The loss of the whole batch, once the tail is summed. */
+double swav_loss_of_all(const struct swav *swav);
+
+#endif
