@@ -139,7 +139,17 @@ void cpu_destroy(struct device *device)
     mem_free(cpu->scratchpad.memory);
     mem_free(cpu->grad_blocked.memory);
     mem_free(cpu->grad_master.memory);
+    mem_free(cpu->lines.memory);
     mem_free(cpu);
+}
+
+void cpu_scratch_grow(struct cpu_scratch *scratch, size_t bytes)
+{
+    if (bytes <= scratch->bytes)
+        return;
+    mem_free(scratch->memory);
+    scratch->memory = mem_aligned(bytes);
+    scratch->bytes = bytes;
 }
 
 enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct device **ret_device)
@@ -149,6 +159,7 @@ enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct devic
         return fail(ERR_INPUT, "cpu: thread count %d; at least 1 is needed", thread_count);
     struct cpu *cpu = mem_zero(sizeof(*cpu));
     cpu->device.ops = isa->ops;
+    cpu->isa = isa;
     cpu->thread_count = thread_count;
     processor_name(name, sizeof(name));
     snprintf(cpu->description, sizeof(cpu->description), "%s, %s kernels, %d thread%s", name,

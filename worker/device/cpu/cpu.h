@@ -4,8 +4,10 @@
 #ifndef WORKER_DEVICE_CPU_CPU_H
 #define WORKER_DEVICE_CPU_CPU_H
 
+#include "worker/device/cpu/group8.h"
 #include "worker/device/device.h"
 
+struct dnnl_conv;
 struct dnnl_engine;
 struct dnnl_stream;
 
@@ -18,6 +20,7 @@ struct cpu_scratch {
 
 struct cpu {
     struct device device; /* first: a struct device * is a struct cpu * */
+    const struct cpu_isa *isa;
     int thread_count;
     char description[160];
     struct dnnl_engine *engine;
@@ -25,12 +28,14 @@ struct cpu {
     struct cpu_scratch scratchpad;   /* oneDNN's */
     struct cpu_scratch grad_blocked; /* weight gradient in the primitive's layout */
     struct cpu_scratch grad_master;  /* and in ours, before it is added */
+    struct cpu_scratch lines;        /* group8's */
 };
 
 /* One instruction set: our kernels compiled for it. */
 struct cpu_isa {
     const char *name; /* "plain", "avx2", "avx512" */
     const struct device_ops *ops;
+    const struct group8_ops *group8; /* NULL: oneDNN is faster */
 };
 
 /* The instruction sets that this processor can run, best first; ends with name NULL. Static. */
@@ -38,6 +43,19 @@ const struct cpu_isa *cpu_isa_list(void);
 
 /* As device_cpu_create, with kernels of a given instruction set out of the list (tests). */
 enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct device **ret_device);
+
+/* Makes it at least so large; contents are lost. */
+void cpu_scratch_grow(struct cpu_scratch *scratch, size_t bytes);
+
+/* cpu_conv.c */
+enum status cpu_conv_create(struct device *device, const struct conv_shape *shape,
+                            struct conv **ret_conv);
+void cpu_conv_destroy(struct conv *conv);
+void cpu_conv_weights(struct conv *conv, const float *weights);
+void cpu_conv_forward(struct conv *conv, const void *x, void *y);
+void cpu_conv_backward_data(struct conv *conv, const void *dy, void *dx);
+void cpu_conv_backward_weights(struct conv *conv, const void *x, const void *dy, float *dw,
+                               int accumulate);
 
 /* cpu.c: memory. */
 const char *cpu_describe(struct device *device);
@@ -53,13 +71,15 @@ void cpu_destroy(struct device *device);
 /* dnnl_conv.c: oneDNN. */
 enum status dnnl_conv_start(struct cpu *cpu);
 void dnnl_conv_stop(struct cpu *cpu);
-enum status dnnl_conv_create(struct device *device, const struct conv_shape *shape,
-                             struct conv **ret_conv);
-void dnnl_conv_destroy(struct conv *conv);
-void dnnl_conv_weights(struct conv *conv, const float *weights);
-void dnnl_conv_forward(struct conv *conv, const void *x, void *y);
-void dnnl_conv_backward_data(struct conv *conv, const void *dy, void *dx);
-void dnnl_conv_backward_weights(struct conv *conv, const void *x, const void *dy, float *dw,
+/* ERR_DEVICE for a shape that is none. */
+enum status dnnl_conv_check(const struct conv_shape *shape);
+enum status dnnl_conv_create(struct cpu *cpu, const struct conv_shape *shape,
+                             struct dnnl_conv **ret_conv);
+void dnnl_conv_destroy(struct dnnl_conv *conv);
+void dnnl_conv_weights(struct dnnl_conv *conv, const float *weights);
+void dnnl_conv_forward(struct dnnl_conv *conv, const void *x, void *y);
+void dnnl_conv_backward_data(struct dnnl_conv *conv, const void *dy, void *dx);
+void dnnl_conv_backward_weights(struct dnnl_conv *conv, const void *x, const void *dy, float *dw,
                                 int accumulate);
 void dnnl_conv_gemm(struct device *device, int trans_a, int trans_b, int m, int n, int k,
                     float alpha, const float *a, const float *b, float beta, float *c);

@@ -4,10 +4,12 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cpu/cpu.h"
 
+#include <stddef.h>
+
 extern const struct device_ops cpu_ops_plain;
 
 const struct cpu_isa *cpu_isa_list(void)
 {
-    static const struct cpu_isa all[] = {{"plain", &cpu_ops_plain}, {0}};
+    static const struct cpu_isa all[] = {{"plain", &cpu_ops_plain, NULL}, {0}};
     return all;
 }

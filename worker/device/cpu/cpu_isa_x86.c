@@ -3,14 +3,17 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cpu/cpu.h"
 
+#include <stddef.h>
+
 extern const struct device_ops cpu_ops_plain, cpu_ops_avx2, cpu_ops_avx512;
+extern const struct group8_ops group8_ops_avx512;
 
 const struct cpu_isa *cpu_isa_list(void)
 {
     static const struct cpu_isa all[] = {
-        {"avx512", &cpu_ops_avx512},
-        {"avx2", &cpu_ops_avx2},
-        {"plain", &cpu_ops_plain},
+        {"avx512", &cpu_ops_avx512, &group8_ops_avx512},
+        {"avx2", &cpu_ops_avx2, NULL},
+        {"plain", &cpu_ops_plain, NULL},
         {0},
     };
     __builtin_cpu_init();

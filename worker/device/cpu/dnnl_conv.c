@@ -27,7 +27,7 @@ struct pass {
     int memory_count;
 };
 
-struct conv {
+struct dnnl_conv {
     struct cpu *cpu;
     size_t weight_count;
     float *forward_weights, *data_weights; /* in the primitives' layouts; data may be forward */
@@ -63,15 +63,6 @@ static void enter(const struct cpu *cpu)
     omp_set_num_threads(cpu->thread_count);
 }
 
-static void scratch_grow(struct cpu_scratch *scratch, size_t bytes)
-{
-    if (bytes <= scratch->bytes)
-        return;
-    mem_free(scratch->memory);
-    scratch->memory = mem_aligned(bytes);
-    scratch->bytes = bytes;
-}
-
 static void pass_done(struct pass *pass)
 {
     for (int i = 0; i < pass->memory_count; i++)
@@ -98,7 +89,7 @@ static dnnl_status_t pass_init(struct pass *pass, struct cpu *cpu, const_dnnl_pr
     if (result != dnnl_success)
         return result;
     const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
-    scratch_grow(&cpu->scratchpad, dnnl_memory_desc_get_size(md));
+    cpu_scratch_grow(&cpu->scratchpad, dnnl_memory_desc_get_size(md));
     result = dnnl_memory_create(&pass->scratchpad, md, cpu->engine, DNNL_MEMORY_NONE);
     pass->args[count] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, pass->scratchpad};
     return result;
@@ -207,7 +198,7 @@ static dnnl_status_t desc_create(dnnl_primitive_desc_t *ret_desc, const struct c
     return result;
 }
 
-static dnnl_status_t forward_init(struct conv *conv, const struct conv_geometry *geometry,
+static dnnl_status_t forward_init(struct dnnl_conv *conv, const struct conv_geometry *geometry,
                                   const_dnnl_primitive_desc_t desc)
 {
     static const int arguments[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
@@ -218,7 +209,7 @@ static dnnl_status_t forward_init(struct conv *conv, const struct conv_geometry 
                                   : pass_init(&conv->forward, conv->cpu, desc, 3, arguments);
 }
 
-static dnnl_status_t data_init(struct conv *conv, const struct conv_geometry *geometry,
+static dnnl_status_t data_init(struct dnnl_conv *conv, const struct conv_geometry *geometry,
                                const_dnnl_primitive_desc_t forward)
 {
     static const int arguments[] = {DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC};
@@ -239,7 +230,7 @@ static dnnl_status_t data_init(struct conv *conv, const struct conv_geometry *ge
     return result;
 }
 
-static dnnl_status_t weights_init(struct conv *conv, const struct conv_geometry *geometry,
+static dnnl_status_t weights_init(struct dnnl_conv *conv, const struct conv_geometry *geometry,
                                   const_dnnl_primitive_desc_t forward)
 {
     static const int arguments[] = {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS};
@@ -250,8 +241,8 @@ static dnnl_status_t weights_init(struct conv *conv, const struct conv_geometry 
         return result;
     const dnnl_memory_desc_t *md =
         dnnl_primitive_desc_query_md(desc, dnnl_query_diff_weights_md, 0);
-    scratch_grow(&cpu->grad_blocked, dnnl_memory_desc_get_size(md));
-    scratch_grow(&cpu->grad_master, dnnl_memory_desc_get_size(&geometry->master));
+    cpu_scratch_grow(&cpu->grad_blocked, dnnl_memory_desc_get_size(md));
+    cpu_scratch_grow(&cpu->grad_master, dnnl_memory_desc_get_size(&geometry->master));
     result = reorder_init(&conv->from_weights, cpu, md, &geometry->master);
     if (result == dnnl_success)
         result = pass_init(&conv->weights, cpu, desc, 3, arguments);
@@ -259,7 +250,7 @@ static dnnl_status_t weights_init(struct conv *conv, const struct conv_geometry 
     return result;
 }
 
-static enum status conv_build(struct conv *conv, const struct conv_shape *shape)
+static enum status conv_build(struct dnnl_conv *conv, const struct conv_shape *shape)
 {
     struct conv_geometry geometry;
     dnnl_primitive_desc_t forward = NULL;
@@ -276,7 +267,7 @@ static enum status conv_build(struct conv *conv, const struct conv_shape *shape)
     return status;
 }
 
-static enum status shape_check(const struct conv_shape *shape)
+enum status dnnl_conv_check(const struct conv_shape *shape)
 {
     const int is_possible =
         shape->rows > 0 && shape->height > 0 && shape->width > 0 && shape->in_channels > 0 &&
@@ -286,12 +277,11 @@ static enum status shape_check(const struct conv_shape *shape)
     return checked(is_possible ? dnnl_success : dnnl_invalid_arguments, "shape", shape);
 }
 
-enum status dnnl_conv_create(struct device *device, const struct conv_shape *shape,
-                             struct conv **ret_conv)
+enum status dnnl_conv_create(struct cpu *cpu, const struct conv_shape *shape,
+                             struct dnnl_conv **ret_conv)
 {
-    TRY(shape_check(shape));
-    struct conv *conv = mem_zero(sizeof(*conv));
-    conv->cpu = (struct cpu *)device;
+    struct dnnl_conv *conv = mem_zero(sizeof(*conv));
+    conv->cpu = cpu;
     conv->weight_count = (size_t)shape->out_channels * (size_t)shape->in_channels /
                          (size_t)shape->groups * (size_t)shape->kernel * (size_t)shape->kernel;
     enum status status = conv_build(conv, shape);
@@ -303,7 +293,7 @@ enum status dnnl_conv_create(struct device *device, const struct conv_shape *sha
     return OK;
 }
 
-void dnnl_conv_destroy(struct conv *conv)
+void dnnl_conv_destroy(struct dnnl_conv *conv)
 {
     if (conv == NULL)
         return;
@@ -317,25 +307,25 @@ void dnnl_conv_destroy(struct conv *conv)
     mem_free(conv);
 }
 
-void dnnl_conv_weights(struct conv *conv, const float *weights)
+void dnnl_conv_weights(struct dnnl_conv *conv, const float *weights)
 {
     pass_run(&conv->to_forward, conv->cpu, (const void *[]){weights, conv->forward_weights});
     if (conv->to_data.primitive != NULL)
         pass_run(&conv->to_data, conv->cpu, (const void *[]){weights, conv->data_weights});
 }
 
-void dnnl_conv_forward(struct conv *conv, const void *x, void *y)
+void dnnl_conv_forward(struct dnnl_conv *conv, const void *x, void *y)
 {
     pass_run(&conv->forward, conv->cpu, (const void *[]){x, conv->forward_weights, y});
 }
 
-void dnnl_conv_backward_data(struct conv *conv, const void *dy, void *dx)
+void dnnl_conv_backward_data(struct dnnl_conv *conv, const void *dy, void *dx)
 {
     CHECK(conv->data.primitive != NULL); /* needs_input_gradient was 0 */
     pass_run(&conv->data, conv->cpu, (const void *[]){dy, conv->data_weights, dx});
 }
 
-void dnnl_conv_backward_weights(struct conv *conv, const void *x, const void *dy, float *dw,
+void dnnl_conv_backward_weights(struct dnnl_conv *conv, const void *x, const void *dy, float *dw,
                                 int accumulate)
 {
     const struct cpu *cpu = conv->cpu;

@@ -1,9 +1,10 @@
-/* vec.h - sixteen floats at once, in the compiler's own vector notation.
+/* vec.h - one register full of floats, in the compiler's own vector notation.
  *
- * The same source becomes one AVX-512 register, two AVX2 registers or four SSE registers: every
- * kernel_*.c is compiled once per instruction set (see CMakeLists.txt). Channel counts such as 24,
- * 104 or 440 are no multiple of 16, so a strip of channels ends in a vector of which only some
- * lanes are loaded and stored; AVX-512 has masks for that, the others copy lane by lane. */
+ * Every kernel_*.c is compiled once per instruction set (see CMakeLists.txt) and sees its vector's
+ * length as LANES; the #if of this file are the only ones. Channel counts such as 24, 104 or 440
+ * are no multiple of 16, so a strip of channels ends in a vector of which only some lanes are
+ * loaded and stored; AVX-512 has masks for that, the others copy lane by lane (RegNet's widths are
+ * multiples of 8: AVX2 never needs to). */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_DEVICE_CPU_VEC_H
@@ -18,7 +19,13 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+#if defined(__AVX512F__)
 enum { LANES = 16 };
+#elif defined(__AVX2__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
 
 /* typedef: C has no other way to name a vector type. */
 typedef float vec __attribute__((vector_size(4 * LANES)));
@@ -36,7 +43,7 @@ ALWAYS_INLINE void vec_store(float *to, vec v)
     memcpy(to, &v, sizeof(v));
 }
 
-/* The first `lanes` (1..16) values; the other lanes are 0 and their memory is not touched. */
+/* The first `lanes` (1..LANES) values; the other lanes are 0 and their memory is not touched. */
 ALWAYS_INLINE vec vec_load_part(const float *from, int lanes)
 {
 #ifdef __AVX512F__

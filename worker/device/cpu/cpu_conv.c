@@ -1,0 +1,77 @@
+/* cpu_conv.c - which convolution runs where: groups of eight on our own kernels, others on oneDNN.
+ */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/device/cpu/cpu.h"
+
+#include "common/mem.h"
+
+struct conv {
+    struct cpu *cpu;
+    struct dnnl_conv *dnnl; /* NULL: group8 */
+    struct group8 group8;
+};
+
+enum status cpu_conv_create(struct device *device, const struct conv_shape *shape,
+                            struct conv **ret_conv)
+{
+    struct cpu *cpu = (struct cpu *)device;
+    TRY(dnnl_conv_check(shape));
+    struct conv *conv = mem_zero(sizeof(*conv));
+    conv->cpu = cpu;
+    if (cpu->isa->group8 != NULL && group8_is_suited(shape)) {
+        group8_init(&conv->group8, shape);
+        cpu_scratch_grow(&cpu->lines, group8_lines_bytes(&conv->group8));
+    } else {
+        enum status status = dnnl_conv_create(cpu, shape, &conv->dnnl);
+        if (status != OK) {
+            mem_free(conv);
+            return status;
+        }
+    }
+    *ret_conv = conv;
+    return OK;
+}
+
+void cpu_conv_destroy(struct conv *conv)
+{
+    if (conv == NULL)
+        return;
+    dnnl_conv_destroy(conv->dnnl);
+    group8_done(&conv->group8);
+    mem_free(conv);
+}
+
+void cpu_conv_weights(struct conv *conv, const float *weights)
+{
+    if (conv->dnnl != NULL)
+        dnnl_conv_weights(conv->dnnl, weights);
+    else
+        group8_weights(&conv->group8, weights);
+}
+
+void cpu_conv_forward(struct conv *conv, const void *x, void *y)
+{
+    if (conv->dnnl != NULL)
+        dnnl_conv_forward(conv->dnnl, x, y);
+    else
+        conv->cpu->isa->group8->forward(&conv->group8, conv->cpu->lines.memory, x, y);
+}
+
+void cpu_conv_backward_data(struct conv *conv, const void *dy, void *dx)
+{
+    if (conv->dnnl != NULL)
+        dnnl_conv_backward_data(conv->dnnl, dy, dx);
+    else
+        conv->cpu->isa->group8->backward_data(&conv->group8, conv->cpu->lines.memory, dy, dx);
+}
+
+void cpu_conv_backward_weights(struct conv *conv, const void *x, const void *dy, float *dw,
+                               int accumulate)
+{
+    if (conv->dnnl != NULL)
+        dnnl_conv_backward_weights(conv->dnnl, x, dy, dw, accumulate);
+    else
+        conv->cpu->isa->group8->backward_weights(&conv->group8, conv->cpu->lines.memory, x, dy, dw,
+                                                 accumulate);
+}

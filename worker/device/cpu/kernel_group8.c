@@ -1,0 +1,430 @@
+/* kernel_group8.c - 3x3 convolutions in groups of eight channels; group8.h explains the method. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/device/cpu/group8.h"
+
+#include "worker/device/cpu/kernels.h"
+#include "worker/device/cpu/vec.h"
+
+/* TILE outputs at a time are enough to hide the latency of additions; RegNet's widths at 224 pixels
+ * are multiples of 7, at 96 of 6 or 3. SLACK: vectors a line may be read past its end. */
+enum { TILE = 7, TAP_WEIGHTS = 8 * LANES, ROW_WEIGHTS = 3 * TAP_WEIGHTS };
+/* 1024 random products summed in fp32 are off by 2e-6 of the sum. */
+enum { FP32_PIXELS = 1024 };
+
+extern const struct group8_ops KERNEL(group8_ops);
+
+#define TWIST(v, r)                                                                                \
+    __builtin_shufflevector((v), (v), 0 ^ (r), 1 ^ (r), 2 ^ (r), 3 ^ (r), 4 ^ (r), 5 ^ (r),        \
+                            6 ^ (r), 7 ^ (r), 8 ^ (r), 9 ^ (r), 10 ^ (r), 11 ^ (r), 12 ^ (r),      \
+                            13 ^ (r), 14 ^ (r), 15 ^ (r))
+
+/* r is a constant wherever this is inlined. */
+ALWAYS_INLINE vec twist(vec v, int r)
+{
+    if (r & 4)
+        v = TWIST(v, 4);
+    switch (r & 3) {
+    case 1:
+        return TWIST(v, 1);
+    case 2:
+        return TWIST(v, 2);
+    case 3:
+        return TWIST(v, 3);
+    default:
+        return v;
+    }
+}
+
+/* What the loops over lines of one image and one chunk of sixteen channels need. */
+struct chunk {
+    const struct group8 *group8;
+    int c, lanes;          /* first channel, how many of sixteen exist */
+    const float *weights;  /* [3][3][8][16] */
+    float *lines;          /* lines of line_values each */
+    ptrdiff_t line_values; /* pixel i of a line is at (i + 1) * LANES; zeros around */
+    int loaded;            /* lines of the source copied so far: line y is in lines[y % 3] */
+};
+
+static struct chunk chunk_make(const struct group8 *group8, const float *weights, float *lines,
+                               int c)
+{
+    const int left = group8->channels - c;
+    return (struct chunk){
+        .group8 = group8,
+        .c = c,
+        .lanes = left < LANES ? left : LANES,
+        .weights = weights + (ptrdiff_t)(c / LANES) * 3 * ROW_WEIGHTS,
+        .lines = lines,
+        .line_values = (ptrdiff_t)group8_line_pixels(group8) * LANES,
+    };
+}
+
+static float *chunk_line(const struct chunk *chunk, int y)
+{
+    return chunk->lines + (ptrdiff_t)(y % 3) * chunk->line_values;
+}
+
+/* Copies line y of an image of `width` pixels into `line`. */
+static void line_copy(const struct chunk *chunk, const float *image, int y, int width, float *line)
+{
+    const ptrdiff_t channels = chunk->group8->channels;
+    const float *from = image + (ptrdiff_t)y * width * channels + chunk->c;
+    for (int x = 0; x < width; x++) {
+        line += LANES;
+        vec_store(line, chunk->lanes == LANES ? vec_load(from) : vec_load_part(from, chunk->lanes));
+        from += channels;
+    }
+}
+
+/* Makes lines up to y of the image present; lines come in order, three stay. */
+static void chunk_need(struct chunk *chunk, const float *image, int y, int height, int width)
+{
+    for (; chunk->loaded <= y && chunk->loaded < height; chunk->loaded++)
+        line_copy(chunk, image, chunk->loaded, width, chunk_line(chunk, chunk->loaded));
+}
+
+/* Asks for `count` pixels from x on of line y, which is copied soon: their cache lines lie a
+ * pixel's channels apart, too far for the processor's own prefetching. */
+ALWAYS_INLINE void chunk_prefetch(const struct chunk *chunk, const float *image, int y, int height,
+                                  int width, int x, int count)
+{
+    const ptrdiff_t channels = chunk->group8->channels;
+    const float *at = image + ((ptrdiff_t)y * width + x) * channels + chunk->c;
+    for (int i = 0; i < count && x + i < width && y < height; i++, at += channels)
+        __builtin_prefetch(at);
+}
+
+/* acc[o] += the three taps of one line, round r; `count` outputs from x on. */
+ALWAYS_INLINE void forward_round(const float *x, const float *weights, int stride, int count, int r,
+                                 vec *acc)
+{
+    const vec w0 = vec_load(weights + (ptrdiff_t)r * LANES);
+    const vec w1 = vec_load(weights + TAP_WEIGHTS + (ptrdiff_t)r * LANES);
+    const vec w2 = vec_load(weights + (ptrdiff_t)2 * TAP_WEIGHTS + (ptrdiff_t)r * LANES);
+#pragma GCC unroll 16
+    for (int j = 0; j < (count - 1) * stride + 3; j++) {
+        const vec v = twist(vec_load(x + (ptrdiff_t)j * LANES), r);
+        if (j % stride == 0 && j / stride < count)
+            acc[j / stride] += v * w0;
+        if (j >= 1 && (j - 1) % stride == 0 && (j - 1) / stride < count)
+            acc[(j - 1) / stride] += v * w1;
+        if (j >= 2 && (j - 2) % stride == 0 && (j - 2) / stride < count)
+            acc[(j - 2) / stride] += v * w2;
+    }
+}
+
+/* `count` outputs of one line; lines[ky] is NULL above and below the image. */
+ALWAYS_INLINE void forward_tile(const float *const lines[3], const float *weights, int stride,
+                                int count, ptrdiff_t at, vec *acc)
+{
+#pragma GCC unroll 8
+    for (int o = 0; o < count; o++)
+        acc[o] = vec_all(0);
+    for (int ky = 0; ky < 3; ky++) {
+        if (lines[ky] == NULL)
+            continue;
+        const float *x = lines[ky] + at, *w = weights + (ptrdiff_t)ky * ROW_WEIGHTS;
+        forward_round(x, w, stride, count, 0, acc);
+        forward_round(x, w, stride, count, 1, acc);
+        forward_round(x, w, stride, count, 2, acc);
+        forward_round(x, w, stride, count, 3, acc);
+        forward_round(x, w, stride, count, 4, acc);
+        forward_round(x, w, stride, count, 5, acc);
+        forward_round(x, w, stride, count, 6, acc);
+        forward_round(x, w, stride, count, 7, acc);
+    }
+}
+
+/* One line of outputs in tiles of `count`; the last may compute more than it stores. */
+ALWAYS_INLINE void forward_line(const struct chunk *chunk, const float *const lines[3], int stride,
+                                int count, const float *image, float *y)
+{
+    const struct group8 *g = chunk->group8;
+    const ptrdiff_t channels = g->channels;
+    const int width = g->out_width;
+    for (int first = 0; first < width; first += count) {
+        vec acc[TILE];
+        for (int next = 0; next < stride; next++)
+            chunk_prefetch(chunk, image, chunk->loaded + next, g->height, g->width, first * stride,
+                           count * stride);
+        forward_tile(lines, chunk->weights, stride, count, (ptrdiff_t)first * stride * LANES, acc);
+#pragma GCC unroll 8
+        for (int o = 0; o < count; o++, y += channels)
+            if (first + o < width) {
+                if (chunk->lanes == LANES)
+                    vec_store(y, acc[o]);
+                else
+                    vec_store_part(y, acc[o], chunk->lanes);
+            }
+    }
+}
+
+/* A convolution from height x width to out_height x out_width: forward, and the data gradient at
+ * stride 1. */
+static void forward_image(struct chunk *chunk, int stride, const float *x, float *y)
+{
+    const struct group8 *g = chunk->group8;
+    const ptrdiff_t line = (ptrdiff_t)g->out_width * g->channels;
+    chunk->loaded = 0;
+    y += chunk->c;
+    for (int oy = 0; oy < g->out_height; oy++, y += line) {
+        const float *lines[3];
+        chunk_need(chunk, x, oy * stride + 1, g->height, g->width);
+        for (int ky = 0; ky < 3; ky++) {
+            const int iy = oy * stride + ky - 1;
+            lines[ky] = iy < 0 || iy >= g->height ? NULL : chunk_line(chunk, iy);
+        }
+        if (stride == 1 && g->out_width % 7 == 0)
+            forward_line(chunk, lines, 1, 7, x, y);
+        else if (stride == 1 && g->out_width % 6 == 0)
+            forward_line(chunk, lines, 1, 6, x, y);
+        else if (stride == 1)
+            forward_line(chunk, lines, 1, 3, x, y);
+        else if (g->out_width % 7 == 0)
+            forward_line(chunk, lines, 2, 7, x, y);
+        else
+            forward_line(chunk, lines, 2, 6, x, y);
+    }
+}
+
+static void forward_all(const struct group8 *group8, const float *weights, float *lines,
+                        const float *x, float *y)
+{
+    const ptrdiff_t in = (ptrdiff_t)group8->height * group8->width * group8->channels;
+    const ptrdiff_t out = (ptrdiff_t)group8->out_height * group8->out_width * group8->channels;
+    memset(lines, 0, group8_lines_bytes(group8));
+    for (int row = 0; row < group8->rows; row++)
+        for (int c = 0; c < group8->channels; c += LANES) {
+            struct chunk chunk = chunk_make(group8, weights, lines, c);
+            forward_image(&chunk, group8->stride, x + row * in, y + row * out);
+        }
+}
+
+static void group8_forward(const struct group8 *group8, float *lines, const float *x, float *y)
+{
+    forward_all(group8, group8->forward, lines, x, y);
+}
+
+/* Stride 2: dx at 2m gets tap 1 of dy[m]; dx at 2m+1 gets tap 2 of dy[m] and tap 0 of dy[m+1]. */
+ALWAYS_INLINE void data_round(const float *dy, const float *weights, int count, int r, vec *even,
+                              vec *odd)
+{
+    const vec w0 = vec_load(weights + (ptrdiff_t)r * LANES);
+    const vec w1 = vec_load(weights + TAP_WEIGHTS + (ptrdiff_t)r * LANES);
+    const vec w2 = vec_load(weights + (ptrdiff_t)2 * TAP_WEIGHTS + (ptrdiff_t)r * LANES);
+#pragma GCC unroll 16
+    for (int j = 0; j <= count; j++) {
+        const vec v = twist(vec_load(dy + (ptrdiff_t)(j + 1) * LANES), r);
+        if (j < count) {
+            even[j] += v * w1;
+            odd[j] += v * w2;
+        }
+        if (j > 0)
+            odd[j - 1] += v * w0;
+    }
+}
+
+ALWAYS_INLINE void data_tile(const float *const lines[3], const float *weights, int count,
+                             ptrdiff_t at, vec *even, vec *odd)
+{
+#pragma GCC unroll 8
+    for (int o = 0; o < count; o++)
+        even[o] = odd[o] = vec_all(0);
+    for (int ky = 0; ky < 3; ky++) {
+        if (lines[ky] == NULL)
+            continue;
+        const float *dy = lines[ky] + at, *w = weights + (ptrdiff_t)ky * ROW_WEIGHTS;
+        data_round(dy, w, count, 0, even, odd);
+        data_round(dy, w, count, 1, even, odd);
+        data_round(dy, w, count, 2, even, odd);
+        data_round(dy, w, count, 3, even, odd);
+        data_round(dy, w, count, 4, even, odd);
+        data_round(dy, w, count, 5, even, odd);
+        data_round(dy, w, count, 6, even, odd);
+        data_round(dy, w, count, 7, even, odd);
+    }
+}
+
+ALWAYS_INLINE void data_line(const struct chunk *chunk, const float *const lines[3], int count,
+                             const float *image, float *dx)
+{
+    const struct group8 *g = chunk->group8;
+    const ptrdiff_t channels = g->channels;
+    for (int first = 0; first < g->out_width; first += count) {
+        vec even[TILE], odd[TILE];
+        chunk_prefetch(chunk, image, chunk->loaded, g->out_height, g->out_width, first, count);
+        data_tile(lines, chunk->weights, count, (ptrdiff_t)first * LANES, even, odd);
+#pragma GCC unroll 8
+        for (int o = 0; o < count; o++, dx += 2 * channels) {
+            const int ix = 2 * (first + o);
+            if (ix < g->width)
+                vec_store_part(dx, even[o], chunk->lanes);
+            if (ix + 1 < g->width)
+                vec_store_part(dx + channels, odd[o], chunk->lanes);
+        }
+    }
+}
+
+static void data_image(struct chunk *chunk, const float *dy, float *dx)
+{
+    const struct group8 *g = chunk->group8;
+    chunk->loaded = 0;
+    dx += chunk->c;
+    for (int iy = 0; iy < g->height; iy++, dx += (ptrdiff_t)g->width * g->channels) {
+        const int oy = iy / 2, next = oy + 1;
+        const float *lines[3] = {NULL, NULL, NULL};
+        chunk_need(chunk, dy, next, g->out_height, g->out_width);
+        if (iy % 2 == 0) {
+            lines[1] = chunk_line(chunk, oy);
+        } else {
+            lines[2] = chunk_line(chunk, oy);
+            lines[0] = next < g->out_height ? chunk_line(chunk, next) : NULL;
+        }
+        if (g->out_width % 7 == 0)
+            data_line(chunk, lines, 7, dy, dx);
+        else if (g->out_width % 6 == 0)
+            data_line(chunk, lines, 6, dy, dx);
+        else
+            data_line(chunk, lines, 3, dy, dx);
+    }
+}
+
+static void group8_backward_data(const struct group8 *group8, float *lines, const float *dy,
+                                 float *dx)
+{
+    if (group8->stride == 1) {
+        forward_all(group8, group8->transposed, lines, dy, dx);
+        return;
+    }
+    const ptrdiff_t in = (ptrdiff_t)group8->height * group8->width * group8->channels;
+    const ptrdiff_t out = (ptrdiff_t)group8->out_height * group8->out_width * group8->channels;
+    memset(lines, 0, group8_lines_bytes(group8));
+    for (int row = 0; row < group8->rows; row++)
+        for (int c = 0; c < group8->channels; c += LANES) {
+            struct chunk chunk = chunk_make(group8, group8->transposed, lines, c);
+            data_image(&chunk, dy + row * out, dx + row * in);
+        }
+}
+
+/* acc[kx][r] += twist(x, r) * d, for the taps of one pixel of x. */
+ALWAYS_INLINE void weights_pixel(vec x, const vec *d, int first_tap, int step, vec acc[3][8])
+{
+#pragma GCC unroll 8
+    for (int r = 0; r < 8; r++) {
+        const vec v = twist(x, r);
+#pragma GCC unroll 3
+        for (int kx = first_tap; kx < 3; kx += step)
+            acc[kx][r] += v * d[kx];
+    }
+}
+
+/* One line of x against one line of dy. */
+ALWAYS_INLINE void weights_line(const struct group8 *g, int stride, const float *x, const float *dy,
+                                vec acc[3][8])
+{
+    if (stride == 1) {
+        /* pixel j of x meets dy[j + 1 - kx] */
+        for (ptrdiff_t j = 0; j < g->width; j++) {
+            const vec d[3] = {vec_load(dy + (j + 2) * LANES), vec_load(dy + (j + 1) * LANES),
+                              vec_load(dy + j * LANES)};
+            weights_pixel(vec_load(x + (j + 1) * LANES), d, 0, 1, acc);
+        }
+        return;
+    }
+    /* pixel 2o - 1 of x meets dy[o] at tap 0 and dy[o - 1] at tap 2, pixel 2o dy[o] at tap 1 */
+    for (ptrdiff_t o = 0; o <= g->out_width; o++) {
+        const vec d[3] = {vec_load(dy + (o + 1) * LANES), vec_load(dy + (o + 1) * LANES),
+                          vec_load(dy + o * LANES)};
+        weights_pixel(vec_load(x + 2 * o * LANES), d, 0, 2, acc);
+        weights_pixel(vec_load(x + (2 * o + 1) * LANES), d, 1, 2, acc);
+    }
+}
+
+/* Row ky of the kernel over a band of lines: its 24 sums stay in registers. */
+ALWAYS_INLINE void weights_band(const struct chunk *chunk, int stride, int ky, int first, int end,
+                                float *sums)
+{
+    const struct group8 *g = chunk->group8;
+    const float *dy = chunk->lines + (ptrdiff_t)group8_band_inputs(g) * chunk->line_values;
+    vec acc[3][8];
+#pragma GCC unroll 24
+    for (int i = 0; i < 24; i++)
+        acc[i / 8][i % 8] = vec_load(sums + (ptrdiff_t)i * LANES);
+    for (int oy = first; oy < end; oy++, dy += chunk->line_values) {
+        const int iy = oy * stride + ky - 1;
+        if (iy < 0 || iy >= g->height)
+            continue;
+        const float *x = chunk->lines + (ptrdiff_t)(iy - first * stride + 1) * chunk->line_values;
+        weights_line(g, stride, x, dy, acc);
+    }
+#pragma GCC unroll 24
+    for (int i = 0; i < 24; i++)
+        vec_store(sums + (ptrdiff_t)i * LANES, acc[i / 8][i % 8]);
+}
+
+/* Adds one image to sums [3][3][8][16]. */
+static void weights_image(const struct chunk *chunk, const float *x, const float *dy, float *sums)
+{
+    const struct group8 *g = chunk->group8;
+    const int band = group8_band(g), inputs = group8_band_inputs(g);
+    for (int first = 0; first < g->out_height; first += band) {
+        const int end = g->out_height - first < band ? g->out_height : first + band;
+        float *line = chunk->lines;
+        for (int iy = first * g->stride - 1; iy <= (end - 1) * g->stride + 1; iy++) {
+            if (iy >= 0 && iy < g->height)
+                line_copy(chunk, x, iy, g->width, line);
+            line += chunk->line_values;
+        }
+        line = chunk->lines + (ptrdiff_t)inputs * chunk->line_values;
+        for (int oy = first; oy < end; oy++, line += chunk->line_values)
+            line_copy(chunk, dy, oy, g->out_width, line);
+        for (int ky = 0; ky < 3; ky++)
+            if (g->stride == 1)
+                weights_band(chunk, 1, ky, first, end, sums + (ptrdiff_t)ky * ROW_WEIGHTS);
+            else
+                weights_band(chunk, 2, ky, first, end, sums + (ptrdiff_t)ky * ROW_WEIGHTS);
+    }
+}
+
+static void sums_join(float *sums, double *total)
+{
+    for (int i = 0; i < 3 * ROW_WEIGHTS; i++) {
+        total[i] += (double)sums[i];
+        sums[i] = 0;
+    }
+}
+
+/* Sums over up to FP32_PIXELS (of whole images) are fp32, beyond fp64. */
+static void group8_backward_weights(const struct group8 *group8, float *lines, const float *x,
+                                    const float *dy, float *dw, int accumulate)
+{
+    const ptrdiff_t in = (ptrdiff_t)group8->height * group8->width * group8->channels;
+    const ptrdiff_t out = (ptrdiff_t)group8->out_height * group8->out_width * group8->channels;
+    memset(lines, 0, group8_lines_bytes(group8));
+    for (int c = 0; c < group8->channels; c += LANES) {
+        double total[3 * ROW_WEIGHTS] = {0};
+        float sums[3 * ROW_WEIGHTS] = {0};
+        const struct chunk chunk = chunk_make(group8, group8->forward, lines, c);
+        for (int row = 0, pixels = 0; row < group8->rows; row++) {
+            weights_image(&chunk, x + row * in, dy + row * out, sums);
+            pixels += group8->out_height * group8->out_width;
+            if (pixels >= FP32_PIXELS || row + 1 == group8->rows) {
+                sums_join(sums, total);
+                pixels = 0;
+            }
+        }
+        for (int i = 0; i < 3 * ROW_WEIGHTS; i++) {
+            const int lane = i % LANES, r = i / LANES % 8, tap = i / TAP_WEIGHTS;
+            float *to = dw + (ptrdiff_t)((c + lane) * 8 + (lane % 8 ^ r)) * 9 + tap;
+            if (lane < chunk.lanes)
+                *to = (float)(total[i] + (accumulate ? (double)*to : 0));
+        }
+    }
+}
+
+const struct group8_ops KERNEL(group8_ops) = {
+    .forward = group8_forward,
+    .backward_data = group8_backward_data,
+    .backward_weights = group8_backward_weights,
+};
