@@ -269,18 +269,24 @@ static enum status write_all(struct ingest *ingest)
 {
     const struct ingest_result *result = ingest->result;
     enum status status = OK;
+    char *words = NULL; /* of the first failure: the queue has words of its own */
     void *item;
     while (queue_pop(ingest->order, -1, &item) == OK) {
         struct picture *picture = item;
         await_decoded(ingest, picture);
         if (status == OK && !atomic_load(&ingest->is_stopping))
             status = judge(ingest, picture);
-        if (status != OK)
+        if (status != OK && words == NULL) {
+            words = mem_string(fail_message());
             atomic_store(&ingest->is_stopping, 1);
+        }
         release(ingest, picture, picture->item.length);
         progress_show(&ingest->progress, atomic_load(&ingest->permille) / 1000.0, result->scanned,
                       result->rejected_count, result->bytes);
     }
+    if (status != OK)
+        fail(status, "%s", words);
+    mem_free(words);
     return status;
 }
 

@@ -26,6 +26,7 @@ enum {
     GROUP_BYTES = 32 << 20,
     DATUM_OVERHEAD_BYTES = 64,
     HASHES_BYTES_MAX = 1 << 30,
+    DISK_FULL_BYTES = 1 << 20, /* less than this is as good as nothing */
 };
 
 struct shard_writer {
@@ -43,13 +44,23 @@ struct shard_writer {
     struct buf hashes;        /* contents of hashes.bin */
 };
 
+/* LMDB calls a write that the full disk cut short an I/O error. */
+static int is_disk_full(const struct shard_writer *writer, int error)
+{
+    uint64_t free_bytes;
+    return error == ENOSPC || error == EDQUOT ||
+           (error == EIO && fs_free_bytes(writer->store, &free_bytes) == OK &&
+            free_bytes < DISK_FULL_BYTES);
+}
+
 static enum status writer_fail(const struct shard_writer *writer, int error)
 {
-    const char *remedy = error == ENOSPC ? "; free some space and ingest again (sealed shards stay "
-                                           "valid, what they hold is skipped as duplicate)"
-                                         : "";
-    return fail(ERR_IO, "cannot write shard '%s': %s%s", writer->directory, mdb_strerror(error),
-                remedy);
+    if (is_disk_full(writer, error))
+        return fail(ERR_IO,
+                    "cannot write shard '%s': %s; free some space and ingest again (sealed shards "
+                    "stay valid, what they hold is skipped as duplicate)",
+                    writer->directory, strerror(error == EIO ? ENOSPC : error));
+    return fail(ERR_IO, "cannot write shard '%s': %s", writer->directory, mdb_strerror(error));
 }
 
 /* The lock that keeps cleaning and the birth of a writer apart. */

@@ -115,6 +115,7 @@ static void read_member(struct reader *reader, struct archive_entry *entry,
         if (count == 0)
             return;
         if (count < 0) {
+            reader->is_done = 1; /* libarchive does not find its way back */
             source_item_refuse(ret_item, IMAGE_REASON_TRUNCATED, "the archive breaks off: %s",
                                archive_error_string(reader->archive));
             return;

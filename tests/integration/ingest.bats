@@ -1,0 +1,247 @@
+#!/usr/bin/env bats
+# ingest.bats - seer ingest and seer store as their users run them.
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The everseer authors
+
+setup_file() {
+    seer=${SEER_BIN:?}/seer
+    export seer
+    pictures=$BATS_FILE_TMPDIR/pictures
+    export pictures
+    /usr/bin/python3 - "$pictures" <<'PYTHON'
+import io, os, sys, tarfile, zipfile
+import numpy as np
+from PIL import Image
+root = sys.argv[1]
+rng = np.random.default_rng(3)
+def picture(kind='PNG', size=24):
+    to = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(to, kind)
+    return to.getvalue()
+for name in ('zebra', 'ant', 'cow/brown'):
+    os.makedirs(f'{root}/classes/{name}')
+    for i in range(4):
+        open(f'{root}/classes/{name}/{i}.img', 'wb').write(picture('JPEG' if i % 2 else 'PNG'))
+os.makedirs(f'{root}/mixed')
+good = picture()
+files = {'a.png': good, 'same.png': good, 'b.jpg': picture('JPEG'), 'text.jpg': b'hello', 'empty.png': b'',
+         'cut.png': picture()[:-30], 'gif.gif': picture('GIF'), '.hidden.png': picture(), 'new.png.part': b'x'}
+for name, data in files.items():
+    open(f'{root}/mixed/{name}', 'wb').write(data)
+samples = [('%06d.png' % i, picture()) for i in range(6)]
+with tarfile.open(f'{root}/web.tar', 'w') as tar:
+    for i, (name, data) in enumerate(samples):
+        members = [(name, data), (name[:6] + '.cls', b'%d\n' % (i % 3)), (name[:6] + '.json', b'{}')]
+        for member, content in (members if i % 2 else members[::-1]):
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+whole = open(f'{root}/web.tar', 'rb').read()
+open(f'{root}/cut.tar', 'wb').write(whole[:whole.index(samples[4][1][:60]) + 400])
+with tarfile.open(f'{root}/folders.tar.gz', 'w:gz') as tar:
+    tar.add(f'{root}/classes', arcname='.')
+with zipfile.ZipFile(f'{root}/pictures.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+    for name, data in samples:
+        archive.writestr('deep/' + name, data)
+os.makedirs(f'{root}/many')
+for i in range(3000):
+    open(f'{root}/many/{i:05}.png', 'wb').write(picture(size=40))
+PYTHON
+}
+
+setup() {
+    store=$BATS_TEST_TMPDIR/store
+}
+
+ingest() {
+    "$seer" ingest "$@" --store "$store" -o json
+}
+
+@test "a mixed folder is taken in, and each refused file is counted by reason and listed" {
+    run ingest "$pictures/mixed" --report "$BATS_TEST_TMPDIR/refused.jsonl"
+    [ "$status" -eq 0 ]
+    jq -e '.schema_version == 1 and .scanned == 7 and .accepted == 2 and .duplicates == 1 and
+        .rejected == {empty: 1, not_an_image: 1, truncated: 1, unsupported: 1} and
+        (.shards | length) == 1 and .bytes > 0 and .images_per_second > 0' <<< "$output"
+    jq -se 'length == 5 and (map(.reason) | sort) ==
+        ["duplicate", "empty", "not_an_image", "truncated", "unsupported"] and
+        (.[] | select(.reason == "empty") | .source | endswith("mixed/empty.png"))' \
+        "$BATS_TEST_TMPDIR/refused.jsonl"
+}
+
+@test "with --strict a refused image makes the exit code 4, and the good ones are still stored" {
+    run ingest "$pictures/mixed" --strict
+    [ "$status" -eq 4 ]
+    [ "$("$seer" store stat "$store" -o json | jq .records)" -eq 2 ]
+    run ingest "$pictures/web.tar" --strict
+    [ "$status" -eq 0 ]
+}
+
+@test "labels by folder follow the sorted names and stay what they were when folders are added" {
+    ingest "$pictures/classes" --labels dir | jq -e '.accepted == 12 and .labelled == 12'
+    [ "$(paste -sd, "$store/labels.txt")" = ant,cow,zebra ]
+    "$seer" store stat "$store" -o json | jq -e '.labels == {"0": 4, "1": 4, "2": 4}'
+    mkdir -p "$BATS_TEST_TMPDIR/more/bee" "$BATS_TEST_TMPDIR/more/zebra"
+    cp "$pictures/many/00000.png" "$BATS_TEST_TMPDIR/more/bee/"
+    cp "$pictures/many/00001.png" "$BATS_TEST_TMPDIR/more/zebra/"
+    ingest "$BATS_TEST_TMPDIR/more" --labels dir | jq -e '.accepted == 2'
+    [ "$(paste -sd, "$store/labels.txt")" = ant,cow,zebra,bee ]
+    "$seer" store stat "$store" -o json | jq -e '.labels == {"0": 4, "1": 4, "2": 5, "3": 1}'
+}
+
+@test "without a rule folders give no labels" {
+    ingest "$pictures/classes" | jq -e '.accepted == 12 and .labelled == 0'
+}
+
+@test "a WebDataset tar gives its .cls as labels, wherever the member stands in its sample" {
+    ingest "$pictures/web.tar" | jq -e '.scanned == 6 and .accepted == 6 and .labelled == 6'
+    "$seer" store stat "$store" -o json | jq -e '.labels == {"0": 2, "1": 2, "2": 2}'
+}
+
+@test "the same pictures in a zip, a tar.gz or a folder of archives are the same records" {
+    ingest "$pictures/pictures.zip" | jq -e '.accepted == 6 and .labelled == 0'
+    ingest "$pictures/web.tar" | jq -e '.accepted == 0 and .duplicates == 6'
+    ingest "$pictures/folders.tar.gz" --labels dir | jq -e '.accepted == 12 and .labelled == 12'
+    [ "$(paste -sd, "$store/labels.txt")" = ant,cow,zebra ]
+    mkdir "$BATS_TEST_TMPDIR/archives"
+    cp "$pictures/web.tar" "$pictures/pictures.zip" "$BATS_TEST_TMPDIR/archives"
+    ingest "$BATS_TEST_TMPDIR/archives" --keep-duplicates | jq -e '.accepted == 12 and .labelled == 6'
+}
+
+@test "a tar that breaks off gives what is before the break and one refusal" {
+    run ingest "$pictures/cut.tar"
+    [ "$status" -eq 0 ]
+    jq -e '.accepted == 4 and ([.rejected[]] | add) == 1' <<< "$output"
+}
+
+@test "paths come on stdin, ended by new lines or by 0" {
+    find "$pictures/classes" -type f | sort | ingest - --labels dir |
+        jq -e '.accepted == 12 and .labelled == 12'
+    store=$BATS_TEST_TMPDIR/zero
+    find "$pictures/classes" -type f -print0 | ingest - -0 | jq -e '.accepted == 12'
+    store=$BATS_TEST_TMPDIR/missing
+    echo /does/not/exist.png | ingest - | jq -e '.rejected == {io: 1}'
+}
+
+@test "IDX files come with the labels beside them, or those that are named" {
+    mkdir "$BATS_TEST_TMPDIR/idx"
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR/idx" <<'PYTHON'
+import gzip, struct, sys
+import numpy as np
+images = np.random.default_rng(1).integers(0, 256, (5, 7, 9), dtype=np.uint8)
+data = struct.pack('>IIII', 0x803, 5, 7, 9) + images.tobytes()
+gzip.open(sys.argv[1] + '/t-images-idx3-ubyte.gz', 'wb').write(data)
+gzip.open(sys.argv[1] + '/t-labels-idx1-ubyte.gz', 'wb').write(struct.pack('>II', 0x801, 5) + bytes(range(5)))
+open(sys.argv[1] + '/plain', 'wb').write(data[:-10])
+open(sys.argv[1] + '/short', 'wb').write(struct.pack('>II', 0x801, 4) + bytes(4))
+images.tofile(sys.argv[1] + '/pixels')
+PYTHON
+    cd "$BATS_TEST_TMPDIR/idx"
+    ingest t-images-idx3-ubyte.gz | jq -e '.accepted == 5 and .labelled == 5'
+    /usr/bin/python3 - "$store" <<'PYTHON'
+import glob, io, sys
+import lmdb, numpy as np
+from PIL import Image
+path, = glob.glob(sys.argv[1] + '/shards/*')
+want = np.fromfile('pixels', np.uint8).reshape(5, 7, 9)
+with lmdb.open(path, readonly=True, lock=False).begin() as transaction:
+    for i, (key, value) in enumerate(transaction.cursor()):
+        assert key == b'%08d' % i
+        assert value[:7] == bytes([8, 3, 16, 7, 24, 9, 34]), value[:7]
+        assert value[-2:] == bytes([56, 1])
+        assert (np.asarray(Image.open(io.BytesIO(value[value.index(b'\x89PNG'):]))) == want[i]).all()
+    assert i == 4
+PYTHON
+    store=$BATS_TEST_TMPDIR/named
+    ingest plain --labels idx:t-labels-idx1-ubyte.gz |
+        jq -e '.accepted == 4 and .labelled == 4 and .rejected == {truncated: 1}'
+    store=$BATS_TEST_TMPDIR/wrong
+    run ingest plain --labels idx:short
+    [ "$status" -eq 2 ]
+    [[ $output == *"do not belong together"* ]]
+}
+
+@test "the order of records is that of the sources, whatever the number of decoders" {
+    ingest "$pictures/many" --jobs 1 > /dev/null
+    first=$(cat "$store"/shards/*/hashes.bin | sha256sum)
+    store=$BATS_TEST_TMPDIR/again
+    ingest "$pictures/many" --jobs 7 > /dev/null
+    [ "$first" = "$(cat "$store"/shards/*/hashes.bin | sha256sum)" ]
+}
+
+@test "shards roll by size, are listed in order and verify" {
+    ingest "$pictures/many" --shard-mb 4 | jq -e '.accepted == 3000 and (.shards | length) == 4'
+    "$seer" store ls "$store" -o json | jq -e '.schema_version == 1 and (.shards | length) == 4 and
+        (.shards | map(.records) | add) == 3000 and (.shards | map(.name) | . == sort)'
+    "$seer" store verify "$store" --decode -o json | jq -e '.damaged == 0 and .records == 3000'
+}
+
+@test "a changed byte in a stored image is found by verify, with shard and record" {
+    ingest "$pictures/many" --limit 100 | jq -e '.accepted == 100'
+    data=$(echo "$store"/shards/*/data.mdb)
+    printf 'X' | dd of="$data" bs=1 seek=$(($(stat -c %s "$data") / 2 + 100)) conv=notrunc status=none
+    run "$seer" store verify "$store" -o json
+    [ "$status" -eq 1 ]
+    jq -e '.damaged == 1 and (.shards[0].error | contains("record"))' <<< "${output%seer store:*}"
+}
+
+@test "a dry run counts and writes nothing" {
+    ingest "$pictures/mixed" --dry-run | jq -e '.accepted == 2 and .shards == []'
+    [ ! -e "$store" ]
+}
+
+@test "wrong usage is exit 2 with the nearest name, and nothing is made" {
+    run "$seer" ingest "$pictures/mixed" --stroe "$store"
+    [ "$status" -eq 2 ]
+    [[ $output == *"did you mean '--store'"* ]]
+    run "$seer" ingest /does/not/exist --store "$store"
+    [ "$status" -eq 2 ]
+    [[ $output == *"/does/not/exist"* ]]
+    run "$seer" store verify /usr/share
+    [ "$status" -eq 2 ]
+    [[ $output == *"not a store"* ]]
+}
+
+@test "a kill in the middle leaves only whole shards, and the next ingest takes up the rest" {
+    for delay in 0.01 0.04 0.08 0.15; do
+        "$seer" ingest "$pictures/many" --store "$store" --shard-mb 1 -q > /dev/null 2>&1 &
+        pid=$!
+        # Not a wait for something: the instant of the kill is what varies.
+        sleep "$delay"
+        kill -9 "$pid" 2> /dev/null || true
+        wait "$pid" || true
+        [ ! -d "$store/shards" ] || "$seer" store verify "$store"
+    done
+    ingest "$pictures/many" | jq -e '.accepted + .duplicates == 3000'
+    "$seer" store verify "$store" -o json | jq -e '.records == 3000 and .damaged == 0'
+    [ "$(ls "$store/tmp")" = lock ]
+}
+
+@test "a full disk is a clear error, and what was sealed stays valid" {
+    mkdir "$BATS_TEST_TMPDIR/small"
+    mount -t tmpfs -o size=6m tmpfs "$BATS_TEST_TMPDIR/small" 2> /dev/null || skip "cannot mount a tmpfs"
+    store=$BATS_TEST_TMPDIR/small/store
+    run ingest "$pictures/many" --shard-mb 2 -q
+    failed=$status words=$output
+    run "$seer" store verify "$store" -o json
+    umount "$BATS_TEST_TMPDIR/small"
+    [ "$failed" -eq 1 ]
+    [[ $words == *"No space left on device"*"free some space"* ]]
+    jq -e '.damaged == 0 and .records > 0' <<< "$output"
+}
+
+@test "Ctrl-C seals what is there" {
+    mkfifo "$BATS_TEST_TMPDIR/list"
+    "$seer" ingest - --store "$store" -q < "$BATS_TEST_TMPDIR/list" > "$BATS_TEST_TMPDIR/out" 2>&1 &
+    pid=$!
+    exec 9> "$BATS_TEST_TMPDIR/list"
+    find "$pictures/many" -type f | head -500 >&9
+    while [ ! -e "$store/tmp" ] || [ "$(ls "$store/tmp" | wc -l)" -lt 2 ]; do sleep 0.02; done
+    kill -TERM "$pid"
+    find "$pictures/many" -type f | tail -500 >&9 || true
+    exec 9>&-
+    code=0
+    wait "$pid" || code=$?
+    [ "$code" -eq 130 ]
+    "$seer" store verify "$store" -o json | jq -e '.damaged == 0 and .records > 0 and .records < 1000'
+}
