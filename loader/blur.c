@@ -35,30 +35,49 @@ static struct box box_of(float sigma)
     return box;
 }
 
-/* taps[0] and taps[count - 1] are the far ends. The inner sum fits 16 bits up to a radius of 128.
- */
-static inline __attribute__((always_inline)) void
-box_sum(const uint8_t *const *taps, int count, struct box box, int length, uint8_t *restrict out)
+SIMD_INLINE uint8_t weighed(struct box box, uint32_t inner, uint32_t ends)
 {
+    return (uint8_t)((inner * box.full + ends * box.far + (1u << 23)) >> 24);
+}
+
+/* Radius 0: a and c are the far ends. */
+SIMD_INLINE void sum3(const uint8_t *a, const uint8_t *b, const uint8_t *c, struct box box,
+                      int length, uint8_t *restrict out)
+{
+    for (int i = 0; i < length; i++)
+        out[i] = weighed(box, b[i], (uint32_t)a[i] + c[i]);
+}
+
+/* Radius 1. */
+SIMD_INLINE void sum5(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d,
+                      const uint8_t *e, struct box box, int length, uint8_t *restrict out)
+{
+    for (int i = 0; i < length; i++)
+        out[i] = weighed(box, (uint32_t)b[i] + c[i] + d[i], (uint32_t)a[i] + e[i]);
+}
+
+SIMD_INLINE void sum_any(const uint8_t *const *taps, struct box box, int length,
+                         uint8_t *restrict out)
+{
+    int last = 2 * box.radius + 2;
     for (int i = 0; i < length; i++) {
-        uint16_t inner = 0;
-        for (int t = 1; t < count - 1; t++)
-            inner = (uint16_t)(inner + taps[t][i]);
-        uint16_t ends = (uint16_t)(taps[0][i] + taps[count - 1][i]);
-        out[i] = (uint8_t)((inner * box.full + ends * box.far + (1u << 23)) >> 24);
+        uint32_t inner = 0;
+        for (int t = 1; t < last; t++)
+            inner += taps[t][i];
+        out[i] = weighed(box, inner, (uint32_t)taps[0][i] + taps[last][i]);
     }
 }
 
-/* The radii of sigma <= 2, each with its taps unrolled, and then the rest. */
-static inline __attribute__((always_inline)) void
-box_line(const uint8_t *const *taps, struct box box, int length, uint8_t *restrict out)
+/* The radii of sigma <= 2 have loops of their own, which compilers vectorise. */
+SIMD_INLINE void sum_taps(const uint8_t *const *taps, struct box box, int length,
+                          uint8_t *restrict out)
 {
     if (box.radius == 0)
-        box_sum(taps, 3, box, length, out);
+        sum3(taps[0], taps[1], taps[2], box, length, out);
     else if (box.radius == 1)
-        box_sum(taps, 5, box, length, out);
+        sum5(taps[0], taps[1], taps[2], taps[3], taps[4], box, length, out);
     else
-        box_sum(taps, 2 * box.radius + 3, box, length, out);
+        sum_any(taps, box, length, out);
 }
 
 static int clamped(int i, int size)
@@ -68,7 +87,7 @@ static int clamped(int i, int size)
 
 /* Repeats the first and the last of the `size` pixels that stand `reach` into each third of line.
  */
-static inline void pad(uint8_t *line, int size, int reach)
+SIMD_INLINE void pad(uint8_t *line, int size, int reach)
 {
     for (int channel = 0; channel < 3; channel++, line += size + 2 * reach) {
         memset(line, line[reach], (size_t)reach);
@@ -92,7 +111,7 @@ static void blur_row(uint8_t *row, int size, struct box box)
         pad(in, size, reach);
         for (int t = 0; t < 2 * reach + 1; t++)
             taps[t] = in + t;
-        box_line(taps, box, 3 * span - 2 * reach, out + reach);
+        sum_taps(taps, box, 3 * span - 2 * reach, out + reach);
     }
     for (int channel = 0; channel < 3; channel++)
         memcpy(row + channel * size, lines[PASSES & 1] + channel * span + reach, (size_t)size);
@@ -107,7 +126,7 @@ static void blur_columns(const struct planes *in, struct box box, struct planes 
     for (int y = 0; y < size; y++) {
         for (int t = 0; t < 2 * box.radius + 3; t++)
             taps[t] = planes_row(in, clamped(y + t - box.radius - 1, size), 0);
-        box_line(taps, box, 3 * size, planes_row(out, y, 0));
+        sum_taps(taps, box, 3 * size, planes_row(out, y, 0));
     }
 }
 

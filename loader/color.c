@@ -10,13 +10,13 @@
 
 #include "loader/simd.h"
 
-static inline int luma(int red, int green, int blue)
+SIMD_INLINE int luma(int red, int green, int blue)
 {
     return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
 }
 
 /* Blend.c: other + factor * (value - other), truncated and clipped. */
-static inline uint8_t blend(int other, int value, float factor)
+SIMD_INLINE uint8_t blend(int other, int value, float factor)
 {
     int mixed = (int)((float)other + factor * (float)(value - other));
     mixed = mixed < 0 ? 0 : mixed;
@@ -67,25 +67,25 @@ static void gray_row(uint8_t *restrict red, uint8_t *restrict green, uint8_t *re
     }
 }
 
-static inline int min(int a, int b)
+SIMD_INLINE int min(int a, int b)
 {
     return a < b ? a : b;
 }
 
-static inline int max(int a, int b)
+SIMD_INLINE int max(int a, int b)
 {
     return a > b ? a : b;
 }
 
 /* Without a branch, which compilers then vectorise. */
-static inline int choose(int condition, int yes, int no)
+SIMD_INLINE int choose(int condition, int yes, int no)
 {
     return (yes & -condition) | (no & (condition - 1));
 }
 
 /* Convert.c rgb2hsv_row. Within its sixth of the circle the hue is n - q or n + q sixths, n odd and
  * q = (max - mid) / (max - min). */
-static inline int hue_of(int red, int green, int blue, int high, int range)
+SIMD_INLINE int hue_of(int red, int green, int blue, int high, int range)
 {
     int mid = red + green + blue - high - (high - range);
     float q = (float)(high - mid) / (float)max(range, 1);
@@ -103,13 +103,13 @@ static inline int hue_of(int red, int green, int blue, int high, int range)
 }
 
 /* v * (1 - s/255), to the nearest; exact below 2^16. */
-static inline int low_end(int value, int saturation)
+SIMD_INLINE int low_end(int value, int saturation)
 {
     return ((value * (255 - saturation) + 128) * 257) >> 16;
 }
 
 /* v * (1 - s/255 * fraction/85), to the nearest: 21675 = 255 * 85. There are no ties. */
-static inline int slope(int value, int saturation, int fraction)
+SIMD_INLINE int slope(int value, int saturation, int fraction)
 {
     return (int)((float)(2 * value * (21675 - saturation * fraction) + 21675) * (1.0f / 43350.0f));
 }

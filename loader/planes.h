@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* Rows are padded to a multiple of this: what resize.c computes at once. */
-enum { PLANES_ROW_STEP = 48 };
+enum { PLANES_ROW_STEP = 96 };
 
 struct planes {
     int size;         /* pixels per side */

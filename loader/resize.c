@@ -1,9 +1,9 @@
-/* resize.c - separable resampling, sixteen rows at a time.
+/* resize.c - separable resampling, a strip of rows at a time.
  *
  * The pass along rows is the hard one to vectorise: neighbouring outputs read unrelated bytes. So
- * sixteen rows are transposed (four rounds of interleaving two byte streams, which compilers turn
- * into unpack instructions); then one column of three channels is 48 neighbouring bytes, and both
- * passes are the same kernel: 48 weighted sums over taps that lie a fixed stride apart. */
+ * a strip of rows is transposed (rounds of interleaving two byte streams, which compilers turn
+ * into unpack instructions); then one column of three channels is 96 neighbouring bytes, and both
+ * passes are the same kernel: 96 weighted sums over taps that lie a fixed stride apart. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "loader/resize.h"
@@ -16,7 +16,7 @@
 #include "loader/simd.h"
 
 enum {
-    STRIP = 16,               /* rows transposed together */
+    STRIP = 32,               /* rows transposed together */
     LANES = PLANES_ROW_STEP,  /* bytes the kernel computes at once: a strip of RGB */
     WEIGHT_BITS = 32 - 8 - 2, /* Pillow's PRECISION_BITS */
     TAPS_MAX = 16000,         /* more, and rounding of weights could carry 255 to 256 */
@@ -99,8 +99,8 @@ static void taps_compute(struct taps *taps, int inputs, int outputs)
 }
 
 /* out[2i] = a[i], out[2i+1] = b[i] */
-static inline void interleave(const uint8_t *restrict a, const uint8_t *restrict b, size_t count,
-                              uint8_t *restrict out)
+SIMD_INLINE void interleave(const uint8_t *restrict a, const uint8_t *restrict b, size_t count,
+                            uint8_t *restrict out)
 {
     for (size_t i = 0; i < count; i++) {
         out[2 * i] = a[i];
@@ -108,8 +108,8 @@ static inline void interleave(const uint8_t *restrict a, const uint8_t *restrict
     }
 }
 
-static inline void deinterleave(const uint8_t *restrict in, size_t count, uint8_t *restrict a,
-                                uint8_t *restrict b)
+SIMD_INLINE void deinterleave(const uint8_t *restrict in, size_t count, uint8_t *restrict a,
+                              uint8_t *restrict b)
 {
     for (size_t i = 0; i < count; i++) {
         a[i] = in[2 * i];
@@ -119,40 +119,40 @@ static inline void deinterleave(const uint8_t *restrict in, size_t count, uint8_
 
 /* rows: STRIP streams of `count` bytes; the result, [count][STRIP], is in strip[1]. Interleaving
  * stream k with stream k + half, halving the number of streams, leaves byte i of all rows in order
- * after four rounds. */
+ * at the end. STRIP is 2 to an odd power, so the first round may go to strip[1]. */
 SIMD_CLONES
 static void strip_transpose(const uint8_t *const rows[STRIP], size_t count, uint8_t *const strip[2])
 {
-    for (size_t k = 0; k < 8; k++)
-        interleave(rows[k], rows[k + 8], count, strip[0] + k * 2 * count);
-    for (size_t k = 0; k < 4; k++)
-        interleave(strip[0] + k * 2 * count, strip[0] + (k + 4) * 2 * count, 2 * count,
-                   strip[1] + k * 4 * count);
-    for (size_t k = 0; k < 2; k++)
-        interleave(strip[1] + k * 4 * count, strip[1] + (k + 2) * 4 * count, 4 * count,
-                   strip[0] + k * 8 * count);
-    interleave(strip[0], strip[0] + 8 * count, 8 * count, strip[1]);
+    for (size_t k = 0; k < STRIP / 2; k++)
+        interleave(rows[k], rows[k + STRIP / 2], count, strip[1] + k * 2 * count);
+    int from = 1;
+    for (size_t streams = STRIP / 2; streams > 1; streams /= 2, from = !from) {
+        size_t length = count * STRIP / streams, half = streams / 2;
+        for (size_t k = 0; k < half; k++)
+            interleave(strip[from] + k * length, strip[from] + (k + half) * length, length,
+                       strip[!from] + k * 2 * length);
+    }
 }
 
 /* The way back: [count][STRIP] in strip[0] to STRIP rows of count bytes. */
 SIMD_CLONES
 static void strip_restore(uint8_t *const strip[2], size_t count, uint8_t *rows, size_t row_bytes)
 {
-    deinterleave(strip[0], 8 * count, strip[1], strip[1] + 8 * count);
-    for (size_t k = 0; k < 2; k++)
-        deinterleave(strip[1] + k * 8 * count, 4 * count, strip[0] + k * 4 * count,
-                     strip[0] + (k + 2) * 4 * count);
-    for (size_t k = 0; k < 4; k++)
-        deinterleave(strip[0] + k * 4 * count, 2 * count, strip[1] + k * 2 * count,
-                     strip[1] + (k + 4) * 2 * count);
-    for (size_t k = 0; k < 8; k++)
-        deinterleave(strip[1] + k * 2 * count, count, rows + k * row_bytes,
-                     rows + (k + 8) * row_bytes);
+    int from = 0;
+    for (size_t streams = 2; streams < STRIP; streams *= 2, from = !from) {
+        size_t length = count * STRIP / streams, half = streams / 2;
+        for (size_t k = 0; k < half; k++)
+            deinterleave(strip[from] + k * 2 * length, length, strip[!from] + k * length,
+                         strip[!from] + (k + half) * length);
+    }
+    for (size_t k = 0; k < STRIP / 2; k++)
+        deinterleave(strip[from] + k * 2 * count, count, rows + k * row_bytes,
+                     rows + (k + STRIP / 2) * row_bytes);
 }
 
 /* LANES weighted sums over `count` taps, `stride` bytes apart. */
-static inline void weigh(const uint8_t *restrict in, size_t stride, const int32_t *restrict weights,
-                         int count, uint8_t *restrict out)
+SIMD_INLINE void weigh(const uint8_t *restrict in, size_t stride, const int32_t *restrict weights,
+                       int count, uint8_t *restrict out)
 {
     int32_t sum[LANES];
     for (int lane = 0; lane < LANES; lane++)

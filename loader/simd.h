@@ -14,4 +14,7 @@
 #define SIMD_CLONES
 #endif
 
+/* What such a function calls must become part of it, or it stays code for the base architecture. */
+#define SIMD_INLINE static inline __attribute__((always_inline))
+
 #endif
