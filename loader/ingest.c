@@ -78,7 +78,7 @@ static void picture_destroy(void *picture_pointer)
 
 static int is_stop_asked(const struct ingest *ingest)
 {
-    return ingest->options->stop != NULL && *ingest->options->stop;
+    return ingest->options->stop != NULL && atomic_load(ingest->options->stop);
 }
 
 /* Folders known beforehand are settled; a list on stdin brings new ones as it goes. */

@@ -8,6 +8,7 @@
 #ifndef LOADER_INGEST_H
 #define LOADER_INGEST_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "common/status.h"
@@ -26,9 +27,9 @@ struct ingest_options {
     int jobs;             /* decode threads, at least 1 */
     int is_dry_run;       /* decode and count, write nothing */
     int is_keeping_duplicates;
-    int is_quiet;             /* no progress */
-    const char *report;       /* file that gets a line of JSON per refused image; or NULL */
-    const volatile int *stop; /* set by a signal handler: seal what is there and return; or NULL */
+    int is_quiet;       /* no progress */
+    const char *report; /* file that gets a line of JSON per refused image; or NULL */
+    atomic_int *stop;   /* set by a signal handler: seal what is there and return; or NULL */
 };
 
 struct ingest_result {

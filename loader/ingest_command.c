@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,12 +29,12 @@ struct arguments {
     int is_dry_run, is_keeping_duplicates, is_strict, is_quiet, is_zero_separated;
 };
 
-static volatile int is_stop_asked;
+static atomic_int is_stop_asked;
 
 static void on_signal(int number)
 {
     (void)number;
-    is_stop_asked = 1;
+    atomic_store(&is_stop_asked, 1);
 }
 
 static enum status read_labels(const char *word, struct source_options *ret_options)
