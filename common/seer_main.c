@@ -11,7 +11,9 @@
 #include "common/options.h"
 #include "loader/bench_loader.h"
 #include "loader/commands.h"
+#include "server/commands.h"
 #include "worker/collective/bench_allreduce.h"
+#include "worker/eval/eval_command.h"
 #include "worker/export/export.h"
 
 static int version_run(int argc, char **argv)
@@ -50,8 +52,10 @@ static const struct command version_command = {"version", "print the version", v
 
 /* In the order in which a run meets them. */
 static const struct command *const commands[] = {
-    &ingest_command, &store_command, &config_command,
-    &export_command, &bench_command, &version_command,
+    &ingest_command, &store_command,    &config_command, &status_command,
+    &events_command, &worker_command,   &pause_command,  &resume_command,
+    &stop_command,   &snapshot_command, &audit_command,  &export_command,
+    &embed_command,  &eval_command,     &bench_command,  &version_command,
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

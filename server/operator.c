@@ -14,6 +14,7 @@
 #include "common/mem.h"
 #include "server/connection.h"
 #include "server/report.h"
+#include "server/snapshot_list.h"
 
 /* Questions answered here. *ret_body is the caller's. */
 
@@ -24,30 +25,10 @@ static enum status ask_status(struct server *server, const json_t *arguments, js
     return OK;
 }
 
-static json_t *snapshot_object(const struct server *server, const struct snapshot_info *info)
-{
-    char *path =
-        mem_format("%s/%s" SNAPSHOT_SUFFIX, parameter_store_directory(server->store), info->name);
-    json_t *object = json_pack("{s:s, s:I, s:i, s:I, s:b, s:I, s:s}", "name", info->name, "step",
-                               (json_int_t)info->step, "lineage", (int)info->lineage, "bytes",
-                               (json_int_t)info->bytes, "is_pinned", info->is_pinned, "wall_ms",
-                               (json_int_t)info->modified_ms, "path", path);
-    mem_free(path);
-    return object;
-}
-
 static enum status ask_snapshots(struct server *server, const json_t *arguments, json_t **ret_body)
 {
     (void)arguments;
-    struct snapshot_info *list = NULL;
-    int count = 0;
-    TRY(parameter_store_list(server->store, &list, &count));
-    json_t *snapshots = json_array();
-    for (int i = 0; i < count; i++)
-        json_array_append_new(snapshots, snapshot_object(server, &list[i]));
-    mem_free(list);
-    *ret_body = json_pack("{s:i, s:o}", "schema_version", 1, "snapshots", snapshots);
-    return OK;
+    return snapshot_list_json(server->store, ret_body);
 }
 
 static const char *name_of(const json_t *arguments)

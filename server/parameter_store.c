@@ -74,12 +74,18 @@ static enum status remove_unfinished(struct parameter_store *store)
     return OK;
 }
 
-enum status parameter_store_open(const char *directory, struct parameter_store **ret_store)
+static struct parameter_store *store_create(const char *directory)
 {
     struct parameter_store *store = mem_zero(sizeof(*store));
     store->directory = mem_string(directory);
     store->file = -1;
     intervals_init(&store->written);
+    return store;
+}
+
+enum status parameter_store_open(const char *directory, struct parameter_store **ret_store)
+{
+    struct parameter_store *store = store_create(directory);
     enum status status = fs_make_directory(directory);
     if (status == OK)
         status = remove_unfinished(store);
@@ -88,6 +94,14 @@ enum status parameter_store_open(const char *directory, struct parameter_store *
         return status;
     }
     *ret_store = store;
+    return OK;
+}
+
+enum status parameter_store_open_reader(const char *directory, struct parameter_store **ret_store)
+{
+    if (!fs_exists(directory))
+        return fail(ERR_INPUT, "there are no snapshots in '%s': is it of a run?", directory);
+    *ret_store = store_create(directory);
     return OK;
 }
 

@@ -32,6 +32,9 @@ struct snapshot_info {
 
 /* directory is made when it is not there; unfinished files in it are removed. */
 enum status parameter_store_open(const char *directory, struct parameter_store **ret_store);
+/* To list and read beside the server that owns it: changes nothing. ERR_INPUT: no such directory.
+ */
+enum status parameter_store_open_reader(const char *directory, struct parameter_store **ret_store);
 void parameter_store_close(struct parameter_store *store); /* NULL is fine */
 
 /* A name is a file name without its suffix: letters, digits, '-', '_', '.', not beginning with '.'.

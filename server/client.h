@@ -1,0 +1,39 @@
+/* client.h - how commands reach a server: a question in JSON, an answer in JSON. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef SERVER_CLIENT_H
+#define SERVER_CLIENT_H
+
+#include <jansson.h>
+
+#include "common/options.h"
+#include "common/status.h"
+
+/* The options that every such command has; CLIENT_OPTIONS(options) are the rows of its table. */
+struct client_options {
+    const char *run;    /* --run DIR */
+    const char *server; /* --server URL */
+    const char *output; /* -o json|table */
+};
+
+#define CLIENT_OPTIONS(options)                                                                    \
+    {"run", 0, OPTION_STRING, &(options).run, "DIR", "the run's folder (server.json in it)"},      \
+        {"server", 0, OPTION_STRING, &(options).server, "URL", "address of its server"},           \
+    {                                                                                              \
+        "output", 'o', OPTION_STRING, &(options).output, "FORMAT", "table (default) or json"       \
+    }
+
+/* ERR_INPUT for neither or both of run and server, or an unknown output. */
+enum status client_options_check(const struct client_options *options);
+int client_wants_json(const struct client_options *options);
+
+/* Asks and waits for the answer, some seconds at most. arguments is taken over. *ret_body is the
+ * caller's. ERR_UNREACHABLE: nobody there; ERR_TIMEOUT: no answer; or what the server says. */
+enum status client_ask(const struct client_options *options, const char *name, json_t *arguments,
+                       json_t **ret_body);
+/* Prints a failure, returns the exit code; 0 for OK. */
+int client_exit(const char *program, enum status status);
+/* One line of compact JSON on stdout. */
+void client_print_json(const json_t *body);
+
+#endif

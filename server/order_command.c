@@ -1,0 +1,53 @@
+/* order_command.c - `seer pause`, `seer resume`, `seer stop`: orders without arguments. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <stdio.h>
+
+#include "server/client.h"
+#include "server/commands.h"
+
+static int order_run(int argc, char **argv, const char *program, const char *summary)
+{
+    struct client_options options = {0};
+    const struct option_row rows[] = {CLIENT_OPTIONS(options), {0}};
+    const struct usage usage = {
+        .program = program,
+        .synopsis = "--run DIR | --server URL",
+        .summary = summary,
+        .options = rows,
+    };
+    int first = argc;
+    json_t *body = NULL;
+    enum status status = options_parse(&usage, argc, argv, &first);
+    if (status != OK)
+        return options_exit(&usage, status);
+    status = client_options_check(&options);
+    if (status == OK)
+        status = client_ask(&options, argv[0], json_object(), &body);
+    if (status == OK && client_wants_json(&options))
+        client_print_json(body);
+    json_decref(body);
+    return client_exit(program, status);
+}
+
+static int pause_run(int argc, char **argv)
+{
+    return order_run(argc, argv, "seer pause",
+                     "Holds the run at the next step boundary; workers stay and wait.");
+}
+
+static int resume_run(int argc, char **argv)
+{
+    return order_run(argc, argv, "seer resume", "Lets a paused run go on.");
+}
+
+static int stop_run(int argc, char **argv)
+{
+    return order_run(argc, argv, "seer stop",
+                     "Ends the run: finishes the step, saves a snapshot, dismisses the workers. "
+                     "Started again on the same folder it goes on from there.");
+}
+
+const struct command pause_command = {"pause", "hold a run at a step boundary", pause_run};
+const struct command resume_command = {"resume", "let a paused run go on", resume_run};
+const struct command stop_command = {"stop", "save and end a run", stop_run};

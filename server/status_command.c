@@ -1,0 +1,84 @@
+/* status_command.c - `seer status`: what a run is doing now. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <stdio.h>
+
+#include "server/client.h"
+#include "server/commands.h"
+
+static long long integer(const json_t *object, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(object, key));
+}
+
+static double number(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    return value != NULL ? value : "";
+}
+
+static void print_workers(const json_t *workers)
+{
+    size_t i;
+    json_t *worker;
+    if (json_array_size(workers) == 0)
+        return;
+    printf("\n%-16s %4s %-9s %-9s %9s %8s %10s %7s %s\n", "WORKER", "RANK", "STATE", "PHASE",
+           "STEP", "IMAGES/S", "HEARD MS", "PID", "HOST");
+    json_array_foreach(workers, i, worker)
+        printf("%-16s %4lld %-9s %-9s %9lld %8.1f %10lld %7lld %s\n", text(worker, "name"),
+               integer(worker, "rank"), text(worker, "state"), text(worker, "phase"),
+               integer(worker, "step"), number(worker, "images_per_second"),
+               integer(worker, "heartbeat_age_ms"), integer(worker, "pid"), text(worker, "host"));
+}
+
+static void print_table(const json_t *status)
+{
+    const json_t *stream = json_object_get(status, "stream");
+    printf("run        %s (%s)\n", text(status, "name"), text(status, "run"));
+    printf("state      %s\n", text(status, "state"));
+    printf("step       %lld", integer(status, "step"));
+    if (integer(status, "steps") > 0)
+        printf(" of %lld", integer(status, "steps"));
+    printf("\nloss       %.6g\nlr         %.6g\n", number(status, "loss"), number(status, "lr"));
+    printf("generation %lld, %lld members, lineage %lld\n", integer(status, "generation"),
+           integer(status, "world_size"), integer(status, "lineage"));
+    printf("stream     at image %lld, %lld known ahead, %lld shards\n", integer(stream, "position"),
+           integer(stream, "backlog_images"), integer(stream, "shards"));
+    printf("snapshot   %s\n", text(status, "snapshot")[0] != 0 ? text(status, "snapshot") : "none");
+    print_workers(json_object_get(status, "workers"));
+}
+
+static int status_run(int argc, char **argv)
+{
+    struct client_options options = {0};
+    const struct option_row rows[] = {CLIENT_OPTIONS(options), {0}};
+    const struct usage usage = {
+        .program = "seer status",
+        .synopsis = "--run DIR | --server URL [-o json]",
+        .summary = "Shows what a run is doing now.",
+        .examples = "  seer status --run run\n  seer status --server tcp://127.0.0.1:5680 -o json",
+        .options = rows,
+    };
+    int first = argc;
+    json_t *status_body = NULL;
+    enum status status = options_parse(&usage, argc, argv, &first);
+    if (status != OK)
+        return options_exit(&usage, status);
+    status = client_options_check(&options);
+    if (status == OK)
+        status = client_ask(&options, "status", json_object(), &status_body);
+    if (status == OK && client_wants_json(&options))
+        client_print_json(status_body);
+    else if (status == OK)
+        print_table(status_body);
+    json_decref(status_body);
+    return client_exit(usage.program, status);
+}
+
+const struct command status_command = {"status", "what a run is doing now", status_run};
