@@ -47,7 +47,7 @@ struct ingest {
     const struct ingest_options *options;
     struct ingest_result *result;
     struct source **sources; /* [source_count]; the reader's once it runs */
-    struct labels labels;    /* the reader's while it runs */
+    struct labels labels;
     struct hash_set seen;
     struct ingest_report report;
     struct progress progress;
@@ -64,7 +64,6 @@ struct ingest {
     pthread_mutex_t lock; /* guards what follows and picture.is_decoded */
     pthread_cond_t changed;
     uint64_t in_flight_bytes;
-    char *reader_failure; /* words, if the reader had to give up */
 };
 
 static void picture_destroy(void *picture_pointer)
@@ -81,20 +80,6 @@ static int is_stop_asked(const struct ingest *ingest)
     return ingest->options->stop != NULL && atomic_load(ingest->options->stop);
 }
 
-/* Folders known beforehand are settled; a list on stdin brings new ones as it goes. */
-static enum status number_folder(struct ingest *ingest, struct source_item *item)
-{
-    if (item->folder == NULL)
-        return OK;
-    item->label = labels_find(&ingest->labels, item->folder);
-    if (item->label != LABEL_NONE)
-        return OK;
-    TRY(labels_add(&ingest->labels, item->folder));
-    labels_settle(&ingest->labels);
-    item->label = labels_find(&ingest->labels, item->folder);
-    return OK;
-}
-
 static void wait_for_room(struct ingest *ingest, uint64_t bytes)
 {
     pthread_mutex_lock(&ingest->lock);
@@ -106,46 +91,34 @@ static void wait_for_room(struct ingest *ingest, uint64_t bytes)
 
 /* A picture is in both queues at once: the writer owns it, a decoder borrows it until it says
  * is_decoded. */
-static enum status hand_over(struct ingest *ingest, struct source_item *item)
+static void hand_over(struct ingest *ingest, const struct source_item *item)
 {
     struct picture *picture = mem_zero(sizeof(*picture));
     picture->item = *item;
-    *item = (struct source_item){0};
     wait_for_room(ingest, picture->item.length);
     void *owned = picture, *borrowed = picture;
-    enum status status = queue_push(ingest->work, &borrowed, -1);
-    CHECK(status == OK); /* closed by the reader alone */
-    return queue_push(ingest->order, &owned, -1);
+    /* Both queues are closed by this thread alone, so pushing cannot fail. */
+    CHECK(queue_push(ingest->work, &borrowed, -1) == OK);
+    CHECK(queue_push(ingest->order, &owned, -1) == OK);
 }
 
-static enum status read_source(struct ingest *ingest, int index)
+static void read_source(struct ingest *ingest, int index)
 {
     struct source *source = ingest->sources[index];
     struct source_item item;
     while (!atomic_load(&ingest->is_stopping) && !is_stop_asked(ingest) &&
            source_next(source, &item) == OK) {
-        enum status status = number_folder(ingest, &item);
-        if (status == OK)
-            status = hand_over(ingest, &item);
-        source_item_done(&item);
-        TRY(status);
+        hand_over(ingest, &item);
         double part = (index + source_progress(source)) / ingest->options->source_count;
         atomic_store(&ingest->permille, (int)(part * 1000));
     }
-    return OK;
 }
 
 static void reader_run(void *argument)
 {
     struct ingest *ingest = argument;
-    enum status status = OK;
-    for (int i = 0; i < ingest->options->source_count && status == OK; i++)
-        status = read_source(ingest, i);
-    if (status != OK) {
-        pthread_mutex_lock(&ingest->lock);
-        ingest->reader_failure = mem_string(fail_message());
-        pthread_mutex_unlock(&ingest->lock);
-    }
+    for (int i = 0; i < ingest->options->source_count; i++)
+        read_source(ingest, i);
     queue_close(ingest->work);
     queue_close(ingest->order);
 }
@@ -204,12 +177,29 @@ static enum status open_shard(struct ingest *ingest)
                              &ingest->writer);
 }
 
-static enum status write_picture(struct ingest *ingest, const struct picture *picture)
+/* Folders known beforehand are settled; a list on stdin brings new ones as it goes. */
+static enum status number_folder(struct ingest *ingest, const struct source_item *item,
+                                 int32_t *ret_label)
+{
+    *ret_label = item->label;
+    if (item->folder == NULL)
+        return OK;
+    *ret_label = labels_find(&ingest->labels, item->folder);
+    if (*ret_label != LABEL_NONE)
+        return OK;
+    TRY(labels_add(&ingest->labels, item->folder));
+    labels_settle(&ingest->labels);
+    *ret_label = labels_find(&ingest->labels, item->folder);
+    return OK;
+}
+
+static enum status write_picture(struct ingest *ingest, const struct picture *picture,
+                                 int32_t label)
 {
     const struct source_item *item = &picture->item;
     struct record record = {.bytes = item->bytes,
                             .length = item->length,
-                            .label = item->label,
+                            .label = label,
                             .width = picture->width,
                             .height = picture->height};
     if (ingest->writer == NULL)
@@ -237,10 +227,12 @@ static enum status judge(struct ingest *ingest, const struct picture *picture)
         return ingest_report_add(&ingest->report, item->name, "duplicate",
                                  "the same file is in the store already");
     }
+    int32_t label;
+    TRY(number_folder(ingest, item, &label));
     if (!ingest->options->is_dry_run)
-        TRY(write_picture(ingest, picture));
+        TRY(write_picture(ingest, picture, label));
     result->accepted++;
-    result->labelled += item->label != LABEL_NONE;
+    result->labelled += label != LABEL_NONE;
     result->bytes += item->length;
     if (ingest->options->limit != 0 && result->accepted == ingest->options->limit)
         atomic_store(&ingest->is_stopping, 1);
@@ -368,8 +360,6 @@ static enum status run(struct ingest *ingest)
     TRY(write_all(ingest));
     TRY(seal_shard(ingest));
     ingest->result->is_stopped = is_stop_asked(ingest);
-    if (ingest->reader_failure != NULL)
-        return fail(ERR_INPUT, "%s", ingest->reader_failure);
     return ingest_report_close(&ingest->report);
 }
 
@@ -383,7 +373,6 @@ static void done(struct ingest *ingest)
     mem_free(ingest->sources);
     labels_done(&ingest->labels);
     hash_set_done(&ingest->seen);
-    mem_free(ingest->reader_failure);
     pthread_cond_destroy(&ingest->changed);
     pthread_mutex_destroy(&ingest->lock);
 }
