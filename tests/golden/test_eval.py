@@ -101,8 +101,8 @@ def prepare(array):
         return array
     side = int(min(width, height) * 224 / 256 + 0.5)
     x, y = (width - side) // 2, (height - side) // 2
-    return numpy.asarray(Image.fromarray(array).resize((SIZE, SIZE), Image.BILINEAR,
-                                                       box=(x, y, x + side, y + side)))
+    central = Image.fromarray(array).crop((x, y, x + side, y + side))
+    return numpy.asarray(central.resize((SIZE, SIZE), Image.BILINEAR))
 
 
 def features_of(network, pictures):
