@@ -1,0 +1,399 @@
+/* link.c - one loop over the socket, its state, the reports, the signals and the heartbeat. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/link.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/config.h"
+#include "common/host.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/thread.h"
+#include "proto/endpoint.h"
+#include "worker/snapshot_push.h"
+
+enum {
+    HEARTBEAT_MS = 250,        /* until Welcome names another */
+    FIRST_COMPLAINT_MS = 5000, /* a server that was never there */
+    LAST_PARTS_MS = 30000,     /* at the end, for the last parts of a snapshot */
+    HOST_BYTES = 256,
+    EXIT_BY_SIGNAL = 128,
+};
+
+struct link {
+    struct link_setup setup;
+    struct thread thread;
+    struct endpoint *endpoint;
+    struct member *member;
+    struct message_header header; /* who we are and of which run, for messages of our own */
+    struct snapshot_push push;
+    struct loader *loader; /* borrowed; the worker owns it. NULL before CONFIGURE */
+    int64_t slot_images;
+    int signal_fd, signal_count;
+    int is_up, has_complained;
+    int64_t start_ms, heartbeat_ms; /* heartbeat_ms: of the last one */
+    int64_t end_ms;                 /* the training thread has ended: leave by then; 0: not yet */
+    double images_per_second;
+};
+
+static void link_handle(struct link *link, const struct member_event *event);
+
+static void link_send(struct link *link, const struct message *message)
+{
+    if (endpoint_send(link->endpoint, NULL, message) != OK)
+        log_debug("event=send_failed message=%s reason=\"%s\"", message_kind_name(message->kind),
+                  fail_message());
+}
+
+/* The end of a worker that cannot go on. Its state is elsewhere too; the server sees it go. */
+static void link_die(const char *what)
+{
+    log_error("event=worker_failed what=\"%s\" reason=\"%s\"", what, fail_message());
+    _exit(EXIT_FAILURE);
+}
+
+static void push_parts(struct link *link)
+{
+    struct message message = {.kind = MESSAGE_SNAPSHOT_PART, .header = link->header};
+    message.header.step = link->push.share != NULL ? link->push.share->step : 0;
+    while (link->is_up && snapshot_push_next(&link->push, &message.snapshot_part))
+        link_send(link, &message);
+}
+
+/* The config, its loader and the fingerprint at once; the rest is the training thread's job. */
+static void configure(struct link *link, struct member_action *action)
+{
+    struct config *config = mem_zero(sizeof(*config));
+    config_init(config);
+    if (config_load_text("config from the server", action->text, strlen(action->text), config) !=
+        OK)
+        link_die("config");
+    if (loader_create(config, (uint64_t)config->run.seed, &link->loader) != OK)
+        link_die("loader");
+    link->slot_images = config->train.slot_images;
+    struct member_event event = {.kind = MEMBER_CONFIGURED,
+                                 .fingerprint = config_fingerprint(config)};
+    handover_configure(link->setup.handover, action, config, link->loader);
+    link_handle(link, &event);
+}
+
+static void add_shards(struct link *link, const struct message_shards *shards)
+{
+    for (uint32_t i = 0; i < shards->shard_count; i++) {
+        const struct message_shard *shard = &shards->shards[i];
+        if (loader_add_shard(link->loader, shard->id, shard->path) != OK)
+            log_error("event=shard_refused shard=%u reason=\"%s\"", shard->id, fail_message());
+    }
+}
+
+static void submit(struct link *link, const struct message *message)
+{
+    const struct message_plan *plan = &message->plan;
+    if (plan->slot_images != link->slot_images ||
+        plan->record_count != (uint64_t)plan->slot_count * plan->slot_images) {
+        log_error("event=plan_refused step=%" PRIu64 " reason=\"%u records in %u slots of %u\"",
+                  message->header.step, plan->record_count, plan->slot_count, plan->slot_images);
+        return;
+    }
+    struct record_ref *records = mem_array(plan->record_count, sizeof(*records));
+    struct slot_plan *slots = mem_array(plan->slot_count, sizeof(*slots));
+    for (uint32_t i = 0; i < plan->record_count; i++)
+        records[i] = (struct record_ref){plan->shards[i], plan->records[i]};
+    for (uint32_t i = 0; i < plan->slot_count; i++)
+        slots[i] = (struct slot_plan){plan->slots[i].slot, plan->slots[i].position,
+                                      records + (size_t)i * plan->slot_images};
+    struct batch_plan batch = {message->header.step, plan->slot_count, slots};
+    if (loader_submit(link->loader, &batch) != OK)
+        log_error("event=plan_refused step=%" PRIu64 " reason=\"%s\"", batch.step, fail_message());
+    mem_free(slots);
+    mem_free(records);
+}
+
+static void act(struct link *link, struct member_action *action)
+{
+    switch (action->kind) {
+    case MEMBER_SEND:
+        link_send(link, &action->message);
+        break;
+    case MEMBER_CONFIGURE:
+        configure(link, action);
+        break;
+    case MEMBER_SHARDS:
+        add_shards(link, &action->message.shards);
+        break;
+    case MEMBER_FLUSH:
+        if (link->loader != NULL)
+            loader_flush(link->loader);
+        break;
+    case MEMBER_SUBMIT:
+        submit(link, &action->message);
+        break;
+    case MEMBER_ABANDON:
+        handover_abandon(link->setup.handover);
+        break;
+    case MEMBER_EXIT:
+        log_info("event=leaving reason=\"%s\"", action->text);
+        handover_order(link->setup.handover, action);
+        break;
+    case MEMBER_FORM:
+    case MEMBER_COMPUTE:
+    case MEMBER_APPLY:
+    case MEMBER_SKIP:
+    case MEMBER_SNAPSHOT:
+        handover_order(link->setup.handover, action);
+        break;
+    }
+}
+
+static void link_handle(struct link *link, const struct member_event *event)
+{
+    struct member_actions actions;
+    member_actions_init(&actions);
+    member_handle(link->member, event, &actions);
+    for (uint32_t i = 0; i < actions.count; i++)
+        act(link, &actions.items[i]);
+    member_actions_done(&actions);
+}
+
+/* Bytes that the training thread asked for; it gives up by itself if they do not come. */
+static void pass_part(struct link *link, struct message *message)
+{
+    struct message *part = mem_alloc(sizeof(*part));
+    *part = *message;
+    *message = (struct message){0};
+    void *item = part;
+    if (queue_push(link->setup.handover->parts, &item, 0) != OK) {
+        message_done(part);
+        mem_free(part);
+    }
+}
+
+static void hear(struct link *link)
+{
+    struct message message;
+    enum status status;
+    while ((status = endpoint_receive(link->endpoint, 0, NULL, &message)) != ERR_END) {
+        if (status != OK) {
+            log_warn("event=message_refused reason=\"%s\"", fail_message());
+            continue;
+        }
+        if (message.kind == MESSAGE_WELCOME) {
+            link->header.run = message.header.run;
+            link->header.epoch = message.header.epoch;
+        }
+        struct member_event event = {.kind = MEMBER_MESSAGE, .message = &message};
+        if (message.kind == MESSAGE_SNAPSHOT_ACK)
+            snapshot_push_acknowledge(&link->push, &message.snapshot_ack);
+        else if (message.kind == MESSAGE_SNAPSHOT_DATA)
+            pass_part(link, &message);
+        else
+            link_handle(link, &event);
+        message_done(&message);
+    }
+}
+
+static void see_connection(struct link *link)
+{
+    enum endpoint_change change;
+    while ((change = endpoint_watch_next(link->endpoint)) != ENDPOINT_SAME) {
+        link->is_up = change == ENDPOINT_UP;
+        if (link->is_up)
+            log_info("event=connected server=%s", link->setup.server);
+        else
+            log_warn("event=server_lost server=%s action=\"waiting for it\"", link->setup.server);
+        snapshot_push_again(&link->push);
+        struct member_event event = {.kind = link->is_up ? MEMBER_CONNECTED : MEMBER_DISCONNECTED};
+        link_handle(link, &event);
+    }
+}
+
+static void see_report(struct link *link, struct report *report)
+{
+    struct member_event event = {.ticket = report->ticket};
+    switch (report->kind) {
+    case REPORT_FORMED:
+        event.kind = MEMBER_FORMED;
+        event.digest = report->digest;
+        link_handle(link, &event);
+        break;
+    case REPORT_COMPUTED:
+        link->images_per_second = report->images_per_second;
+        event.kind = MEMBER_COMPUTED;
+        event.ready = &report->ready;
+        link_handle(link, &event);
+        break;
+    case REPORT_FAILED:
+        event.kind = MEMBER_JOB_FAILED;
+        event.reason = report->reason;
+        link_handle(link, &event);
+        break;
+    case REPORT_SHARE:
+        snapshot_push_start(&link->push, &report->share);
+        break;
+    case REPORT_READ:
+        report->message.header = link->header;
+        link_send(link, &report->message);
+        break;
+    case REPORT_ENDED:
+        link->end_ms = clock_ms() + LAST_PARTS_MS;
+        break;
+    }
+}
+
+static void see_reports(struct link *link)
+{
+    struct report *report;
+    eventfd_t count;
+    CHECK(eventfd_read(link->setup.handover->report_fd, &count) == 0 || errno == EAGAIN);
+    while ((report = handover_report(link->setup.handover)) != NULL) {
+        see_report(link, report);
+        report_destroy(report);
+    }
+}
+
+static void see_signals(struct link *link)
+{
+    struct signalfd_siginfo info;
+    while (read(link->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        if (++link->signal_count > 1)
+            _exit(EXIT_BY_SIGNAL + (int)info.ssi_signo);
+        log_info("event=drain signal=%u hint=\"a second one ends at once\"", info.ssi_signo);
+        struct member_event event = {.kind = MEMBER_DRAIN, .reason = "signal"};
+        link_handle(link, &event);
+    }
+}
+
+static uint64_t memory_bytes(void)
+{
+    unsigned long long total, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%llu %llu", &total, &resident) != 2)
+        resident = 0;
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void beat(struct link *link)
+{
+    const struct step_progress *progress = link->setup.progress;
+    struct message_heartbeat heartbeat = {
+        .phase = atomic_load(&progress->phase),
+        .progress = atomic_load(&progress->progress),
+        .phase_ms = clock_ms() - atomic_load(&progress->phase_since_ms),
+        .images_per_second = link->images_per_second,
+        .memory_bytes = memory_bytes(),
+    };
+    struct member_event event = {.kind = MEMBER_TICK, .heartbeat = &heartbeat};
+    link_handle(link, &event);
+    link->heartbeat_ms = clock_ms();
+    if (!link->is_up && !link->has_complained &&
+        link->heartbeat_ms - link->start_ms > FIRST_COMPLAINT_MS) {
+        link->has_complained = 1;
+        log_warn("event=server_absent server=%s action=\"waiting for it\"", link->setup.server);
+    }
+}
+
+static int is_over(const struct link *link)
+{
+    return link->end_ms != 0 &&
+           (link->push.share == NULL || !link->is_up || clock_ms() > link->end_ms);
+}
+
+static void link_run(void *argument)
+{
+    struct link *link = argument;
+    zmq_pollitem_t items[] = {
+        {.socket = endpoint_socket(link->endpoint), .events = ZMQ_POLLIN},
+        {.socket = endpoint_watch_socket(link->endpoint), .events = ZMQ_POLLIN},
+        {.fd = link->setup.handover->report_fd, .events = ZMQ_POLLIN},
+        {.fd = link->signal_fd, .events = ZMQ_POLLIN},
+    };
+    while (!is_over(link)) {
+        struct member_view view;
+        member_view(link->member, &view);
+        int64_t period_ms = view.heartbeat_ms > 0 ? view.heartbeat_ms : HEARTBEAT_MS;
+        int64_t left_ms = link->heartbeat_ms + period_ms - clock_ms();
+        zmq_poll(items, 4, left_ms > 0 ? (long)left_ms : 0);
+        see_connection(link);
+        hear(link);
+        see_reports(link);
+        see_signals(link);
+        push_parts(link);
+        if (clock_ms() >= link->heartbeat_ms + period_ms)
+            beat(link);
+    }
+}
+
+static void link_destroy(struct link *link)
+{
+    if (link == NULL)
+        return;
+    snapshot_push_done(&link->push);
+    endpoint_close(link->endpoint);
+    member_destroy(link->member);
+    if (link->signal_fd >= 0)
+        close(link->signal_fd);
+    mem_free(link);
+}
+
+enum status link_start(const struct link_setup *setup, struct link **ret_link)
+{
+    enum status status = OK;
+    char host[HOST_BYTES];
+    host_name(host, sizeof(host));
+    struct link *link = mem_zero(sizeof(*link));
+    link->setup = *setup;
+    link->start_ms = clock_ms();
+    link->header.worker = host_entropy();
+    struct member_setup member = {
+        .worker = link->header.worker,
+        .name = setup->name,
+        .host = host,
+        .device = setup->device,
+        .version = EVERSEER_VERSION,
+        .helper_address = setup->helper_address,
+        .boot = host_boot(),
+        .pid = (uint32_t)getpid(),
+    };
+    link->member = member_create(&member);
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    link->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (link->signal_fd < 0) {
+        status = fail(ERR_IO, "signalfd: %s", strerror(errno));
+        goto out;
+    }
+    TRY_OUT(endpoint_connect_watched(setup->server, &link->endpoint));
+    log_info("event=connecting server=%s worker=%016" PRIx64, setup->server, link->header.worker);
+    TRY_OUT(thread_start(&link->thread, "link", link_run, link));
+    *ret_link = link;
+    link = NULL; /* given to the caller */
+out:
+    link_destroy(link);
+    return status;
+}
+
+void link_stop(struct link *link)
+{
+    if (link == NULL)
+        return;
+    thread_stop(&link->thread);
+    link_destroy(link);
+}

@@ -1,0 +1,30 @@
+/* link.h - the worker's connection with the server: a thread that hears, says and obeys.
+ *
+ * It owns the socket, the member (the pure side of the protocol), the signals and the clock of
+ * heartbeats. What the member wants done it does itself (sending, feeding the loader) or hands to
+ * the training thread as jobs, whose reports it gives back to the member. SIGTERM and SIGINT drain;
+ * the second one ends the process. An absent server is waited for, for ever. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_LINK_H
+#define WORKER_LINK_H
+
+#include "common/status.h"
+#include "worker/handover.h"
+#include "worker/step.h"
+
+struct link_setup {
+    const char *server, *name, *device;
+    const char *helper_address;
+    struct handover *handover;
+    const struct step_progress *progress;
+};
+
+struct link;
+
+/* Everything in setup is borrowed for the link's life. SIGTERM and SIGINT must be blocked. */
+enum status link_start(const struct link_setup *setup, struct link **ret_link);
+/* Waits until it has ended, which it does after REPORT_ENDED. NULL is fine. */
+void link_stop(struct link *link);
+
+#endif

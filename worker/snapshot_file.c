@@ -1,0 +1,213 @@
+/* snapshot_file.c - between ranges of the file and tensors of the block. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/snapshot_file.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+
+enum {
+    SHARE_ALIGN = 4096,
+    LENGTH_BYTES = 8, /* of the header, at the start of the file */
+};
+
+static void add_number(struct safetensors_header *header, const char *key, uint64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRIu64, value);
+    safetensors_add_metadata(header, key, text);
+}
+
+/* header: initialised; out: everything before the data. */
+static enum status header_create(const struct snapshot_identity *identity,
+                                 const struct state *state, struct safetensors_header *header,
+                                 struct buf *out)
+{
+    const struct state_layout *layout = &state->layout;
+    for (int i = 0; i < layout->tensor_count; i++) {
+        const struct state_tensor *tensor = &layout->tensors[i];
+        TRY(safetensors_add(header, tensor->name, SAFETENSORS_F32, tensor->rank, tensor->shape,
+                            state->block + tensor->offset));
+    }
+    add_number(header, "everseer.step", identity->step);
+    add_number(header, "everseer.lineage", identity->lineage);
+    add_number(header, "everseer.run", identity->run);
+    add_number(header, "everseer.queue_filled", state->queue_filled);
+    safetensors_add_metadata(header, "everseer.config", identity->config_text);
+    return safetensors_encode(header, out);
+}
+
+struct range {
+    uint64_t begin, end;
+};
+
+static struct range overlap(struct range a, struct range b)
+{
+    struct range both = {a.begin > b.begin ? a.begin : b.begin, a.end < b.end ? a.end : b.end};
+    if (both.end < both.begin)
+        both.end = both.begin;
+    return both;
+}
+
+/* Where in the file a tensor's data lies. */
+static struct range tensor_range(const struct safetensors_header *header,
+                                 const struct safetensors_tensor *tensor)
+{
+    return (struct range){header->data_start + tensor->begin, header->data_start + tensor->end};
+}
+
+static void gather(const struct safetensors_header *header, const struct buf *head,
+                   struct state *state, struct range wanted, uint8_t *bytes)
+{
+    struct device *device = state->device;
+    struct range part = overlap(wanted, (struct range){0, head->length});
+    memcpy(bytes, head->bytes + part.begin, part.end - part.begin);
+    for (int i = 0; i < header->tensor_count; i++) {
+        const struct safetensors_tensor *tensor = &header->tensors[i];
+        struct range whole = tensor_range(header, tensor);
+        part = overlap(wanted, whole);
+        if (part.end > part.begin)
+            device->ops->download(device, bytes + (part.begin - wanted.begin),
+                                  (const char *)tensor->data + (part.begin - whole.begin),
+                                  part.end - part.begin);
+    }
+}
+
+enum status snapshot_share_create(const struct message_snapshot_begin *begin,
+                                  const struct snapshot_identity *identity, struct state *state,
+                                  struct snapshot_share **ret_share)
+{
+    enum status status = OK;
+    struct safetensors_header header;
+    struct buf head;
+    safetensors_init(&header);
+    buf_init(&head, SAFETENSORS_HEADER_BYTES_MAX);
+    TRY_OUT(header_create(identity, state, &header, &head));
+    uint64_t total = header.data_start + header.data_bytes;
+    uint64_t piece = (total / begin->share_count + SHARE_ALIGN) / SHARE_ALIGN * SHARE_ALIGN;
+    struct range wanted = overlap((struct range){0, total},
+                                  (struct range){begin->share * piece, (begin->share + 1) * piece});
+    struct snapshot_share *share = mem_zero(sizeof(*share));
+    share->name = mem_string(begin->name);
+    share->step = identity->step;
+    share->offset = wanted.begin;
+    share->length = wanted.end - wanted.begin;
+    share->total = total;
+    share->bytes = mem_alloc(share->length);
+    gather(&header, &head, state, wanted, share->bytes);
+    *ret_share = share;
+out:
+    safetensors_done(&header);
+    buf_done(&head);
+    return status;
+}
+
+void snapshot_share_destroy(struct snapshot_share *share)
+{
+    if (share == NULL)
+        return;
+    mem_free(share->name);
+    mem_free(share->bytes);
+    mem_free(share);
+}
+
+void snapshot_reader_init(struct snapshot_reader *reader, struct state *state, const char *name,
+                          uint64_t step)
+{
+    *reader = (struct snapshot_reader){.state = state, .name = name, .step = step};
+    buf_init(&reader->head, LENGTH_BYTES + SAFETENSORS_HEADER_BYTES_MAX);
+    safetensors_init(&reader->header);
+}
+
+void snapshot_reader_done(struct snapshot_reader *reader)
+{
+    buf_done(&reader->head);
+    safetensors_done(&reader->header);
+}
+
+/* Every tensor of the state must be there in its shape, and the step must be the one wanted. */
+static enum status check_header(struct snapshot_reader *reader)
+{
+    const struct state_layout *layout = &reader->state->layout;
+    for (int i = 0; i < layout->tensor_count; i++) {
+        const struct state_tensor *tensor = &layout->tensors[i];
+        const struct safetensors_tensor *found = safetensors_find(&reader->header, tensor->name);
+        if (found == NULL || found->type != SAFETENSORS_F32 || found->rank != tensor->rank ||
+            memcmp(found->shape, tensor->shape, (size_t)tensor->rank * sizeof(int64_t)) != 0)
+            return fail(ERR_INPUT,
+                        "snapshot '%s': tensor '%s' is missing or of another shape; it belongs to "
+                        "another model: restore it with the config it was made with",
+                        reader->name, tensor->name);
+    }
+    const char *step = safetensors_find_metadata(&reader->header, "everseer.step");
+    const char *filled = safetensors_find_metadata(&reader->header, "everseer.queue_filled");
+    if (step == NULL || strtoull(step, NULL, 10) != reader->step || filled == NULL)
+        return fail(ERR_CORRUPT, "snapshot '%s' is of step %s, not %" PRIu64, reader->name,
+                    step == NULL ? "?" : step, reader->step);
+    reader->state->queue_filled = (uint32_t)strtoul(filled, NULL, 10);
+    return OK;
+}
+
+/* Collects bytes until the header is whole. Returns how many of them it took. */
+static enum status take_head(struct snapshot_reader *reader, const uint8_t *bytes, size_t length,
+                             uint64_t total, size_t *ret_taken)
+{
+    uint64_t wanted = LENGTH_BYTES;
+    if (reader->head.length >= LENGTH_BYTES) {
+        uint64_t json;
+        memcpy(&json, reader->head.bytes,
+               sizeof(json)); /* little-endian, like every host of ours */
+        if (json > SAFETENSORS_HEADER_BYTES_MAX)
+            return fail(ERR_CORRUPT, "snapshot '%s': a header of %" PRIu64 " bytes", reader->name,
+                        json);
+        wanted += json;
+    }
+    uint64_t missing = wanted - reader->head.length;
+    size_t taken = length < missing ? length : (size_t)missing;
+    TRY(buf_append(&reader->head, bytes, taken));
+    *ret_taken = taken;
+    if (wanted == LENGTH_BYTES || reader->head.length < wanted)
+        return OK;
+    TRY(safetensors_decode(reader->name, reader->head.bytes, reader->head.length, total,
+                           &reader->header));
+    TRY(check_header(reader));
+    reader->has_header = 1;
+    return OK;
+}
+
+static void scatter(struct snapshot_reader *reader, const uint8_t *bytes, struct range given)
+{
+    struct state *state = reader->state;
+    struct device *device = state->device;
+    for (int i = 0; i < state->layout.tensor_count; i++) {
+        const struct state_tensor *tensor = &state->layout.tensors[i];
+        struct range whole =
+            tensor_range(&reader->header, safetensors_find(&reader->header, tensor->name));
+        struct range part = overlap(given, whole);
+        if (part.end > part.begin)
+            device->ops->upload(
+                device, (char *)(state->block + tensor->offset) + (part.begin - whole.begin),
+                bytes + (part.begin - given.begin), part.end - part.begin);
+    }
+}
+
+enum status snapshot_reader_take(struct snapshot_reader *reader, const uint8_t *bytes,
+                                 size_t length, uint64_t total)
+{
+    while (!reader->has_header && length > 0) {
+        size_t taken = 0;
+        TRY(take_head(reader, bytes, length, total, &taken));
+        bytes += taken;
+        length -= taken;
+        reader->offset += taken;
+    }
+    if (length > 0)
+        scatter(reader, bytes, (struct range){reader->offset, reader->offset + length});
+    reader->offset += length;
+    return OK;
+}

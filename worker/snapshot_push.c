@@ -1,0 +1,85 @@
+/* snapshot_push.c - a window of unacknowledged parts. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/snapshot_push.h"
+
+#include <string.h>
+
+#include "common/hash.h"
+#include "common/mem.h"
+
+enum {
+    FLYING_MAX = 4, /* parts on their way: bounds memory in server and sockets */
+};
+
+enum part_state { PART_WAITING, PART_FLYING, PART_ACKNOWLEDGED };
+
+void snapshot_push_done(struct snapshot_push *push)
+{
+    snapshot_share_destroy(push->share);
+    mem_free(push->states);
+    *push = (struct snapshot_push){0};
+}
+
+void snapshot_push_start(struct snapshot_push *push, struct snapshot_share **share)
+{
+    snapshot_push_done(push);
+    push->share = *share;
+    *share = NULL;
+    push->part_count =
+        (uint32_t)((push->share->length + MESSAGE_PART_BYTES - 1) / MESSAGE_PART_BYTES);
+    push->states = mem_zero(push->part_count);
+    if (push->part_count == 0)
+        snapshot_push_done(push); /* more members than pages */
+}
+
+static uint64_t part_length(const struct snapshot_push *push, uint32_t part)
+{
+    uint64_t left = push->share->length - (uint64_t)part * MESSAGE_PART_BYTES;
+    return left < MESSAGE_PART_BYTES ? left : MESSAGE_PART_BYTES;
+}
+
+int snapshot_push_next(struct snapshot_push *push, struct message_snapshot_part *ret_part)
+{
+    if (push->share == NULL || push->flying_count == FLYING_MAX)
+        return 0;
+    const uint8_t *found = memchr(push->states, PART_WAITING, push->part_count);
+    if (found == NULL)
+        return 0;
+    uint32_t part = (uint32_t)(found - push->states);
+    push->states[part] = PART_FLYING;
+    push->flying_count++;
+    uint64_t begin = (uint64_t)part * MESSAGE_PART_BYTES;
+    *ret_part = (struct message_snapshot_part){
+        .name = push->share->name,
+        .offset = push->share->offset + begin,
+        .total = push->share->total,
+        .length = (uint32_t)part_length(push, part),
+        .data = push->share->bytes + begin,
+    };
+    ret_part->checksum = hash_bytes(ret_part->data, ret_part->length);
+    return 1;
+}
+
+void snapshot_push_acknowledge(struct snapshot_push *push,
+                               const struct message_snapshot_ack *acknowledged)
+{
+    if (push->share == NULL || strcmp(push->share->name, acknowledged->name) != 0 ||
+        acknowledged->offset < push->share->offset)
+        return;
+    uint64_t part = (acknowledged->offset - push->share->offset) / MESSAGE_PART_BYTES;
+    if (part >= push->part_count || push->states[part] != PART_FLYING)
+        return;
+    push->states[part] = PART_ACKNOWLEDGED;
+    push->flying_count--;
+    if (++push->acknowledged_count == push->part_count)
+        snapshot_push_done(push);
+}
+
+void snapshot_push_again(struct snapshot_push *push)
+{
+    for (uint32_t part = 0; part < push->part_count; part++)
+        if (push->states[part] == PART_FLYING)
+            push->states[part] = PART_WAITING;
+    push->flying_count = 0;
+}

@@ -1,0 +1,13 @@
+/* state_share.h - gives one member's training state to all members of a generation. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_STATE_SHARE_H
+#define WORKER_STATE_SHARE_H
+
+#include "worker/collective/collective.h"
+#include "worker/state.h"
+
+/* Block, step and queue_filled of member root become everybody's. All members call it. */
+enum status state_share(struct state *state, struct collective *collective, int root);
+
+#endif

@@ -1,0 +1,341 @@
+/* worker.c - the training thread: does what the protocol orders, in its order.
+ *
+ * Read worker_train first; it is a step of DESIGN section 4 as this member lives it. What to do and
+ * when is decided in member.c, heard and said by link.c; here it is done. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/worker.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/host.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "worker/collective/helper.h"
+#include "worker/handover.h"
+#include "worker/link.h"
+#include "worker/snapshot_fetch.h"
+#include "worker/snapshot_file.h"
+#include "worker/state_share.h"
+#include "worker/step.h"
+#include "worker/watchdog.h"
+
+enum { NAME_BYTES = 64 };
+
+struct worker {
+    struct handover handover;
+    struct watchdog watchdog;
+    struct link *link;
+    struct step_progress progress;
+    int listen_fd; /* where collective helpers call */
+    char helper_address[HELPER_ADDRESS_BYTES];
+    char name[NAME_BYTES];
+
+    struct device *device;
+    /* From here on NULL until the server has sent the config. */
+    struct config *config;
+    char *config_text;
+    struct loader *loader;
+    struct state *state;
+    struct step *step;
+    struct collective *collective; /* of the present generation; NULL: none */
+    struct message_header group;   /* of the Regroup that formed it */
+};
+
+static void worker_phase(struct worker *worker, enum worker_phase phase)
+{
+    atomic_store(&worker->progress.phase, phase);
+    atomic_store(&worker->progress.phase_since_ms, clock_ms());
+    atomic_fetch_add(&worker->progress.progress, 1);
+}
+
+static enum status worker_configure(struct worker *worker, struct job *job)
+{
+    worker->config = job->config;
+    worker->loader = job->loader;
+    worker->config_text = job->action.text;
+    job->config = NULL;
+    job->loader = NULL;
+    job->action.text = NULL;
+    TRY(state_create(worker->config, worker->device, &worker->state));
+    TRY(step_create(worker->config, worker->state, &worker->step));
+    step_watch(worker->step, &worker->progress);
+    return OK;
+}
+
+/* The collective of a new generation, then the state that it starts from. */
+static enum status form(struct worker *worker, const struct job *job)
+{
+    const struct message *message = &job->action.message;
+    const struct message_regroup *regroup = &message->regroup;
+    struct state *state = worker->state;
+    struct collective_group group = {
+        .engine = (enum collective_engine)regroup->engine,
+        .run = message->header.run,
+        .generation = message->header.generation,
+        .nonce = regroup->nonce,
+        .rank = (int)regroup->rank,
+        .size = (int)regroup->member_count,
+        .region = state->block,
+        .region_bytes = state->bytes,
+        .region_fd = state->fd,
+        .listen_fd = worker->listen_fd,
+        .cancel_fd = worker->handover.cancel_fd,
+        .form_timeout_ms = worker->config->server.form_ms,
+        .timeout_ms = worker->config->server.step_ms,
+    };
+    worker_phase(worker, PHASE_FORM);
+    collective_destroy(worker->collective);
+    worker->collective = NULL;
+    worker->group = message->header;
+    TRY(handover_check(&worker->handover, job));
+    TRY(collective_form(&group, &worker->collective));
+    if (regroup->source == STATE_INIT)
+        state_reset(state, (uint64_t)worker->config->run.seed);
+    if (regroup->source == STATE_SNAPSHOT && regroup->rank == 0)
+        TRY(snapshot_fetch(&worker->handover, job, regroup->snapshot_name, message->header.step,
+                           state));
+    if (regroup->source == STATE_SNAPSHOT || regroup->source == STATE_MEMBER)
+        TRY(state_share(state, worker->collective,
+                        regroup->source == STATE_MEMBER ? (int)regroup->source_rank : 0));
+    if (state->step != message->header.step)
+        return fail(ERR_PROTOCOL, "the state is of step %" PRIu64 ", the generation of %" PRIu64,
+                    state->step, message->header.step);
+    return OK;
+}
+
+static void tell_failed(struct worker *worker, const struct job *job)
+{
+    log_debug("event=job_failed step=%" PRIu64 " reason=\"%s\"", job->action.step, fail_message());
+    struct report report = {
+        .kind = REPORT_FAILED, .ticket = job->action.ticket, .reason = mem_string(fail_message())};
+    handover_tell(&worker->handover, &report);
+}
+
+static enum status worker_form(struct worker *worker, struct job *job)
+{
+    enum status status = form(worker, job);
+    if (status != OK) {
+        /* The others must not wait for us. */
+        collective_destroy(worker->collective);
+        worker->collective = NULL;
+        tell_failed(worker, job);
+        return status == ERR_DEVICE ? status : OK;
+    }
+    const struct message_regroup *regroup = &job->action.message.regroup;
+    log_info("event=formed generation=%" PRIu64 " rank=%u members=%u step=%" PRIu64,
+             job->action.message.header.generation, regroup->rank, regroup->member_count,
+             worker->state->step);
+    struct report report = {
+        .kind = REPORT_FORMED, .ticket = job->action.ticket, .digest = state_digest(worker->state)};
+    worker_phase(worker, PHASE_IDLE);
+    handover_tell(&worker->handover, &report);
+    return OK;
+}
+
+/* What went wrong with single images, as the server wants to hear it. */
+static void copy_skips(const struct batch *batch, struct message_ready *ready)
+{
+    ready->skip_count =
+        batch->skip_count < MESSAGE_SKIPS_MAX ? batch->skip_count : MESSAGE_SKIPS_MAX;
+    if (ready->skip_count == 0)
+        return;
+    ready->skips = mem_array(ready->skip_count, sizeof(*ready->skips));
+    for (uint32_t i = 0; i < ready->skip_count; i++)
+        ready->skips[i] = (struct message_skip){.shard = batch->skips[i].record.shard,
+                                                .record = batch->skips[i].record.record,
+                                                .position = batch->skips[i].position,
+                                                .reason = mem_string(batch->skips[i].reason)};
+}
+
+/* Its own speed: without the time it waited for images and for the others' last gradients. */
+static double images_per_second(const struct step_result *result)
+{
+    int64_t us = 0;
+    for (int phase = PHASE_FORWARD; phase < PHASE_REDUCE; phase++)
+        us += result->phase_us[phase];
+    return us > 0 ? (double)result->images * 1e6 / (double)us : 0;
+}
+
+static enum status compute(struct worker *worker, const struct job *job, struct report *report)
+{
+    struct batch *batch = NULL;
+    struct step_result result = {0};
+    int64_t start_us = clock_us();
+    worker_phase(worker, PHASE_DATA);
+    TRY(handover_check(&worker->handover, job));
+    if (worker->collective == NULL)
+        return fail(ERR_STALE, "no generation is formed");
+    /* Before the step: its digest belongs to the parameters that the step starts from. */
+    report->ready.parameter_digest =
+        job->action.wants_parameter_digest ? state_digest(worker->state) : 0;
+    TRY(loader_take(worker->loader, clock_ms() + worker->config->server.step_ms, &batch));
+    int64_t data_us = clock_us() - start_us;
+    enum status status =
+        batch->step == job->action.step
+            ? step_compute(worker->step, worker->collective, job->action.step, batch, &result)
+            : fail(ERR_STALE, "the batch of step %" PRIu64 " came for step %" PRIu64, batch->step,
+                   job->action.step);
+    copy_skips(batch, &report->ready);
+    loader_give(worker->loader, &batch);
+    result.phase_us[PHASE_DATA] += data_us;
+    report->images_per_second = images_per_second(&result);
+    report->ready.is_finite = result.is_finite;
+    report->ready.loss = result.loss;
+    report->ready.grad_norm = result.grad_norm;
+    report->ready.images = result.images;
+    report->ready.digest = result.digest;
+    memcpy(report->ready.phase_us, result.phase_us, sizeof(result.phase_us));
+    return status;
+}
+
+static enum status worker_compute(struct worker *worker, struct job *job)
+{
+    struct report report = {.kind = REPORT_COMPUTED, .ticket = job->action.ticket};
+    enum status status = compute(worker, job, &report);
+    worker_phase(worker, status == OK ? PHASE_READY : PHASE_IDLE);
+    if (status == OK) {
+        handover_tell(&worker->handover, &report);
+        return OK;
+    }
+    struct message ready = {.kind = MESSAGE_READY, .ready = report.ready};
+    message_done(&ready);
+    tell_failed(worker, job);
+    return status == ERR_DEVICE ? status : OK;
+}
+
+static enum status worker_apply(struct worker *worker, struct job *job)
+{
+    worker_phase(worker, PHASE_APPLY);
+    TRY(step_apply(worker->step, job->action.step, job->action.lr));
+    worker_phase(worker, PHASE_IDLE);
+    return OK;
+}
+
+static enum status worker_skip(struct worker *worker, struct job *job)
+{
+    step_skip(worker->step, job->action.step);
+    worker_phase(worker, PHASE_IDLE);
+    return OK;
+}
+
+/* Copies our share now, between two steps; the link sends it while training goes on. */
+static enum status worker_snapshot(struct worker *worker, struct job *job)
+{
+    const struct message *message = &job->action.message;
+    struct snapshot_identity identity = {.run = message->header.run,
+                                         .step = message->header.step,
+                                         .lineage = message->header.lineage,
+                                         .config_text = worker->config_text};
+    struct report report = {.kind = REPORT_SHARE};
+    if (worker->state->step != message->header.step)
+        return OK; /* too late: the server sees no parts and gives it up */
+    TRY(snapshot_share_create(&message->snapshot_begin, &identity, worker->state, &report.share));
+    handover_tell(&worker->handover, &report);
+    return OK;
+}
+
+/* The life of a member. Generations come and go (form); within one, for every step: take the batch
+ * and compute up to the vote, which the link sends; parameters change when the verdict has come
+ * (apply). A step without a verdict leaves no trace. */
+static enum status worker_train(struct worker *worker, int *ret_exit_code)
+{
+    enum status status = OK;
+    int is_over = 0;
+    while (status == OK && !is_over) {
+        struct job *job = handover_job(&worker->handover);
+        switch (job->action.kind) {
+        case MEMBER_CONFIGURE:
+            status = worker_configure(worker, job);
+            break;
+        case MEMBER_FORM:
+            status = worker_form(worker, job);
+            break;
+        case MEMBER_COMPUTE:
+            status = worker_compute(worker, job);
+            break;
+        case MEMBER_APPLY:
+            status = worker_apply(worker, job);
+            break;
+        case MEMBER_SKIP:
+            status = worker_skip(worker, job);
+            break;
+        case MEMBER_SNAPSHOT:
+            status = worker_snapshot(worker, job);
+            break;
+        default: /* MEMBER_EXIT; the link does all others itself */
+            *ret_exit_code = job->action.exit_code;
+            is_over = 1;
+            break;
+        }
+        job_end(&worker->handover, job);
+    }
+    return status;
+}
+
+static enum status worker_start(struct worker *worker, const struct worker_options *options)
+{
+    sigset_t signals; /* the link reads them; blocked here first, so that no thread gets them */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    char host[NAME_BYTES / 2];
+    host_name(host, sizeof(host));
+    if (options->name[0] != 0)
+        snprintf(worker->name, sizeof(worker->name), "%s", options->name);
+    else
+        snprintf(worker->name, sizeof(worker->name), "%s-%d", host, (int)getpid());
+    TRY(device_open(options->device, options->threads, &worker->device));
+    log_info("event=device device=\"%s\"", worker->device->ops->describe(worker->device));
+    TRY(helper_listen(&worker->listen_fd, worker->helper_address));
+    TRY(handover_init(&worker->handover));
+    worker_phase(worker, PHASE_IDLE);
+    TRY(watchdog_start(&worker->watchdog, &worker->handover, &worker->progress));
+    struct link_setup setup = {.server = options->server,
+                               .name = worker->name,
+                               .device = worker->device->ops->name,
+                               .helper_address = worker->helper_address,
+                               .handover = &worker->handover,
+                               .progress = &worker->progress};
+    return link_start(&setup, &worker->link);
+}
+
+static void worker_stop(struct worker *worker)
+{
+    struct report ended = {.kind = REPORT_ENDED};
+    if (worker->link != NULL)
+        handover_tell(&worker->handover, &ended);
+    collective_destroy(worker->collective); /* the others need not wait for the link's last parts */
+    link_stop(worker->link);
+    watchdog_stop(&worker->watchdog);
+    step_destroy(worker->step);
+    state_destroy(worker->state);
+    loader_destroy(worker->loader);
+    handover_done(&worker->handover);
+    if (worker->listen_fd >= 0)
+        close(worker->listen_fd);
+    if (worker->device != NULL)
+        device_close(worker->device);
+    mem_free(worker->config_text);
+    mem_free(worker->config);
+}
+
+enum status worker_run(const struct worker_options *options, int *ret_exit_code)
+{
+    struct worker worker = {.listen_fd = -1};
+    enum status status = worker_start(&worker, options);
+    if (status == OK)
+        status = worker_train(&worker, ret_exit_code);
+    if (status != OK)
+        log_error("event=worker_failed reason=\"%s\"", fail_message());
+    worker_stop(&worker);
+    return status;
+}

@@ -1,0 +1,21 @@
+/* worker.h - the training daemon: one process, one device, one place in the group. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include "common/status.h"
+
+struct worker_options {
+    const char *server; /* ZeroMQ address */
+    const char *device; /* "cpu", "cuda:N" */
+    const char *name;   /* "" = of host and pid */
+    int threads;        /* of the cpu device */
+};
+
+/* Trains until the server dismisses it or a signal drains it; the calling thread becomes the
+ * training thread. *ret_exit_code: 0 dismissed, 1 refused for good. A failure of device, config or
+ * memory is a status. */
+enum status worker_run(const struct worker_options *options, int *ret_exit_code);
+
+#endif
