@@ -38,8 +38,9 @@ struct loader {
     int thread_count;
     struct decoder *decoders; /* [thread_count] */
 
-    pthread_mutex_t lock; /* guards everything below and the progress of jobs */
-    struct shard_table shards;
+    struct shard_table shards; /* touched by the submitting thread alone */
+
+    pthread_mutex_t lock;     /* guards everything below and the progress of jobs */
     pthread_cond_t has_work;  /* something can be claimed, or is_stopping */
     pthread_cond_t has_batch; /* a job is over */
     struct job *pending;      /* submitted and not taken, in order */
@@ -90,7 +91,7 @@ static void decode_image(struct decoder *decoder, struct job *job, uint32_t inde
     image->is_missing = 1;
 }
 
-/* These five are called with the lock held. */
+/* These are called with the lock held; release_shards needs none. */
 
 static int job_is_over(const struct job *job)
 {
@@ -117,13 +118,10 @@ static void push_idle(struct loader *loader, struct job *job)
     loader->idle = job;
 }
 
-static void finish_job(struct loader *loader, struct job *job)
+static void drop_job(struct loader *loader, struct job *job)
 {
     release_shards(job);
-    if (job->is_dropped)
-        push_idle(loader, job);
-    else
-        pthread_cond_signal(&loader->has_batch);
+    push_idle(loader, job);
 }
 
 /* A decode thread; takes the lock itself. */
@@ -146,8 +144,10 @@ static void decoder_run(void *argument)
         pthread_mutex_lock(&loader->lock);
         job->batch.decode_us += decode_us;
         job->done++;
-        if (job_is_over(job))
-            finish_job(loader, job);
+        if (job_is_over(job) && job->is_dropped)
+            drop_job(loader, job);
+        else if (job_is_over(job))
+            pthread_cond_signal(&loader->has_batch);
     }
     pthread_mutex_unlock(&loader->lock);
 }
@@ -223,21 +223,15 @@ void loader_destroy(struct loader *loader)
 
 enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path)
 {
-    pthread_mutex_lock(&loader->lock);
-    enum status status = shard_table_add(&loader->shards, id, path);
-    pthread_mutex_unlock(&loader->lock);
-    return status;
+    return shard_table_add(&loader->shards, id, path);
 }
 
 void loader_remove_shard(struct loader *loader, uint32_t id)
 {
-    pthread_mutex_lock(&loader->lock);
     shard_table_remove(&loader->shards, id);
     shard_table_sweep(&loader->shards);
-    pthread_mutex_unlock(&loader->lock);
 }
 
-/* Called with the lock held. */
 static enum status check_plan(const struct loader *loader, const struct batch_plan *plan)
 {
     for (uint32_t slot = 0; slot < plan->slot_count; slot++) {
@@ -265,20 +259,16 @@ static struct job *take_idle(struct loader *loader)
 
 enum status loader_submit(struct loader *loader, const struct batch_plan *plan)
 {
+    shard_table_sweep(&loader->shards);
+    TRY(check_plan(loader, plan));
     struct job *job = take_idle(loader);
     job_plan(job, &loader->config, plan);
-    pthread_mutex_lock(&loader->lock);
-    enum status status = check_plan(loader, plan);
-    if (status != OK) {
-        push_idle(loader, job);
-        pthread_mutex_unlock(&loader->lock);
-        return status;
-    }
     for (uint32_t index = 0; index < job->image_count; index++) {
         struct job_image *image = &job->images[index];
         image->shard = shard_table_find(&loader->shards, image->record.shard);
         atomic_fetch_add(&image->shard->use_count, 1);
     }
+    pthread_mutex_lock(&loader->lock);
     struct job **end = &loader->pending;
     while (*end != NULL)
         end = &(*end)->next;
@@ -336,9 +326,7 @@ enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch
     struct job *job = NULL;
     TRY(take_job(loader, deadline_ms, &job));
     enum status status = check_batch(job);
-    pthread_mutex_lock(&loader->lock);
-    shard_table_sweep(&loader->shards);
-    pthread_mutex_unlock(&loader->lock);
+    release_shards(job); /* not before: the words of a failure name them */
     struct batch *batch = &job->batch;
     if (status != OK) {
         loader_give(loader, &batch);
@@ -366,16 +354,12 @@ void loader_flush(struct loader *loader)
     while (loader->pending != NULL) {
         struct job *job = loader->pending;
         loader->pending = job->next;
-        int was_over = job_is_over(job);
         job->is_dropped = 1;
         job->wanted = job->claimed;
-        if (was_over)
-            push_idle(loader, job); /* its shards are released */
-        else if (job_is_over(job))
-            finish_job(loader, job);
-        /* else the thread that ends its last image does it */
+        if (job_is_over(job))
+            drop_job(loader, job); /* else the thread that ends its last image does it */
     }
-    shard_table_sweep(&loader->shards);
     pthread_cond_broadcast(&loader->has_batch);
     pthread_mutex_unlock(&loader->lock);
+    shard_table_sweep(&loader->shards);
 }

@@ -1,7 +1,8 @@
 /* shard_table.h - the shards a loader knows, each with a reader for every decode thread.
  *
- * The table belongs to the loader's owner. Decode threads reach a shard through the plans that use
- * it, and use only their own reader; use_count says whether any such plan is left. */
+ * The table belongs to the thread that submits plans. Decode threads reach a shard through the
+ * plans that use it, and use only their own reader; use_count says whether any such plan is left.
+ */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_SHARD_TABLE_H
@@ -17,8 +18,8 @@ struct open_shard {
     uint32_t id;
     struct shard *shard;
     struct shard_reader **readers; /* [thread_count] */
-    atomic_uint use_count;         /* images of unfinished plans */
-    int is_removed;                /* closed once nobody uses it; owner only */
+    atomic_uint use_count;         /* images of plans not taken yet */
+    int is_removed;                /* closed once nobody uses it */
 };
 
 struct shard_table {

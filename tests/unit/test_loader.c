@@ -10,6 +10,7 @@
 #include "common/hash.h"
 #include "common/mem.h"
 #include "common/random.h"
+#include "common/thread.h"
 #include "loader/image.h"
 #include "loader/loader.h"
 #include "loader/multicrop.h"
@@ -381,6 +382,46 @@ static void a_deadline_that_passed_leaves_the_batch_for_later(void **state)
     loader_destroy(loader);
 }
 
+enum { TWO_THREADS_STEPS = 60 };
+
+/* Adds and removes shards, submits and flushes, as a worker's link does. */
+static void submit_run(void *argument)
+{
+    struct loader *loader = argument;
+    for (uint64_t step = 0; step < TWO_THREADS_STEPS; step++) {
+        assert_ok(loader_add_shard(loader, 100 + (uint32_t)step, shard_paths[0]));
+        if (step % 7 == 3) {
+            submit(loader, step, (const uint32_t[]){5, 4}, 2);
+            loader_flush(loader);
+        }
+        submit(loader, step, (const uint32_t[]){0, 2}, 2);
+        loader_remove_shard(loader, 100 + (uint32_t)step);
+    }
+}
+
+static void one_thread_may_submit_while_another_takes(void **state)
+{
+    (void)state;
+    struct loader *loader = open_loader(2);
+    struct thread thread = {0};
+    assert_ok(thread_start(&thread, "submit", submit_run, loader));
+    struct batch *batch = NULL;
+    int64_t last = -1;
+    int64_t deadline_ms = clock_ms() + PATIENCE_MS;
+    while (last < TWO_THREADS_STEPS - 1 && clock_ms() < deadline_ms) {
+        enum status status = loader_take(loader, deadline_ms, &batch);
+        if (status == ERR_END) /* it has not submitted, or flushed */
+            continue;
+        assert_int_equal(status, OK);
+        assert_true((int64_t)batch->step >= last);
+        last = (int64_t)batch->step;
+        loader_give(loader, &batch);
+    }
+    thread_stop(&thread);
+    assert_int_equal(last, TWO_THREADS_STEPS - 1);
+    loader_destroy(loader);
+}
+
 static void the_steady_state_allocates_nothing(void **state)
 {
     (void)state;
@@ -414,6 +455,7 @@ int main(void)
         cmocka_unit_test(a_plan_with_an_unknown_shard_is_refused),
         cmocka_unit_test(a_removed_shard_serves_the_plans_that_use_it_and_no_others),
         cmocka_unit_test(a_deadline_that_passed_leaves_the_batch_for_later),
+        cmocka_unit_test(one_thread_may_submit_while_another_takes),
         cmocka_unit_test(the_steady_state_allocates_nothing),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
