@@ -80,6 +80,8 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
             },
     };
     core_journal(c, &record);
+    /* The process before may have planned this far for members that go on with it. */
+    c->horizon = c->step + CORE_PLAN_AHEAD_MAX;
     c->state = c->member_count > 0 ? RUN_RECOVERING : RUN_WAITING;
     c->state_ms = now_ms;
     actions_event(out, "server_started", 0, "run=%016llx epoch=%llu step=%llu lineage=%u",

@@ -23,6 +23,7 @@ enum {
     CORE_BACKOFF_DOUBLINGS = 6,
     CORE_DEVIATIONS_MAX = 2, /* a worker that differs this often in a row is sent away */
     CORE_SHARDS_IN_MESSAGE = 1024,
+    CORE_PLAN_AHEAD_MAX = 64, /* the largest plan_ahead_steps that a config can have */
 };
 
 /* As enum collective_engine of worker/collective/collective.h, by which Regroup speaks; the server
@@ -79,8 +80,8 @@ struct coordinator {
     uint32_t *slot_starts; /* [world_size + 1] member r computes slots [r]..[r+1] */
     struct message *votes; /* [world_size] Ready of each rank; kind 0 = none yet */
     uint64_t planned;      /* steps below are planned to this generation */
-    uint64_t horizon;      /* steps below were ever planned by this process */
-    uint32_t attempt;      /* of the present step */
+    uint64_t horizon; /* steps below may be planned to somebody: their images must not change */
+    uint32_t attempt; /* of the present step */
     uint32_t unequal_digests;
     uint64_t nonces, sequence;
     struct core_snapshot snapshot;

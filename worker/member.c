@@ -403,8 +403,11 @@ static void handle_message(struct member *m, const struct message *message)
 
 static void handle_tick(struct member *m, const struct message_heartbeat *heartbeat)
 {
-    if (!m->is_welcome)
+    if (!m->is_welcome) {
+        if (m->is_connected)
+            say_hello(m); /* the last one, or its answer, was lost with a server that died */
         return;
+    }
     const struct message message = {.kind = MESSAGE_HEARTBEAT, .heartbeat = *heartbeat};
     send(m, &message, present_generation(m));
 }

@@ -1,0 +1,66 @@
+/* test_sim.c - thousands of lives of a run under fire; or, with --bug, the proof that this sees.
+ *
+ *   test_sim [--first N] [--seeds N] [--seed N] [--verbose] [--bug send-first|apply-first] */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/world.h"
+
+static enum world_bug parse_bug(const char *name)
+{
+    if (strcmp(name, "send-first") == 0)
+        return BUG_SEND_BEFORE_JOURNAL;
+    if (strcmp(name, "apply-first") == 0)
+        return BUG_APPLY_WITHOUT_VERDICT;
+    fprintf(stderr, "test_sim: no bug '%s': send-first or apply-first\n", name);
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t first = 1, seeds = 2000;
+    int is_verbose = 0;
+    enum world_bug bug = BUG_NONE;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "0";
+        if (strcmp(argv[i], "--verbose") == 0) {
+            is_verbose = 1;
+            continue;
+        }
+        if (strcmp(argv[i], "--first") == 0)
+            first = strtoull(value, NULL, 10);
+        else if (strcmp(argv[i], "--seeds") == 0)
+            seeds = strtoull(value, NULL, 10);
+        else if (strcmp(argv[i], "--bug") == 0)
+            bug = parse_bug(value);
+        else if (strcmp(argv[i], "--seed") == 0) {
+            first = strtoull(value, NULL, 10);
+            seeds = 1;
+        }
+        i++;
+    }
+    uint64_t events = 0, commits = 0, kills = 0, server_kills = 0, rollbacks = 0;
+    for (uint64_t seed = first; seed < first + seeds; seed++) {
+        struct world *world = world_create(seed, bug, is_verbose);
+        world_run(world);
+        events += world->event_count;
+        commits += world->commits;
+        kills += world->kills;
+        server_kills += world->server_kills;
+        rollbacks += world->rollbacks;
+        world_destroy(world);
+    }
+    printf("seeds %llu to %llu: %llu events, %llu steps committed, %llu workers and %llu servers "
+           "killed, %llu rollbacks, every promise kept\n",
+           (unsigned long long)first, (unsigned long long)(first + seeds - 1),
+           (unsigned long long)events, (unsigned long long)commits, (unsigned long long)kills,
+           (unsigned long long)server_kills, (unsigned long long)rollbacks);
+    if (bug != BUG_NONE) {
+        printf("but a bug was planted and not found\n");
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,182 @@
+/* world.h - a whole run in one thread: virtual clock, network, disk, workers, faults.
+ *
+ * The coordinator and the members are the real pure code; everything around them is made up from
+ * one seed. A server is killed between any two of its actions and finds again only what it had
+ * journaled; workers are killed, stalled and cut off at any time; messages are late and come twice.
+ * Parameters are a hash of all that was ever applied. After every event oracle.c looks at the whole
+ * world at once, which no real process could. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/random.h"
+#include "server/coordinator.h"
+#include "worker/member.h"
+
+enum {
+    WORLD_WORKERS = 6, /* places for worker processes */
+    WORLD_JOBS = 64,
+    WORLD_PLANS = 64,
+    WORLD_SLOTS = 6,
+    WORLD_SLOT_IMAGES = 2,
+    WORLD_BATCH = WORLD_SLOTS * WORLD_SLOT_IMAGES,
+    WORLD_STEPS_MAX = 4096,
+};
+
+/* Bugs to plant, to see that they are found. */
+enum world_bug {
+    BUG_NONE,
+    BUG_SEND_BEFORE_JOURNAL,   /* the server speaks before its record is durable */
+    BUG_APPLY_WITHOUT_VERDICT, /* a worker believes its collective */
+};
+
+struct model {
+    uint64_t hash, step;
+    uint32_t lineage;
+    int is_valid;
+};
+
+struct job {
+    enum member_action_kind kind;
+    uint64_t ticket, step;
+    double lr;
+    int wants_parameter_digest, exit_code;
+    struct message message;
+};
+
+/* One process of a worker. */
+struct sim_worker {
+    int is_alive;
+    int place;
+    uint64_t id;
+    struct member *member;
+    uint64_t connection; /* 0 = cut off */
+    int64_t stalled_until;
+    struct model model;
+    uint64_t gradient; /* what the last COMPUTE left */
+    struct {
+        uint64_t generation;
+        uint32_t rank, size;
+    } group; /* the collective it has formed */
+    uint32_t job_count;
+    struct job jobs[WORLD_JOBS];  /* the first one runs */
+    int is_running, is_abandoned; /* the first job runs; but nobody wants it any more */
+    int has_met;                  /* it takes part in the meeting of its job */
+    uint64_t run_count;           /* names the running job, to know its end from older ones */
+    uint32_t plan_count;
+    struct message plans[WORLD_PLANS];
+};
+
+/* Members of a generation that meet in one collective operation. */
+struct meeting {
+    uint64_t generation, step;
+    int is_forming, is_doomed;
+    uint32_t size, arrived;
+    uint64_t base; /* hash of the state that all must share, or of the source */
+    int has_base;
+    uint64_t gradient;
+    struct message plans[WORLD_WORKERS]; /* by rank */
+    struct {
+        uint64_t worker, run;
+    } guests[WORLD_WORKERS];
+};
+
+enum { HISTORY_SNAPSHOTS = 64, WORLD_MEETINGS = 64 };
+
+struct stored_snapshot {
+    char name[JOURNAL_NAME_BYTES];
+    uint64_t step, hash;
+};
+
+struct happening; /* an event that is yet to come; world.c */
+
+struct world {
+    uint64_t seed;
+    enum world_bug bug;
+    int is_verbose;
+    struct random random;
+    struct config config;
+    char *config_text;
+    int64_t now;
+    uint64_t event_count, order;
+    uint32_t heap_count, heap_capacity;
+    struct happening *heap;
+
+    struct coordinator *coordinator; /* NULL = dead */
+    uint64_t server_life;            /* counts its processes */
+    uint32_t journal_count, journal_capacity;
+    struct journal_record *journal;
+    int is_finished;
+
+    struct sim_worker workers[WORLD_WORKERS];
+    uint64_t worker_ids, connections;
+    int64_t link_ms[WORLD_WORKERS][2]; /* when the last message of each direction arrives */
+    struct meeting meetings[WORLD_MEETINGS];
+    uint32_t meeting_next;
+
+    uint32_t stored_count;
+    struct stored_snapshot stored[HISTORY_SNAPSHOTS];
+    struct {
+        int is_pending;
+        char name[JOURNAL_NAME_BYTES];
+        uint64_t step, hash;
+        uint32_t shares, arrived;
+    } pushing;
+
+    uint32_t shard_count; /* made so far */
+    int64_t faults_until;
+    double fault_rate;
+    int is_calm; /* no more faults: the rest must go well */
+
+    /* What the oracle knows: the history that the journal says survives. */
+    uint64_t hashes[WORLD_STEPS_MAX];    /* [step] state after that many committed steps */
+    uint64_t gradients[WORLD_STEPS_MAX]; /* by step: digest of the verdict */
+    uint64_t committed, epoch, generation;
+    uint32_t lineage;
+    uint64_t commits, kills, server_kills, rollbacks; /* for the summary */
+};
+
+/* A broken promise ends the program: prints seed and what broke. */
+void world_violation(struct world *world, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+void world_trace(struct world *world, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+struct world *world_create(uint64_t seed, enum world_bug bug, int is_verbose);
+/* Lives through faults, then demands progress. */
+void world_run(struct world *world);
+void world_destroy(struct world *world);
+
+/* Random helpers. */
+int64_t world_delay(struct world *world, int64_t longest_ms);
+int world_chance(struct world *world, double probability);
+
+/* crew.c: the workers' side. */
+void crew_start(struct world *world, int place);
+void crew_kill(struct world *world, int place);
+void crew_connect(struct world *world, int place);
+void crew_handle(struct world *world, int place, const struct member_event *event);
+void crew_tick(struct world *world, int place);
+void meeting_done(struct meeting *meeting);
+void crew_job_done(struct world *world, int place, uint64_t run, int is_failed);
+/* world.c for crew.c. */
+void world_send_to_server(struct world *world, int place, const struct message *message);
+void world_job_ends(struct world *world, int place, uint64_t run, int is_failed, int64_t after_ms);
+void world_first_tick(struct world *world, int place);
+void world_share_arrives(struct world *world, const struct message *begin, uint64_t hash);
+
+/* oracle.c */
+uint64_t oracle_first_hash(void);
+uint64_t oracle_apply(uint64_t hash, uint64_t step, int is_commit, uint64_t gradient, double lr);
+void oracle_journal(struct world *world, const struct journal_record *record);
+void oracle_look(struct world *world);
+/* The plans of all members are whole: every slot of the step once, as the catalogue says. */
+uint64_t oracle_gradient(struct world *world, const struct meeting *meeting);
+/* At the end: every trained position had the record that the catalogue in the journal names. */
+void oracle_audit(struct world *world);
+
+#endif
