@@ -256,6 +256,16 @@ static void release(struct ingest *ingest, struct picture *picture, uint64_t byt
     pthread_mutex_unlock(&ingest->lock);
 }
 
+/* Of the sources, or of the limit if that comes sooner. */
+static double fraction_done(struct ingest *ingest)
+{
+    double sources = atomic_load(&ingest->permille) / 1000.0;
+    double limit = ingest->options->limit == 0
+                       ? 0
+                       : (double)ingest->result->accepted / (double)ingest->options->limit;
+    return sources > limit ? sources : limit;
+}
+
 /* Takes every picture out of the queue, also those that come after the end was called. */
 static enum status write_all(struct ingest *ingest)
 {
@@ -273,7 +283,7 @@ static enum status write_all(struct ingest *ingest)
             atomic_store(&ingest->is_stopping, 1);
         }
         release(ingest, picture, picture->item.length);
-        progress_show(&ingest->progress, atomic_load(&ingest->permille) / 1000.0, result->scanned,
+        progress_show(&ingest->progress, fraction_done(ingest), result->scanned,
                       result->rejected_count, result->bytes);
     }
     if (status != OK)

@@ -185,6 +185,32 @@ PYTHON
     jq -e '.damaged == 1 and (.shards[0].error | contains("record"))' <<< "${output%seer store:*}"
 }
 
+@test "a Caffe or LSUN shard that is put into a store is read; one that is cut off is named" {
+    mkdir -p "$store/shards"
+    /usr/bin/python3 - "$store/shards" "$pictures/many" <<'PYTHON'
+import glob, sys
+import lmdb
+def varint(n):
+    return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
+files = sorted(glob.glob(sys.argv[2] + '/*'))[:40]
+caffe = lmdb.open(sys.argv[1] + '/caffe', map_size=1 << 24)
+lsun = lmdb.open(sys.argv[1] + '/lsun', map_size=1 << 24)
+with caffe.begin(write=True) as c, lsun.begin(write=True) as l:
+    for i, path in enumerate(files):
+        data = open(path, 'rb').read()
+        datum = bytes([34]) + varint(len(data)) + data + bytes([40, i % 4, 56, 1])
+        c.put(b'%08d_%s' % (i, path.encode()), datum)
+        l.put(path.encode()[::-1], data)
+PYTHON
+    "$seer" store stat "$store" -o json | jq -e '.records == 80 and .unlabelled == 40 and
+        .labels == {"0": 10, "1": 10, "2": 10, "3": 10} and .formats.png == 80'
+    "$seer" store verify "$store" --decode
+    truncate -s 20000 "$store/shards/lsun/data.mdb"
+    run "$seer" store stat "$store"
+    [ "$status" -eq 1 ]
+    [[ $output == *"shards/lsun/data.mdb' is cut off"*"ingest its images again"* ]]
+}
+
 @test "a dry run counts and writes nothing" {
     ingest "$pictures/mixed" --dry-run | jq -e '.accepted == 2 and .shards == []'
     [ ! -e "$store" ]
