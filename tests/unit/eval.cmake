@@ -1,1 +1,2 @@
 seer_test(test_knn LIBS eval)
+seer_test(test_keymap LIBS export state)
