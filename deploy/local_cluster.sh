@@ -1,0 +1,303 @@
+#!/usr/bin/env bash
+# local_cluster.sh - a server and N workers on this host, watched until the run ends.
+#
+#   deploy/local_cluster.sh --config F --run DIR --workers N [--steps S] [--seed N] [--store DIR]...
+#                           [--set key=value]... [--respawn] [--detach]
+#   deploy/local_cluster.sh --run DIR --stop
+#
+#   --steps S    end (exit 0) when S steps are committed; without it: on SIGTERM, after draining (exit 0)
+#   --respawn    start a worker again that died
+#   --detach     return once all are started; --stop ends such a cluster
+#
+# DIR/pids has a line `server PID` or `worker NAME PID` for each living process; DIR/commands their command lines: each
+# can be killed and started again with its line. docs/contract.md has the rest.
+# SPDX-License-Identifier: Apache-2.0
+set -euo pipefail
+
+usage() {
+    sed -n '3,5p' "$0" | cut -c3-
+    exit "$1"
+}
+
+die() { # CODE WORDS
+    echo "local_cluster.sh: $2" >&2
+    exit "$1"
+}
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+bin=${SEER_BIN:-$root/build/release/bin}
+config='' run='' workers='' respawn=0 detach=0 stop=0 supervise=0
+server_options=()
+original=("$@")
+while [ $# -gt 0 ]; do
+    case $1 in
+    --config) config=${2-} && shift ;;
+    --run) run=${2-} && shift ;;
+    --workers) workers=${2-} && shift ;;
+    --steps | --seed | --store | --set) server_options+=("$1" "${2-}") && shift ;;
+    --respawn) respawn=1 ;;
+    --detach) detach=1 ;;
+    --stop) stop=1 ;;
+    --supervise) supervise=1 ;; # internal: the part of --detach that stays
+    -h | --help) usage 0 ;;
+    *)
+        echo "local_cluster.sh: unknown option '$1'" >&2
+        usage 2 >&2
+        ;;
+    esac
+    shift || die 2 'the last option needs a value'
+done
+[ -n "$run" ] || die 2 '--run DIR is missing'
+
+tick() { # waits a tenth of a second, or shorter when a child ends
+    read -rt 0.1 <> <(:) || :
+}
+
+is_alive() { # PID: and not a zombie
+    local state
+    state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) || return 1
+    [ -n "$state" ] && [ "$state" != Z ]
+}
+
+await_end() { # SECONDS PID...: 0 when all are gone
+    local deadline=$((SECONDS + $1)) pid
+    shift
+    for pid; do
+        while is_alive "$pid"; do
+            [ $SECONDS -lt $deadline ] || return 1
+            tick
+        done
+    done
+}
+
+stop_cluster() {
+    [ -f "$run/pids" ] || die 1 "'$run' has no file 'pids': no cluster was started there"
+    local supervisor='' pids
+    [ ! -f "$run/supervisor" ] || supervisor=$(<"$run/supervisor")
+    pids=$(awk '{ print $NF }' "$run/pids")
+    if [ -n "$supervisor" ] && is_alive "$supervisor"; then
+        kill -TERM "$supervisor" 2>/dev/null || :
+        await_end 60 "$supervisor" && return 0
+    fi
+    # Nobody watches them: SIGTERM lets the server save and dismiss, and workers drain.
+    for pid in $pids; do
+        kill -TERM "$pid" 2>/dev/null || :
+    done
+    # shellcheck disable=SC2086 # one word per pid
+    await_end 30 $pids && : >"$run/pids" && return 0
+    for pid in $pids; do
+        kill -KILL "$pid" 2>/dev/null || :
+    done
+    # shellcheck disable=SC2086
+    await_end 10 $pids || die 1 "some of these processes do not end: $pids"
+    : >"$run/pids"
+}
+
+if [ "$stop" = 1 ]; then
+    stop_cluster
+    exit 0
+fi
+
+[ -n "$config" ] || die 2 '--config FILE is missing'
+[[ $workers =~ ^[0-9]+$ ]] || die 2 "--workers needs a number, not '$workers'"
+for program in seer-server seer-worker seer-helper; do
+    [ -x "$bin/$program" ] || die 2 "there is no program '$bin/$program': build it, or set SEER_BIN to where it is"
+done
+mkdir -p "$run"
+
+# The part that stays is a process of its own, so that the caller's terminal and job control do not matter to it.
+if [ "$detach" = 1 ] && [ "$supervise" = 0 ]; then
+    rm -f "$run/started" "$run/failed"
+    setsid "${BASH_SOURCE[0]}" "${original[@]}" --supervise >>"$run/cluster.log" 2>&1 </dev/null 3>&- &
+    supervisor=$!
+    until [ -f "$run/started" ]; do
+        if ! is_alive "$supervisor"; then
+            wait "$supervisor" && code=0 || code=$?
+            [ -f "$run/started" ] && break
+            tail -n 5 "$run/cluster.log" "$run/server.log" >&2 || :
+            exit "$code"
+        fi
+        tick
+    done
+    exit 0
+fi
+
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+names=() worker_pids=() server_pid='' is_stopping=0
+
+write_pids() {
+    {
+        [ -z "$server_pid" ] || echo "server $server_pid"
+        local i
+        for i in "${!names[@]}"; do
+            [ -z "${worker_pids[i]}" ] || echo "worker ${names[i]} ${worker_pids[i]}"
+        done
+    } >"$run/pids.tmp.$$"
+    mv "$run/pids.tmp.$$" "$run/pids"
+}
+
+# Any free port, unless the config or the caller names one; a server that is started again takes the port of before.
+server_command=("$bin/seer-server" --config "$(realpath "$config")" --state "$(realpath "$run")"
+    --set 'server.listen=tcp://127.0.0.1:*' --set 'server.feed=tcp://127.0.0.1:*')
+for ((i = 0; i < ${#server_options[@]}; i += 2)); do
+    value=${server_options[i + 1]}
+    [ "${server_options[i]}" != --store ] || value=$(realpath "$value")
+    server_command+=("${server_options[i]}" "$value")
+done
+
+start_server() {
+    "${server_command[@]}" >>"$run/server.log" 2>&1 </dev/null 3>&- &
+    server_pid=$!
+    write_pids
+}
+
+# The server has written its address and is the one we started (or has ended).
+await_server() {
+    while is_alive "$server_pid"; do
+        if [ -f "$run/server.json" ] && [ "$(jq -r .pid "$run/server.json" 2>/dev/null)" = "$server_pid" ]; then
+            address=$(jq -r .control "$run/server.json")
+            return 0
+        fi
+        tick
+    done
+    return 1
+}
+
+start_worker() { # INDEX
+    "$bin/seer-worker" --server "$address" --name "${names[$1]}" >>"$run/${names[$1]}.log" 2>&1 </dev/null 3>&- &
+    worker_pids[$1]=$!
+    write_pids
+}
+
+write_commands() {
+    {
+        printf 'server'
+        printf ' %q' "${server_command[@]}"
+        printf '\n'
+        local name
+        for name in "${names[@]}"; do
+            printf 'worker %s' "$name"
+            printf ' %q' "$bin/seer-worker" --server "$address" --name "$name"
+            printf '\n'
+        done
+    } >"$run/commands"
+}
+
+# shellcheck disable=SC2317 # called by trap
+on_signal() {
+    is_stopping=1
+    [ -z "$server_pid" ] || kill -TERM "$server_pid" 2>/dev/null || :
+}
+
+# Whatever happens, nothing that was started here stays: SIGTERM, some patience, SIGKILL.
+# shellcheck disable=SC2317 # called by trap
+end_all() {
+    local pids=() pid
+    for pid in "$server_pid" "${worker_pids[@]}"; do
+        if [ -n "$pid" ] && is_alive "$pid"; then
+            kill -TERM "$pid" 2>/dev/null || :
+            pids+=("$pid")
+        fi
+    done
+    if [ ${#pids[@]} -gt 0 ] && ! await_end 20 "${pids[@]}"; then
+        kill -KILL "${pids[@]}" 2>/dev/null || :
+    fi
+    server_pid=''
+    worker_pids=()
+    names=()
+    write_pids
+    rm -f "$run/supervisor" "$run/started"
+}
+
+is_anybody_working() {
+    local pid
+    for pid in "${worker_pids[@]}"; do
+        [ -z "$pid" ] || return 0
+    done
+    return 1
+}
+
+look_at_workers() {
+    local i worker_code
+    for i in "${!names[@]}"; do
+        if [ -z "${worker_pids[i]}" ] || is_alive "${worker_pids[i]}"; then
+            continue
+        fi
+        wait "${worker_pids[i]}" && worker_code=0 || worker_code=$?
+        worker_pids[i]=''
+        write_pids
+        # 0: it was drained or dismissed, and is not wanted back
+        if [ "$worker_code" != 0 ]; then
+            failures=$((failures + 1))
+            echo "event=worker_ended name=${names[i]} code=$worker_code log=$run/${names[i]}.log" >&2
+            if [ "$respawn" = 1 ] && [ "$is_stopping" = 0 ]; then
+                start_worker "$i"
+            fi
+        fi
+    done
+}
+
+# A server that was killed may be started again by somebody else, with its line in DIR/commands.
+adopt_server() {
+    local other
+    other=$(jq -r .pid "$run/server.json" 2>/dev/null) || return 1
+    is_alive "$other" || return 1
+    server_pid=$other
+    is_adopted=1
+    write_pids
+}
+
+# Sets code when the cluster is at its end.
+look_at_server() {
+    if [ -n "$server_pid" ]; then
+        ! is_alive "$server_pid" || return 0
+        if [ "$is_adopted" = 1 ]; then
+            server_code=137
+            ! tail -n 1 "$run/events.jsonl" | grep -q '"kind":"run_finished"' || server_code=0
+        else
+            wait "$server_pid" && server_code=0 || server_code=$?
+        fi
+        echo "event=server_ended code=$server_code log=$run/server.log" >&2
+        server_pid=''
+        write_pids
+    fi
+    # Below 128 it ended by itself. Killed, it is waited for as long as there is a worker that does so too.
+    if [ "$server_code" -lt 128 ] || [ "$is_stopping" = 1 ]; then
+        code=$server_code
+    elif ! adopt_server && ! is_anybody_working; then
+        code=$server_code
+    fi
+}
+
+echo $$ >"$run/supervisor"
+trap on_signal TERM INT
+trap end_all EXIT
+start_server
+if ! await_server; then
+    wait "$server_pid" && code=0 || code=$?
+    tail -n 3 "$run/server.log" >&2
+    exit "$code"
+fi
+for ((i = 1; i <= workers; i++)); do
+    names+=("worker-$i")
+    worker_pids+=('')
+done
+write_commands
+for i in "${!names[@]}"; do
+    start_worker "$i"
+done
+: >"$run/started"
+
+code='' server_code=0 is_adopted=0 failures=0
+while [ -z "$code" ]; do
+    look_at_workers
+    look_at_server
+    if [ -z "$code" ] && [ "$supervise" = 0 ] && [ "$failures" -ge "$workers" ] && [ "$respawn" = 0 ] &&
+        [ "$is_stopping" = 0 ] && ! is_anybody_working && [ "$workers" -gt 0 ]; then
+        echo "local_cluster.sh: every worker has failed; see $run/worker-*.log" >&2
+        tail -n 3 "$run"/worker-*.log >&2 || :
+        code=1
+    fi
+    [ -n "$code" ] || tick
+done
+exit "$code"

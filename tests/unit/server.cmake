@@ -1,0 +1,6 @@
+seer_test(test_journal LIBS server PkgConfig::LMDB)
+seer_test(test_intervals LIBS server)
+seer_test(test_parameter_store LIBS server)
+seer_test(test_run_folder LIBS server PkgConfig::JANSSON)
+seer_test(test_audit LIBS operate)
+target_link_options(test_parameter_store PRIVATE -Wl,--wrap=pwrite,--wrap=fsync,--wrap=fallocate)

@@ -1,0 +1,325 @@
+/* test_journal.c - what the server writes down comes back as it was, or is refused by name. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/test.h"
+
+#include <fcntl.h>
+#include <lmdb.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/fs.h"
+#include "common/mem.h"
+#include "server/journal.h"
+#include "server/journal_codec.h"
+
+static char *directory;
+
+static int make_directory(void **state)
+{
+    (void)state;
+    char pattern[] = "/tmp/seer-journal-XXXXXX";
+    directory = mem_string(mkdtemp(pattern));
+    return 0;
+}
+
+static int remove_directory(void **state)
+{
+    (void)state;
+    assert_ok(fs_remove_tree(directory));
+    mem_free(directory);
+    return 0;
+}
+
+static uint32_t numbers[] = {3, 1, 2};
+static struct message_member members[] = {{7, "w1"}, {UINT64_MAX, "w2"}};
+static struct message_skip skips[] = {{1, 2, 3, "truncated"}, {4, 5, UINT64_C(1) << 50, ""}};
+
+/* One of every kind, every field set; what they point to is static. */
+static struct journal_record sample(enum journal_kind kind)
+{
+    struct journal_record record;
+    memset(&record, 0, sizeof(record));
+    record.kind = kind;
+    struct schedule_state schedule = {.commits = 5,
+                                      .part_sums = {1.5, 2.5},
+                                      .part_counts = {1, 2, 3},
+                                      .windows = 9,
+                                      .best = 1.0 / 0.0,
+                                      .bad = 2,
+                                      .cool = 3,
+                                      .cuts = 4,
+                                      .is_armed = 1,
+                                      .window_mean = 0.1,
+                                      .window_error = 0.01};
+    switch (kind) {
+    case JOURNAL_START:
+        record.start = (struct journal_start){1, 2, 3, 4, 5, 6, 7, 8};
+        break;
+    case JOURNAL_SHARD:
+        record.shard = (struct journal_shard){1, 2, "/store/shards/a"};
+        break;
+    case JOURNAL_RETIRE:
+        record.retire.shard = 77;
+        break;
+    case JOURNAL_ENTRY:
+        record.entry = (struct stream_entry){1, 2, 3, 3, numbers, 2, numbers};
+        break;
+    case JOURNAL_GENERATION:
+        record.generation = (struct journal_generation){1, 2, 2, members};
+        break;
+    case JOURNAL_STEP:
+        record.step = (struct journal_step){.step = 1,
+                                            .generation = 2,
+                                            .epoch = 3,
+                                            .lineage = 4,
+                                            .attempt = 5,
+                                            .world_size = 6,
+                                            .is_commit = 1,
+                                            .position = 7,
+                                            .images = 8,
+                                            .lr = 0.5,
+                                            .loss = 3.25,
+                                            .grad_norm = 1e-9,
+                                            .digest = 9,
+                                            .parameter_digest = 10,
+                                            .unequal_digests = 11,
+                                            .step_ms = 12,
+                                            .data_wait_ms = -1,
+                                            .phase_us = {1, 2, 3},
+                                            .schedule = schedule,
+                                            .skip_count = 2,
+                                            .skips = skips};
+        break;
+    case JOURNAL_SNAPSHOT:
+        record.snapshot = (struct journal_snapshot){1, 2, "step-1", schedule};
+        break;
+    case JOURNAL_ROLLBACK:
+        record.rollback = (struct journal_rollback){1, 2, "step-1", schedule};
+        break;
+    case JOURNAL_PAUSE:
+        record.pause.is_paused = 1;
+        break;
+    }
+    return record;
+}
+
+static void encode(const struct journal_record *record, struct buf *bytes)
+{
+    buf_init(bytes, JOURNAL_RECORD_BYTES_MAX);
+    assert_ok(journal_encode(record, bytes));
+}
+
+static void every_field_of_every_kind_survives(void **state)
+{
+    (void)state;
+    for (int kind = JOURNAL_START; kind <= JOURNAL_PAUSE; kind++) {
+        struct journal_record record = sample((enum journal_kind)kind), back;
+        struct buf bytes, again;
+        encode(&record, &bytes);
+        assert_ok(journal_decode(bytes.bytes, bytes.length, &back));
+        encode(&back, &again);
+        assert_int_equal(bytes.length, again.length);
+        assert_memory_equal(bytes.bytes, again.bytes, bytes.length);
+        if (kind == JOURNAL_STEP) {
+            assert_int_equal(back.step.skip_count, 2);
+            assert_string_equal(back.step.skips[0].reason, "truncated");
+            assert_int_equal(back.step.skips[1].position, UINT64_C(1) << 50);
+            /* All before the pointers at its end. */
+            assert_memory_equal(&record.step, &back.step, offsetof(struct journal_step, schedule));
+            assert_memory_equal(record.step.schedule.part_sums, back.step.schedule.part_sums,
+                                sizeof(back.step.schedule.part_sums));
+        } else if (kind == JOURNAL_START) {
+            assert_memory_equal(&record.start, &back.start, sizeof(back.start));
+        } else if (kind == JOURNAL_GENERATION) {
+            assert_string_equal(back.generation.members[1].name, "w2");
+        }
+        journal_record_done(&back);
+        buf_done(&bytes);
+        buf_done(&again);
+    }
+}
+
+static void a_flipped_bit_or_a_missing_byte_is_found(void **state)
+{
+    (void)state;
+    for (int kind = JOURNAL_START; kind <= JOURNAL_PAUSE; kind++) {
+        struct journal_record record = sample((enum journal_kind)kind), back;
+        struct buf bytes;
+        encode(&record, &bytes);
+        for (size_t i = 0; i < bytes.length; i++) {
+            bytes.bytes[i] ^= 0x10;
+            assert_int_equal(journal_decode(bytes.bytes, bytes.length, &back), ERR_CORRUPT);
+            bytes.bytes[i] ^= 0x10;
+            assert_int_equal(journal_decode(bytes.bytes, i, &back), ERR_CORRUPT);
+        }
+        buf_done(&bytes);
+    }
+}
+
+static enum status count_record(void *context, const struct journal_record *record)
+{
+    uint64_t *steps = context;
+    if (record->kind == JOURNAL_STEP)
+        assert_int_equal(record->step.step, (*steps)++);
+    return OK;
+}
+
+static void append_steps(struct journal *journal, uint64_t from, uint64_t to)
+{
+    for (uint64_t step = from; step < to; step++) {
+        struct journal_record record = sample(JOURNAL_STEP);
+        record.step.step = step;
+        assert_ok(journal_append(journal, &record));
+    }
+}
+
+static void records_come_back_in_order_after_a_restart(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    uint64_t steps = 0;
+    assert_ok(journal_open(directory, &journal));
+    append_steps(journal, 0, 300);
+    journal_close(journal);
+    assert_ok(journal_open(directory, &journal));
+    assert_int_equal(journal_count(journal), 300);
+    append_steps(journal, 300, 310);
+    assert_ok(journal_each(journal, count_record, &steps));
+    assert_int_equal(steps, 310);
+    journal_close(journal);
+}
+
+/* LMDB must not be opened twice in a process, so the reader is another one. */
+static void another_process_reads_while_the_owner_writes_and_cannot_own(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    assert_ok(journal_open(directory, &journal));
+    append_steps(journal, 0, 5);
+    pid_t child = fork();
+    if (child == 0) {
+        struct journal *other = NULL;
+        uint64_t steps = 0;
+        if (journal_open(directory, &other) != ERR_INPUT ||
+            strstr(fail_message(), "belongs to") == NULL)
+            _exit(1);
+        if (journal_open_reader(directory, &other) != OK ||
+            journal_each(other, count_record, &steps) != OK || steps != 5)
+            _exit(2);
+        journal_close(other);
+        _exit(0);
+    }
+    int result = -1;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_int_equal(result, 0);
+    append_steps(journal, 5, 6);
+    journal_close(journal);
+}
+
+/* Whoever dies owns nothing: what was acknowledged is there, and the next one takes over. */
+static void what_was_appended_survives_a_kill(void **state)
+{
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct journal *journal = NULL;
+        if (journal_open(directory, &journal) != OK)
+            _exit(1);
+        for (uint64_t step = 0;; step++) {
+            struct journal_record record = sample(JOURNAL_STEP);
+            record.step.step = step;
+            if (journal_append(journal, &record) != OK || write(ends[1], &step, sizeof(step)) < 0)
+                _exit(2);
+        }
+    }
+    uint64_t acknowledged = 0, steps = 0;
+    while (acknowledged < 100)
+        assert_int_equal(read(ends[0], &acknowledged, sizeof(acknowledged)), sizeof(acknowledged));
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(ends[1]);
+    while (read(ends[0], &acknowledged, sizeof(acknowledged)) == sizeof(acknowledged))
+        ;
+    close(ends[0]);
+    struct journal *journal = NULL;
+    assert_ok(journal_open(directory, &journal));
+    assert_ok(journal_each(journal, count_record, &steps));
+    assert_true(steps == acknowledged + 1 || steps == acknowledged + 2);
+    journal_close(journal);
+}
+
+static void a_folder_without_journal_is_named(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    assert_fails(journal_open_reader(directory, &journal), ERR_INPUT, directory);
+}
+
+static void put_raw(uint64_t big_endian_number, const void *bytes, size_t length)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi table;
+    MDB_val key = {sizeof(big_endian_number), &big_endian_number};
+    MDB_val value = {length, (void *)(uintptr_t)bytes};
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_open(env, directory, 0, 0666), 0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, NULL, 0, &table), 0);
+    assert_int_equal(mdb_put(txn, table, &key, &value, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static void a_foreign_database_is_refused(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    put_raw(0, "something else", 14);
+    assert_fails(journal_open(directory, &journal), ERR_INPUT, "no journal of ours");
+}
+
+static void a_newer_format_is_refused(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    uint8_t banner[24] = "everseer journal";
+    banner[20] = JOURNAL_FORMAT + 1;
+    put_raw(0, banner, sizeof(banner));
+    assert_fails(journal_open(directory, &journal), ERR_INPUT, "format");
+}
+
+static void a_damaged_record_is_named(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    uint64_t steps = 0;
+    assert_ok(journal_open(directory, &journal));
+    append_steps(journal, 0, 3);
+    journal_close(journal);
+    put_raw(__builtin_bswap64(2), "rubbish rubbish rubbish", 23);
+    assert_ok(journal_open(directory, &journal));
+    assert_fails(journal_each(journal, count_record, &steps), ERR_CORRUPT, "record 2");
+    journal_close(journal);
+}
+
+#define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_field_of_every_kind_survives),
+        cmocka_unit_test(a_flipped_bit_or_a_missing_byte_is_found),
+        IN_DIRECTORY(records_come_back_in_order_after_a_restart),
+        IN_DIRECTORY(another_process_reads_while_the_owner_writes_and_cannot_own),
+        IN_DIRECTORY(what_was_appended_survives_a_kill),
+        IN_DIRECTORY(a_folder_without_journal_is_named),
+        IN_DIRECTORY(a_foreign_database_is_refused),
+        IN_DIRECTORY(a_newer_format_is_refused),
+        IN_DIRECTORY(a_damaged_record_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

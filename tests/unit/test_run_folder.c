@@ -1,0 +1,126 @@
+/* test_run_folder.c - no line twice, none missing, none half. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/test.h"
+
+#include <jansson.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/fs.h"
+#include "common/mem.h"
+#include "server/run_folder.h"
+
+static char *directory;
+
+static int make_directory(void **state)
+{
+    (void)state;
+    char pattern[] = "/tmp/seer-run-XXXXXX";
+    directory = mem_string(mkdtemp(pattern));
+    return 0;
+}
+
+static int remove_directory(void **state)
+{
+    (void)state;
+    assert_ok(fs_remove_tree(directory));
+    mem_free(directory);
+    return 0;
+}
+
+static char *read_text(const char *name)
+{
+    struct buf text;
+    char *path = mem_format("%s/%s", directory, name);
+    buf_init(&text, 1 << 20);
+    assert_ok(fs_read_file(path, &text));
+    char *copy = mem_string(text.bytes == NULL ? "" : (char *)text.bytes);
+    buf_done(&text);
+    mem_free(path);
+    return copy;
+}
+
+static void write_step(struct run_folder *folder, uint32_t lineage, uint64_t step)
+{
+    struct journal_step record = {
+        .step = step, .lineage = lineage, .loss = 0.5, .step_ms = 20, .is_commit = 1};
+    run_folder_step(folder, &record);
+}
+
+static void a_restart_adds_only_the_lines_that_are_missing(void **state)
+{
+    (void)state;
+    struct run_folder *folder;
+    assert_ok(run_folder_open(directory, &folder));
+    for (uint64_t step = 0; step < 3; step++)
+        write_step(folder, 0, step);
+    run_folder_close(folder);
+    char *path = mem_format("%s/metrics.jsonl", directory);
+    FILE *file = fopen(path, "a");
+    fputs("{\"step\": 3, \"line", file); /* a crash in the middle of a line */
+    fclose(file);
+    mem_free(path);
+    assert_ok(run_folder_open(directory, &folder));
+    for (uint64_t step = 0; step < 5; step++) /* the journal, replayed */
+        write_step(folder, 0, step);
+    write_step(folder, 1, 2); /* rolled back */
+    write_step(folder, 0, 4); /* of the past */
+    run_folder_close(folder);
+    char *text = read_text("metrics.jsonl"), *rest = text;
+    static const int steps[] = {0, 1, 2, 3, 4, 2};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        json_t *line = json_loads(strsep(&rest, "\n"), 0, NULL);
+        assert_non_null(line);
+        assert_int_equal(json_integer_value(json_object_get(line, "step")), steps[i]);
+        json_decref(line);
+    }
+    assert_string_equal(rest, "");
+    mem_free(text);
+}
+
+static void a_loss_that_is_not_finite_is_null(void **state)
+{
+    (void)state;
+    struct run_folder *folder;
+    struct journal_step record = {.loss = 0.0 / 0.0};
+    assert_ok(run_folder_open(directory, &folder));
+    run_folder_step(folder, &record);
+    run_folder_close(folder);
+    char *text = read_text("metrics.jsonl");
+    assert_non_null(strstr(text, "\"loss\":null"));
+    mem_free(text);
+}
+
+static void events_are_numbered_on_and_hold_any_bytes(void **state)
+{
+    (void)state;
+    struct run_folder *folder;
+    assert_ok(run_folder_open(directory, &folder));
+    run_folder_event(folder, "shard_added", 0, "path=\"/a\nb\"");
+    run_folder_close(folder);
+    assert_ok(run_folder_open(directory, &folder));
+    run_folder_event(folder, "shard_refused", 1, "path=\xff\xfe");
+    run_folder_close(folder);
+    char *text = read_text("events.jsonl"), *rest = text;
+    json_t *first = json_loads(strsep(&rest, "\n"), 0, NULL);
+    json_t *second = json_loads(strsep(&rest, "\n"), 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(first, "text")), "path=\"/a\nb\"");
+    assert_int_equal(json_integer_value(json_object_get(second, "number")), 2);
+    assert_string_equal(json_string_value(json_object_get(second, "text")), "path=??");
+    json_decref(first);
+    json_decref(second);
+    mem_free(text);
+}
+
+#define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_DIRECTORY(a_restart_adds_only_the_lines_that_are_missing),
+        IN_DIRECTORY(a_loss_that_is_not_finite_is_null),
+        IN_DIRECTORY(events_are_numbered_on_and_hold_any_bytes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
