@@ -153,7 +153,7 @@ static enum status print_explanation(const struct config_row *row, const struct 
         snprintf(line, sizeof(line), "%s: %s%s%s. Default: %s.",
                  config_row_is_crop(row) ? strrchr(row->key, '.') + 1 : "Range", valid,
                  row->unit ? "; unit: " : "", row->unit ? row->unit : "",
-                 config_row_is_crop(row) ? "see below" : (const char *)value.bytes);
+                 (const char *)value.bytes);
         status = print_comment(row->meaning, out);
     }
     if (status == OK)
