@@ -49,8 +49,12 @@ static void check_rollback(struct world *world, const struct journal_rollback *r
                         (unsigned long long)rollback->step, rollback->lineage);
     for (int i = 0; i < WORLD_WORKERS && world->is_calm; i++) {
         const struct model *model = &world->workers[i].model;
-        if (world->workers[i].is_alive && model->is_valid && model->lineage == world->lineage &&
-            model->step == world->committed)
+        struct member_view view;
+        if (!world->workers[i].is_alive)
+            continue;
+        member_view(world->workers[i].member, &view);
+        if (view.state != MEMBER_STATE_GONE && model->is_valid &&
+            model->lineage == world->lineage && model->step == world->committed)
             world_violation(world, "the state of step %llu is given up while worker %llu has it",
                             (unsigned long long)world->committed,
                             (unsigned long long)world->workers[i].id);

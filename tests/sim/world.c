@@ -43,6 +43,8 @@ enum {
     SIM_CALM_MS = 60000,     /* in which progress must be made */
     SIM_PROGRESS_STEPS = 10, /* this much */
     SIM_EVENTS_MAX = 2000000,
+    SIM_SHARDS = 12,      /* found while there are faults */
+    SIM_CALM_SHARDS = 12, /* and after, so that nobody waits for images */
 };
 
 void world_violation(struct world *world, const char *format, ...)
@@ -357,7 +359,7 @@ static void kill_worker(struct world *world, int place)
 
 static void add_shard(struct world *world)
 {
-    if (world->shard_count < 12)
+    if (world->shard_count < SIM_SHARDS)
         find_shard(world, world->shard_count++);
 }
 
@@ -381,7 +383,7 @@ static void happen_fault(struct world *world)
     struct sim_worker *worker = &world->workers[place];
     char name[16];
     snprintf(name, sizeof(name), "w%d", place);
-    switch (random_below(&world->random, 12)) {
+    switch (random_below(&world->random, 13)) {
     case 0:
     case 1:
     case 2:
@@ -412,6 +414,9 @@ static void happen_fault(struct world *world)
         break;
     case 10:
         command(world, world_chance(world, 0.3) ? COMMAND_PAUSE : COMMAND_RESUME, "");
+        break;
+    case 11:
+        worker->hung_until = world->now + 9000;
         break;
     default:
         break_helpers(world);
@@ -509,6 +514,14 @@ static void happen_to_worker(struct world *world, struct happening *happening)
     }
 }
 
+static int64_t stands_still_until(const struct world *world, const struct happening *happening)
+{
+    const struct sim_worker *worker = &world->workers[happening->place];
+    if (happening->kind == JOB_END && worker->hung_until > worker->stalled_until)
+        return worker->hung_until;
+    return worker->stalled_until;
+}
+
 static void happen(struct world *world, struct happening *happening)
 {
     switch (happening->kind) {
@@ -516,8 +529,8 @@ static void happen(struct world *world, struct happening *happening)
     case JOB_END:
     case RECONNECT:
     case WORKER_TICK:
-        if (world->workers[happening->place].stalled_until > world->now) {
-            happening->time = world->workers[happening->place].stalled_until;
+        if (stands_still_until(world, happening) > world->now) {
+            happening->time = stands_still_until(world, happening);
             heap_push(world, *happening);
             happening->message = (struct message){0};
             return;
@@ -568,7 +581,7 @@ static void configure(struct world *world)
     config->train.steps = 0;
     config->data.block_records = 4;
     config->data.window_blocks = 2;
-    config->data.exhausted = EXHAUSTED_REPEAT;
+    config->data.exhausted = world->seed % 4 == 3 ? EXHAUSTED_WAIT : EXHAUSTED_REPEAT;
     config->snapshot.every_steps = 10;
     config->server.heartbeat_ms = 100;
     config->server.lost_ms = 1000;
@@ -609,6 +622,8 @@ void world_run(struct world *world)
     if (world->coordinator == NULL)
         live(world, world->now + 2000, 0);
     command(world, COMMAND_RESUME, "");
+    for (int i = 0; i < SIM_CALM_SHARDS; i++)
+        find_shard(world, world->shard_count++);
     uint64_t commits = world->commits;
     live(world, world->now + SIM_CALM_MS, SIM_PROGRESS_STEPS);
     if (world->commits < commits + SIM_PROGRESS_STEPS)

@@ -54,8 +54,9 @@ struct sim_worker {
     int place;
     uint64_t id;
     struct member *member;
-    uint64_t connection; /* 0 = cut off */
-    int64_t stalled_until;
+    uint64_t connection;   /* 0 = cut off */
+    int64_t stalled_until; /* the whole process stands still */
+    int64_t hung_until;    /* its training thread does */
     struct model model;
     uint64_t gradient; /* what the last COMPUTE left */
     struct {
