@@ -79,7 +79,7 @@ double *fixture_doubles(struct fixture *fixture, size_t count)
 void expect_near(struct fixture *fixture, const char *what, const float *got, const double *want,
                  size_t count, double bound)
 {
-    double scale = 1e-30;
+    double scale = fmax(fixture->least, 1e-30);
     for (size_t i = 0; i < count; i++)
         scale = fmax(scale, fabs(want[i]));
     for (size_t i = 0; i < count; i++)

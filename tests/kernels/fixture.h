@@ -19,6 +19,7 @@ struct fixture {
     const char *isa;
     char label[160]; /* of the case, for messages */
     uint64_t seed, case_number;
+    double least; /* arrays whose largest value is smaller are compared with this instead */
     void *arrays[FIXTURE_ARRAY_MAX];
     int array_count;
 };
@@ -34,7 +35,7 @@ float *fixture_normal(struct fixture *fixture, size_t count);
 float *fixture_poisoned(struct fixture *fixture, size_t count);
 double *fixture_doubles(struct fixture *fixture, size_t count);
 
-/* |got - want| <= bound * max|want| for every value; NaN never passes. */
+/* |got - want| <= bound * max(max|want|, least) for every value; NaN never passes. */
 void expect_near(struct fixture *fixture, const char *what, const float *got, const double *want,
                  size_t count, double bound);
 

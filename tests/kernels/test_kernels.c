@@ -116,6 +116,8 @@ static void operation_agrees_with_its_reference_on_every_shape(void **state)
         fixture_begin(&fixture, "%s rows=%d %dx%d channels=%d->%d kernel=%d stride=%d groups=%d",
                       entry->operation->name, s->rows, s->height, s->width, s->channels,
                       s->out_channels, s->kernel, s->stride, s->groups);
+        /* The result of a few values of size 1 may be small by chance, its rounding is not. */
+        fixture.least = s->channels > 0 && s->rows * s->channels <= 12 ? 1 : 0;
         entry->operation->run(&fixture, s);
     }
     fixture_end(&fixture);

@@ -1,0 +1,199 @@
+/* test_device.c - devices by name, their memory, determinism, and numbers that are none. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/test.h"
+
+#include <math.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "common/mem.h"
+#include "worker/device/device.h"
+
+static struct device *open_cpu(int thread_count)
+{
+    struct device *device = NULL;
+    assert_ok(device_open("cpu", thread_count, &device));
+    return device;
+}
+
+static void a_device_is_opened_by_name_and_a_wrong_name_is_refused(void **state)
+{
+    (void)state;
+    struct device *device = open_cpu(1);
+    assert_string_equal(device->ops->name, "cpu");
+    assert_non_null(strstr(device->ops->describe(device), "1 thread"));
+    device_close(device);
+    device_close(NULL);
+    assert_fails(device_open("gpu", 1, &device), ERR_INPUT, "cpu or cuda:N");
+    assert_fails(device_open("cuda:x", 1, &device), ERR_INPUT, "cuda:x");
+    assert_fails(device_open("cuda:99", 1, &device), ERR_INPUT, "cuda:99");
+    assert_fails(device_open("cpu", 0, &device), ERR_INPUT, "thread count");
+}
+
+static void memory_is_zeroed_aligned_and_refused_when_there_is_not_enough(void **state)
+{
+    (void)state;
+    struct device *device = open_cpu(1);
+    static const size_t sizes[] = {0, 1, 5000, 5 << 20};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        uint8_t *memory = NULL;
+        assert_ok(device->ops->allocate(device, sizes[i], NULL, (void **)&memory));
+        assert_int_equal((uintptr_t)memory % 64, 0);
+        for (size_t j = 0; j < sizes[i]; j++)
+            assert_int_equal(memory[j], 0);
+        memset(memory, 1, sizes[i]);
+        device->ops->release(device, memory, sizes[i], -1);
+    }
+    void *memory = NULL;
+    int fd = -1;
+    assert_fails(device->ops->allocate(device, (size_t)1 << 60, NULL, &memory), ERR_DEVICE, "MiB");
+    assert_fails(device->ops->allocate(device, SIZE_MAX, &fd, &memory), ERR_DEVICE, "MiB");
+    assert_int_equal(fd, -1);
+    device_close(device);
+}
+
+static void memory_with_a_descriptor_can_be_mapped_by_another_process(void **state)
+{
+    (void)state;
+    struct device *device = open_cpu(1);
+    void *memory = NULL;
+    int fd = -1;
+    assert_ok(device->ops->allocate(device, 8192, &fd, &memory));
+    device->ops->upload(device, memory, "seen by both", 13);
+    char *other = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(other, MAP_FAILED);
+    assert_string_equal(other, "seen by both");
+    memcpy(other, "and written", 12);
+    char back[12];
+    device->ops->download(device, back, memory, 12);
+    assert_string_equal(back, "and written");
+    device->ops->zero(device, memory, 8192);
+    assert_int_equal(other[0], 0);
+    munmap(other, 8192);
+    device->ops->release(device, memory, 8192, fd);
+    device_close(device);
+}
+
+static void a_convolution_of_an_impossible_shape_is_refused(void **state)
+{
+    (void)state;
+    struct device *device = open_cpu(1);
+    struct conv *conv = NULL;
+    const struct conv_shape odd = {1, 4, 4, 10, 10, 3, 1, 4, 1};
+    const struct conv_shape wide = {1, 4, 4, 8, 8, 5, 1, 1, 1};
+    assert_fails(device->ops->conv_create(device, &odd, &conv), ERR_DEVICE, "groups=4");
+    assert_fails(device->ops->conv_create(device, &wide, &conv), ERR_DEVICE, "kernel=5");
+    device->ops->conv_destroy(NULL);
+    device_close(device);
+}
+
+/* A 3x3 convolution in both directions, then BN sums: the parts that could sum in another order. */
+static void compute(struct device *device, float *results, size_t count)
+{
+    enum { ROWS = 3, SIZE = 14, CHANNELS = 48, VALUES = ROWS * SIZE * SIZE * CHANNELS };
+    const struct conv_shape shape = {ROWS, SIZE, SIZE, CHANNELS, CHANNELS, 3, 1, 6, 1};
+    const struct device_ops *ops = device->ops;
+    struct conv *conv = NULL;
+    float *x = mem_aligned(VALUES * sizeof(*x)), *y = mem_aligned(VALUES * sizeof(*y));
+    float *w = mem_aligned((size_t)CHANNELS * 8 * 9 * sizeof(*w));
+    for (int i = 0; i < VALUES; i++)
+        x[i] = (float)(i * 2654435761u % 1000) / 999;
+    for (int i = 0; i < CHANNELS * 72; i++)
+        w[i] = (float)(i * 40503u % 1000) / 999 - 0.5f;
+    assert_true(count >= CHANNELS * 72 + 2 * CHANNELS);
+    assert_ok(ops->conv_create(device, &shape, &conv));
+    ops->conv_weights(conv, w);
+    ops->conv_forward(conv, x, y);
+    ops->conv_backward_weights(conv, x, y, results, 0);
+    ops->bn_sums(device, y, (size_t)ROWS * SIZE * SIZE, CHANNELS, w, results + CHANNELS * 72);
+    ops->conv_destroy(conv);
+    mem_free(x);
+    mem_free(y);
+    mem_free(w);
+}
+
+static void the_same_numbers_give_the_same_bits(void **state)
+{
+    (void)state;
+    enum { COUNT = 48 * 72 + 96 };
+    static float first[COUNT], second[COUNT];
+    for (int round = 0; round < 2; round++) {
+        struct device *device = open_cpu(1);
+        compute(device, round == 0 ? first : second, COUNT);
+        device_close(device);
+    }
+    assert_memory_equal(first, second, sizeof(first));
+}
+
+static void a_step_allocates_nothing(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 24, VALUES = 2 * 25 * CHANNELS };
+    static const int groups[] = {1, 3};
+    struct device *device = open_cpu(1);
+    for (int i = 0; i < 2; i++) {
+        const struct conv_shape shape = {2, 5, 5, CHANNELS, CHANNELS, 3, 1, groups[i], 1};
+        static float x[VALUES], y[VALUES], w[CHANNELS * CHANNELS * 9];
+        struct conv *conv = NULL;
+        assert_ok(device->ops->conv_create(device, &shape, &conv));
+        const uint64_t before = mem_call_count();
+        device->ops->conv_weights(conv, w);
+        device->ops->conv_forward(conv, x, y);
+        device->ops->conv_backward_data(conv, y, x);
+        device->ops->conv_backward_weights(conv, x, y, w, 1);
+        assert_int_equal(mem_call_count(), before);
+        device->ops->conv_destroy(conv);
+    }
+    device_close(device);
+}
+
+/* A step is skipped when its loss or gradient is not finite, so nothing may hide a NaN on the way.
+ */
+static void a_nan_survives_activations_and_scores(void **state)
+{
+    (void)state;
+    struct device *device = open_cpu(1);
+    enum { N = 40 };
+    for (int at = 0; at < N; at++) {
+        float x[N] = {0}, y[N], max = 0, ones[N], zeros[N] = {0};
+        double loss = 0;
+        x[at] = NAN;
+        for (int i = 0; i < N; i++)
+            ones[i] = 1;
+        const struct bn_apply apply = {.x = x,
+                                       .scale = ones,
+                                       .bias = zeros,
+                                       .is_relu = 1,
+                                       .rows = 1,
+                                       .pixels_per_row = 1,
+                                       .channels = N,
+                                       .y = y};
+        device->ops->bn_apply(device, &apply);
+        assert_true(isnan(y[at]));
+        for (int activation = 0; activation < 3; activation++) {
+            device->ops->bias_activation(device, x, NULL, 1, N, (enum activation)activation, y);
+            assert_true(isnan(y[at]));
+        }
+        device->ops->scores_max(device, x, 1, N, &max);
+        assert_true(isnan(max));
+        device->ops->swav_loss(device, x, ones, 1, 1, N, 0.1f, 1, &loss, y);
+        assert_true(isnan(loss));
+        assert_true(isnan(y[at]));
+    }
+    device_close(device);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_device_is_opened_by_name_and_a_wrong_name_is_refused),
+        cmocka_unit_test(memory_is_zeroed_aligned_and_refused_when_there_is_not_enough),
+        cmocka_unit_test(memory_with_a_descriptor_can_be_mapped_by_another_process),
+        cmocka_unit_test(a_convolution_of_an_impossible_shape_is_refused),
+        cmocka_unit_test(the_same_numbers_give_the_same_bits),
+        cmocka_unit_test(a_step_allocates_nothing),
+        cmocka_unit_test(a_nan_survives_activations_and_scores),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
