@@ -281,7 +281,7 @@ static float *memory(size_t count)
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "cpu";
-    if (device_open(name, argc > 2 ? atoi(argv[2]) : 1, &bench.device) != OK) {
+    if (device_open(name, argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1, &bench.device) != OK) {
         fprintf(stderr, "bench_kernels: %s\n", fail_message());
         return 1;
     }

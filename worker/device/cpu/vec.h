@@ -1,10 +1,9 @@
 /* vec.h - one register full of floats, in the compiler's own vector notation.
  *
- * Every kernel_*.c is compiled once per instruction set (see CMakeLists.txt) and sees its vector's
- * length as LANES; the #if of this file are the only ones. Channel counts such as 24, 104 or 440
- * are no multiple of 16, so a strip of channels ends in a vector of which only some lanes are
- * loaded and stored; AVX-512 has masks for that, the others copy lane by lane (RegNet's widths are
- * multiples of 8: AVX2 never needs to). */
+ * Every kernel_*.c is compiled once per instruction set; CMakeLists.txt says how many floats a
+ * register has (CPU_LANES) and which header loads and stores a part of one (CPU_LANES_H). Channel
+ * counts such as 24, 104 or 440 are no multiple of 16, so a strip of channels ends in such a part.
+ */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_DEVICE_CPU_VEC_H
@@ -13,23 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef __AVX512F__
-#include <immintrin.h>
-#endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-#if defined(__AVX512F__)
-enum { LANES = 16 };
-#elif defined(__AVX2__)
-enum { LANES = 8 };
-#else
-enum { LANES = 4 };
-#endif
+enum { LANES = CPU_LANES };
 
-/* typedef: C has no other way to name a vector type. */
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef uint32_t vec_bits __attribute__((vector_size(4 * LANES)));
+/* A vector type has no name in C unless one is made; the house makes no typedefs. */
+#define vec      float __attribute__((vector_size(4 * LANES)))
+#define vec_bits uint32_t __attribute__((vector_size(4 * LANES)))
 
 ALWAYS_INLINE vec vec_load(const float *from)
 {
@@ -43,28 +33,7 @@ ALWAYS_INLINE void vec_store(float *to, vec v)
     memcpy(to, &v, sizeof(v));
 }
 
-/* The first `lanes` (1..LANES) values; the other lanes are 0 and their memory is not touched. */
-ALWAYS_INLINE vec vec_load_part(const float *from, int lanes)
-{
-#ifdef __AVX512F__
-    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), from);
-#else
-    vec v = {0};
-    for (int i = 0; i < lanes; i++)
-        v[i] = from[i];
-    return v;
-#endif
-}
-
-ALWAYS_INLINE void vec_store_part(float *to, vec v, int lanes)
-{
-#ifdef __AVX512F__
-    _mm512_mask_storeu_ps(to, (__mmask16)((1u << lanes) - 1), (__m512)v);
-#else
-    for (int i = 0; i < lanes; i++)
-        to[i] = v[i];
-#endif
-}
+#include CPU_LANES_H
 
 ALWAYS_INLINE vec vec_all(float x)
 {
