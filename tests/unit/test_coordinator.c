@@ -1,0 +1,358 @@
+/* test_coordinator.c - the coordinator's decisions one by one; tests/sim has them all at once. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/test.h"
+
+#include "common/mem.h"
+#include "server/coordinator.h"
+#include "server/round.h"
+
+struct fixture {
+    struct config config;
+    struct coordinator *coordinator;
+    struct actions actions;
+    int64_t now;
+    uint64_t sequence;
+};
+
+static void make(struct fixture *f)
+{
+    config_init(&f->config);
+    f->config.train.batch_images = 8;
+    f->config.train.slot_images = 2;
+    f->config.train.steps = 0;
+    f->config.snapshot.every_steps = 1000;
+    f->config.server.plan_ahead_steps = 2;
+    f->coordinator = coordinator_create(&(struct coordinator_setup){
+        .config = &f->config, .config_text = "train: {}\n", .run = 7, .entropy = 1, .boot = 5});
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_zero(sizeof(*f));
+    make(f);
+    actions_init(&f->actions);
+    coordinator_start(f->coordinator, 0, &f->actions);
+    coordinator_handle(
+        f->coordinator,
+        &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND, .shard = {"store/a", 100}}, 0,
+        &f->actions);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    actions_done(&f->actions);
+    coordinator_destroy(f->coordinator);
+    mem_free(f);
+    return 0;
+}
+
+static void handle(struct fixture *f, struct coordinator_event event)
+{
+    actions_clear(&f->actions);
+    coordinator_handle(f->coordinator, &event, f->now, &f->actions);
+}
+
+/* A message of worker `id`, on the connection of the same number. */
+static void say(struct fixture *f, uint64_t id, struct message message, uint64_t step)
+{
+    struct coordinator_view view;
+    coordinator_view(f->coordinator, &view);
+    message.header.worker = id;
+    message.header.sequence = ++f->sequence;
+    message.header.step = step;
+    message.header.lineage = view.lineage;
+    if (message.kind != MESSAGE_HELLO)
+        message.header.generation = view.generation;
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_MESSAGE, .connection = id, .message = &message});
+}
+
+static void hello(struct fixture *f, uint64_t id, uint32_t protocol, uint64_t fingerprint)
+{
+    say(f, id,
+        (struct message){.kind = MESSAGE_HELLO,
+                         .hello = {.protocol = protocol,
+                                   .name = "w",
+                                   .version = EVERSEER_VERSION,
+                                   .boot = 5,
+                                   .pid = (uint32_t)id,
+                                   .fingerprint = fingerprint}},
+        0);
+}
+
+static void tick(struct fixture *f, int64_t ms)
+{
+    for (int64_t end = f->now + ms; f->now < end;) {
+        f->now += COORDINATOR_TICK_MS;
+        handle(f, (struct coordinator_event){.kind = COORDINATOR_TICK});
+    }
+}
+
+static void vote(struct fixture *f, uint64_t id, uint64_t step, uint64_t digest, int is_finite)
+{
+    say(f, id,
+        (struct message){
+            .kind = MESSAGE_READY,
+            .ready = {.is_finite = is_finite, .loss = 2.0, .digest = digest, .images = 4}},
+        step);
+}
+
+/* Index of the first such action (for sends: with that message); -1 = none. */
+static int find(const struct fixture *f, enum action_kind kind, int detail)
+{
+    for (uint32_t i = 0; i < f->actions.count; i++) {
+        const struct action *action = &f->actions.items[i];
+        if (action->kind != kind)
+            continue;
+        if (kind == ACTION_SEND && (int)action->send.message.kind != detail)
+            continue;
+        if (kind == ACTION_JOURNAL && (int)action->record.kind != detail)
+            continue;
+        return (int)i;
+    }
+    return -1;
+}
+
+/* `count` workers, formed and planned. */
+static void train(struct fixture *f, uint64_t count)
+{
+    for (uint64_t id = 1; id <= count; id++)
+        hello(f, id, PROTOCOL_VERSION, 0);
+    for (int i = 0; i < 20 && find(f, ACTION_SEND, MESSAGE_REGROUP) < 0; i++)
+        tick(f, COORDINATOR_TICK_MS);
+    for (uint64_t id = 1; id <= count; id++)
+        say(f, id, (struct message){.kind = MESSAGE_FORMED, .formed = {.digest = 9}}, 0);
+}
+
+static void a_verdict_is_journaled_before_it_is_sent(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 2);
+    assert_true(find(f, ACTION_SEND, MESSAGE_PLAN) >= 0);
+    vote(f, 1, 0, 3, 1);
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_STEP), -1);
+    vote(f, 2, 0, 3, 1);
+    int journal = find(f, ACTION_JOURNAL, JOURNAL_STEP);
+    int verdict = find(f, ACTION_SEND, MESSAGE_VERDICT);
+    assert_true(journal >= 0 && verdict > journal);
+    assert_true(f->actions.items[verdict].send.message.verdict.is_commit);
+    assert_true(find(f, ACTION_STEP, 0) > journal);
+}
+
+static void a_loss_that_is_not_finite_moves_the_stream_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    vote(f, 1, 0, 3, 0);
+    int verdict = find(f, ACTION_SEND, MESSAGE_VERDICT);
+    assert_false(f->actions.items[verdict].send.message.verdict.is_commit);
+    struct coordinator_view view;
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.step, 1);
+    assert_int_equal(view.position, 8);
+}
+
+static void a_vote_that_is_repeated_gets_the_verdict_of_the_journal(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    vote(f, 1, 0, 3, 1);
+    vote(f, 1, 0, 3, 1);
+    assert_true(find(f, ACTION_SEND, MESSAGE_VERDICT) >= 0);
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_STEP), -1);
+}
+
+static void members_with_different_gradients_commit_nothing(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 3);
+    vote(f, 1, 0, 3, 1);
+    vote(f, 2, 0, 4, 1);
+    vote(f, 3, 0, 3, 1);
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_STEP), -1);
+    assert_true(find(f, ACTION_STOP_HELPERS, 0) >= 0);
+    struct coordinator_view view;
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.step, 0);
+}
+
+static void a_death_ends_the_generation_and_the_next_begins_at_once(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 2);
+    vote(f, 1, 0, 3, 1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED, .worker = 2});
+    int regroup = find(f, ACTION_SEND, MESSAGE_REGROUP);
+    assert_true(regroup > find(f, ACTION_JOURNAL, JOURNAL_GENERATION));
+    const struct message *message = &f->actions.items[regroup].send.message;
+    assert_int_equal(message->regroup.member_count, 1);
+    assert_int_equal(message->regroup.engine, 0); /* alone: no library */
+    assert_false(message->regroup.has_verdict);
+}
+
+static void workers_that_do_not_fit_are_refused_for_good(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 1, PROTOCOL_VERSION + 1, 0);
+    int reject = find(f, ACTION_SEND, MESSAGE_REJECT);
+    assert_true(f->actions.items[reject].send.message.reject.is_final);
+    hello(f, 2, PROTOCOL_VERSION, 12345);
+    reject = find(f, ACTION_SEND, MESSAGE_REJECT);
+    assert_non_null(strstr(f->actions.items[reject].send.message.reject.reason, "config"));
+}
+
+static void two_workers_of_one_name_get_two_names(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 1, PROTOCOL_VERSION, 0);
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    struct coordinator_view view;
+    coordinator_view(f->coordinator, &view);
+    assert_string_equal(view.roster->workers[0].name, "w");
+    assert_string_equal(view.roster->workers[1].name, "w-2");
+}
+
+static void who_is_not_known_is_asked_for_a_hello(void **state)
+{
+    struct fixture *f = *state;
+    say(f, 44, (struct message){.kind = MESSAGE_HEARTBEAT}, 0);
+    int reject = find(f, ACTION_SEND, MESSAGE_REJECT);
+    assert_false(f->actions.items[reject].send.message.reject.is_final);
+}
+
+static void a_server_that_slept_blames_nobody(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 2);
+    f->now += 3600 * 1000;
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_TICK});
+    struct coordinator_view view;
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.roster->count, 2);
+    tick(f, f->config.server.lost_ms + 200);
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.roster->count, 0);
+}
+
+static void a_pause_holds_the_verdict_and_a_resume_gives_it(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_COMMAND,
+                                         .command = {COMMAND_PAUSE, 1, ""}});
+    vote(f, 1, 0, 3, 1);
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_STEP), -1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_COMMAND,
+                                         .command = {COMMAND_RESUME, 2, ""}});
+    assert_true(find(f, ACTION_JOURNAL, JOURNAL_STEP) >= 0);
+}
+
+static void a_stop_takes_a_snapshot_first_and_then_finishes(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    vote(f, 1, 0, 3, 1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_COMMAND,
+                                         .command = {COMMAND_STOP, 1, ""}});
+    vote(f, 1, 1, 3, 1);
+    int expect = find(f, ACTION_EXPECT_SNAPSHOT, 0);
+    assert_true(expect >= 0);
+    assert_int_equal(f->actions.items[expect].snapshot.step, 2);
+    assert_string_equal(f->actions.items[expect].snapshot.name, "step-000000002");
+    assert_int_equal(find(f, ACTION_FINISHED, 0), -1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_DONE,
+                                         .snapshot = {"step-000000002", 2}});
+    assert_true(find(f, ACTION_JOURNAL, JOURNAL_SNAPSHOT) >= 0);
+    assert_true(find(f, ACTION_SEND, MESSAGE_DISMISS) >= 0);
+    assert_true(find(f, ACTION_FINISHED, 0) > find(f, ACTION_SEND, MESSAGE_DISMISS));
+}
+
+static void a_journal_of_another_batch_size_is_refused_with_the_remedy(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_record record = {.kind = JOURNAL_START,
+                                    .start = {.run = 1, .batch_images = 16, .slot_images = 2}};
+    struct coordinator *other =
+        coordinator_create(&(struct coordinator_setup){.config = &f->config, .config_text = ""});
+    assert_fails(coordinator_restore(other, &record), ERR_INPUT, "train.batch_images");
+    record = (struct journal_record){.kind = JOURNAL_STEP, .step = {.step = 3}};
+    assert_fails(coordinator_restore(other, &record), ERR_CORRUPT, "step 3");
+    coordinator_destroy(other);
+}
+
+static void the_one_furthest_behind_is_blamed(void **state)
+{
+    (void)state;
+    struct roster roster;
+    roster_init(&roster);
+    const struct message_hello words = {.name = "w"};
+    static const struct {
+        uint64_t step;
+        uint32_t phase;
+        int is_ready;
+    } facts[] = {
+        {5, PHASE_REDUCE, 0}, {5, PHASE_FORWARD, 0}, {5, PHASE_IDLE, 1}, {5, PHASE_READY, 0}};
+    for (uint64_t i = 0; i < 4; i++) {
+        struct worker *worker = roster_add(&roster, i + 1, &words);
+        worker->rank = (int)i;
+        worker->heartbeat_step = facts[i].step;
+        worker->heartbeat.phase = facts[i].phase;
+        worker->is_ready = facts[i].is_ready;
+    }
+    assert_int_equal(roster_find_blamed(&roster)->id, 2);
+    roster_find(&roster, 4)->heartbeat_step = 4;
+    assert_int_equal(roster_find_blamed(&roster)->id, 4);
+    roster_done(&roster);
+}
+
+static void slots_are_dealt_whole_and_as_even_as_weights_allow(void **state)
+{
+    (void)state;
+    uint32_t starts[9];
+    for (uint32_t slots = 1; slots <= 64; slots++)
+        for (uint32_t count = 1; count <= 8; count++) {
+            round_deal_slots(slots, count, NULL, starts);
+            for (uint32_t i = 0; i < count; i++) {
+                uint32_t got = starts[i + 1] - starts[i];
+                assert_true(got == slots / count || got == slots / count + 1);
+            }
+        }
+    const double weights[] = {1.0, 3.0, 0.001};
+    round_deal_slots(16, 3, weights, starts);
+    assert_int_equal(starts[1], 4);
+    assert_int_equal(starts[2], 15);
+    assert_int_equal(starts[3], 16);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_verdict_is_journaled_before_it_is_sent, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_loss_that_is_not_finite_moves_the_stream_and_nothing_else,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_vote_that_is_repeated_gets_the_verdict_of_the_journal,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(members_with_different_gradients_commit_nothing, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_death_ends_the_generation_and_the_next_begins_at_once,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(workers_that_do_not_fit_are_refused_for_good, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(two_workers_of_one_name_get_two_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_not_known_is_asked_for_a_hello, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_server_that_slept_blames_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pause_holds_the_verdict_and_a_resume_gives_it, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_stop_takes_a_snapshot_first_and_then_finishes, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_journal_of_another_batch_size_is_refused_with_the_remedy,
+                                        setup, teardown),
+        cmocka_unit_test(the_one_furthest_behind_is_blamed),
+        cmocka_unit_test(slots_are_dealt_whole_and_as_even_as_weights_allow),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
