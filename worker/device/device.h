@@ -197,10 +197,12 @@ struct device_ops {
     void (*sinkhorn_prototypes)(struct device *device, const float *p, const float *b, int rows,
                                 int prototypes, float *y);
     /* a[k] = (1/K)/y[k];  b[row] = (1/total) / sum_k p[row][k] a[k];  total = samples of all
-     * members. y[k] == 0 (an unreachable prototype) gives a[k] = 0. */
+     * members. y[k] == 0 (an unreachable prototype) gives a[k] = 0, a
+     * sample that no prototype reaches b[row] = 0. */
     void (*sinkhorn_samples)(struct device *device, const float *p, const float *y, int rows,
                              int prototypes, double total, float *a, float *b);
-    /* q[row][k] = a[k] p[row][k] / sum_k a[k] p[row][k]. q may be p. */
+    /* q[row][k] = a[k] p[row][k] / sum_k a[k] p[row][k]. q may be p. A
+     * sample that no prototype reaches gets 1/K everywhere. */
     void (*sinkhorn_codes)(struct device *device, const float *p, const float *a, int rows,
                            int prototypes, float *q);
     /* For each of `rows` rows: with s its scores and q the summed codes of the crops it must
