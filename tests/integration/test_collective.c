@@ -5,18 +5,19 @@
 
 #include <dirent.h>
 #include <math.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/hash.h"
-#include "worker/collective/helper.h"
 #include "worker/collective/local_group.h"
+#include "worker/collective/ring.h"
 
 enum { REGION_BYTES = 48 << 20, TIMEOUT_MS = 20000, MEMBERS_MAX = 5 };
 
@@ -25,9 +26,26 @@ struct board {
     uint64_t digests[MEMBERS_MAX];
     _Atomic uint32_t started[MEMBERS_MAX]; /* operations that this member got through */
     _Atomic int64_t failed_ms[MEMBERS_MAX];
+    struct bell bell; /* rung whenever `started` moves */
 };
 
 static struct board *board;
+
+static void await_started(int rank, uint32_t wanted)
+{
+    for (;;) {
+        uint32_t seen = bell_count(&board->bell);
+        if (atomic_load(&board->started[rank]) >= wanted)
+            return;
+        bell_wait(&board->bell, seen, 1000000);
+    }
+}
+
+static void note_started(int rank)
+{
+    atomic_fetch_add(&board->started[rank], 1);
+    bell_ring(&board->bell);
+}
 
 static float value_of(int rank, size_t i)
 {
@@ -161,7 +179,7 @@ static int sum_until_death(struct collective *collective, float *region, void *a
     for (;;) {
         enum status status = collective_allreduce(collective, region, count, REDUCE_MAX);
         if (status == OK) {
-            atomic_fetch_add(&board->started[rank], 1);
+            note_started(rank);
             continue;
         }
         board->failed_ms[rank] = clock_ms();
@@ -226,25 +244,37 @@ static int helper_pids(const struct local_group *group, pid_t *pids, int pids_ma
     for (struct dirent *entry; (entry = readdir(proc)) != NULL && n < pids_max;) {
         char path[300], line[8192];
         snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
-        FILE *file = atoi(entry->d_name) > 0 ? fopen(path, "r") : NULL;
+        FILE *file = strtol(entry->d_name, NULL, 10) > 0 ? fopen(path, "r") : NULL;
         if (file == NULL)
             continue;
         size_t length = fread(line, 1, sizeof(line) - 1, file);
         fclose(file);
         line[length] = 0;
         if (strstr(line, "seer-helper") != NULL && memmem(line, length, nonce, strlen(nonce)))
-            pids[n++] = atoi(entry->d_name);
+            pids[n++] = (pid_t)strtol(entry->d_name, NULL, 10);
     }
     closedir(proc);
     return n;
 }
 
+/* A process that is being killed may be seen for a moment still. */
+static void await_no_helpers(const struct local_group *group)
+{
+    pid_t left[16];
+    int count = helper_pids(group, left, 16);
+    for (int i = 0; i < count; i++) {
+        int fd = (int)syscall(SYS_pidfd_open, left[i], 0);
+        struct pollfd polled = {.fd = fd, .events = POLLIN};
+        assert_true(fd < 0 || poll(&polled, 1, TIMEOUT_MS) == 1);
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
 static void wait_for_sums(int size, uint32_t wanted)
 {
-    for (int rank = 0; rank < size; rank++) {
-        while (atomic_load(&board->started[rank]) < wanted)
-            usleep(200); /* polls a condition that the group's own deadlines bound */
-    }
+    for (int rank = 0; rank < size; rank++)
+        await_started(rank, wanted);
 }
 
 enum victim { VICTIM_MEMBER, VICTIM_HELPER, VICTIM_MPIRUN };
@@ -289,10 +319,7 @@ static void all_others_fail_fast(size_t count, int size, enum victim victim)
                       rank, (long long)took_ms);
         assert_true(took_ms < TIMEOUT_MS / 2);
     }
-    pid_t left[16];
-    while (helper_pids(&group, left, 16) > 0)
-        usleep(
-            1000); /* ends, or ctest's deadline does; a process that is being killed is not ours */
+    await_no_helpers(&group);
     char scratch[HELPER_SCRATCH_BYTES];
     helper_scratch(&group.launch, scratch);
     assert_int_not_equal(access(scratch, F_OK), 0);
@@ -316,101 +343,9 @@ static void twenty_groups_in_a_row_die_and_form_again(void **state)
     print_message("ms_per_cycle=%lld\n", (long long)(clock_ms() - start_ms) / 20);
 }
 
-/* One worker in this process, no mpirun. */
-struct lone {
-    struct collective_group group;
-    char address[HELPER_ADDRESS_BYTES];
-};
-
-static void lone_init(struct lone *lone)
-{
-    memset(lone, 0, sizeof(*lone));
-    int fd = memfd_create("test", MFD_CLOEXEC);
-    assert_true(fd >= 0 && ftruncate(fd, 4096) == 0);
-    lone->group = (struct collective_group){.engine = COLLECTIVE_MPI,
-                                            .run = 1,
-                                            .generation = 7,
-                                            .nonce = 99,
-                                            .size = 2,
-                                            .region_bytes = 4096,
-                                            .region_fd = fd,
-                                            .form_timeout_ms = 300,
-                                            .timeout_ms = TIMEOUT_MS};
-    lone->group.region = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    assert_ok(helper_listen(&lone->group.listen_fd, lone->address));
-}
-
-static void lone_done(struct lone *lone)
-{
-    munmap(lone->group.region, 4096);
-    close(lone->group.region_fd);
-    close(lone->group.listen_fd);
-}
-
-struct caller {
-    const char *address;
-    struct helper_identity identity;
-    enum status status;
-};
-
-static void *call(void *argument)
-{
-    struct caller *caller = argument;
-    int socket, region_fd, ring_fd;
-    caller->status = helper_call(caller->address, &caller->identity, &socket, &region_fd, &ring_fd);
-    return NULL;
-}
-
-static void helper_of_another_attempt_is_refused_and_forming_times_out(void **state)
-{
-    (void)state;
-    struct lone lone;
-    lone_init(&lone);
-    const struct helper_identity wrong[] = {
-        {.run = 1, .generation = 7, .nonce = 98, .rank = 0, .size = 2},
-        {.run = 1, .generation = 6, .nonce = 99, .rank = 0, .size = 2},
-        {.run = 2, .generation = 7, .nonce = 99, .rank = 0, .size = 2},
-        {.run = 1, .generation = 7, .nonce = 99, .rank = 1, .size = 2},
-        {.run = 1, .generation = 7, .nonce = 99, .rank = 0, .size = 3},
-    };
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        struct caller caller = {.address = lone.address, .identity = wrong[i], .status = OK};
-        pthread_t thread;
-        assert_int_equal(pthread_create(&thread, NULL, call, &caller), 0);
-        struct collective *collective = NULL;
-        assert_fails(collective_form(&lone.group, &collective), ERR_TIMEOUT, "no helper called");
-        pthread_join(thread, NULL);
-        assert_int_equal(caller.status, ERR_STALE);
-    }
-    lone_done(&lone);
-}
-
-static void *cancel_soon(void *argument)
-{
-    assert_int_equal(eventfd_write(*(int *)argument, 1), 0);
-    return NULL;
-}
-
-static void forming_ends_when_told_to_stop(void **state)
-{
-    (void)state;
-    struct lone lone;
-    lone_init(&lone);
-    lone.group.form_timeout_ms = TIMEOUT_MS;
-    lone.group.cancel_fd = eventfd(0, EFD_CLOEXEC);
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &lone.group.cancel_fd), 0);
-    struct collective *collective = NULL;
-    assert_fails(collective_form(&lone.group, &collective), ERR_STALE, "told to stop");
-    pthread_join(thread, NULL);
-    close(lone.group.cancel_fd);
-    lone_done(&lone);
-}
-
 static void *abort_it(void *argument)
 {
-    usleep(20000); /* so that the other thread most likely waits; right either way */
-    collective_abort(argument);
+    collective_abort(argument); /* before or while the other waits: right either way */
     return NULL;
 }
 
@@ -419,15 +354,14 @@ static int wait_until_aborted(struct collective *collective, float *region, void
 {
     (void)argument;
     if (collective_rank(collective) == 1) {
-        while (atomic_load(&board->started[0]) == 0)
-            usleep(200);
+        await_started(0, 1);
         return 0;
     }
     pthread_t thread;
     pthread_create(&thread, NULL, abort_it, collective);
     enum status status = collective_allreduce(collective, region, 1000, REDUCE_SUM);
     pthread_join(thread, NULL);
-    atomic_store(&board->started[0], 1);
+    note_started(0);
     return status == ERR_STALE ? 0 : 1;
 }
 
@@ -442,12 +376,11 @@ static int wait_past_deadline(struct collective *collective, float *region, void
 {
     (void)argument;
     if (collective_rank(collective) == 1) {
-        while (atomic_load(&board->started[0]) == 0)
-            usleep(200);
+        await_started(0, 1);
         return 0;
     }
     enum status status = collective_allreduce(collective, region, 1000, REDUCE_SUM);
-    atomic_store(&board->started[0], 1);
+    note_started(0);
     return status == ERR_TIMEOUT ? 0 : 1;
 }
 
@@ -464,26 +397,6 @@ static void wait_ends_at_its_deadline(void **state)
     assert_int_equal(ended[1], 0);
 }
 
-static void self_engine_serves_one_member_and_stops_when_aborted(void **state)
-{
-    (void)state;
-    float region[4] = {1, 2, 3, 4};
-    struct collective_group group = {
-        .engine = COLLECTIVE_SELF, .size = 1, .region = region, .region_bytes = sizeof(region)};
-    struct collective *collective;
-    uint64_t ticket;
-    assert_ok(collective_form(&group, &collective));
-    assert_ok(collective_allreduce(collective, region, 4, REDUCE_SUM));
-    assert_ok(collective_allreduce_start(collective, region, 4, &ticket));
-    assert_ok(collective_wait(collective, ticket));
-    assert_true(region[0] == 1 && region[3] == 4);
-    collective_abort(collective);
-    assert_fails(collective_broadcast(collective, region, 4, 0), ERR_STALE, "aborted");
-    collective_destroy(collective);
-    group.size = 2;
-    assert_fails(collective_form(&group, &collective), ERR_INPUT, "'self'");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,11 +406,8 @@ int main(void)
         cmocka_unit_test(more_operations_than_places_in_the_ring_are_fine),
         cmocka_unit_test(death_of_a_member_a_helper_or_mpirun_ends_all_waits_and_leaves_nothing),
         cmocka_unit_test(twenty_groups_in_a_row_die_and_form_again),
-        cmocka_unit_test(helper_of_another_attempt_is_refused_and_forming_times_out),
-        cmocka_unit_test(forming_ends_when_told_to_stop),
         cmocka_unit_test(abort_from_another_thread_ends_a_wait),
         cmocka_unit_test(wait_ends_at_its_deadline),
-        cmocka_unit_test(self_engine_serves_one_member_and_stops_when_aborted),
     };
     board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (board == MAP_FAILED)
