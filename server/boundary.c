@@ -118,13 +118,17 @@ static int reached_last_step(const struct coordinator *c)
 static void count_wishes(const struct coordinator *c, int *ret_joining, int *ret_leaving,
                          int *ret_staying)
 {
+    uint32_t members = 0;
     *ret_joining = *ret_leaving = *ret_staying = 0;
     for (uint32_t i = 0; i < c->roster.count; i++) {
         const struct worker *worker = &c->roster.workers[i];
         *ret_joining += worker->rank < 0 && formation_is_candidate(worker);
         *ret_leaving += worker->state == WORKER_DRAINING;
         *ret_staying += formation_is_candidate(worker);
+        members += worker->rank >= 0 && worker->state != WORKER_DRAINING;
     }
+    if (members >= (uint64_t)config_slots(c->config))
+        *ret_joining = 0; /* there is no slot for them: they stand by */
 }
 
 static void change_members(struct coordinator *c)

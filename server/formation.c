@@ -18,22 +18,29 @@ int formation_is_candidate(const struct worker *worker)
     return worker->connection != 0 && worker->state != WORKER_DRAINING;
 }
 
-/* Marks the members by rank >= 0. Who drains stays in only while nobody else holds the state.
- * Returns their number. */
-static uint32_t choose_members(struct coordinator *c)
+/* Gives ranks from `count` on to those that match; returns the new count. */
+static uint32_t choose_some(struct coordinator *c, uint32_t count, int is_draining, int is_holder)
 {
-    int holders = 0;
-    for (uint32_t i = 0; i < c->roster.count; i++)
-        holders += formation_is_candidate(&c->roster.workers[i]) &&
-                   core_is_holder(c, &c->roster.workers[i]);
-    uint32_t count = 0;
     for (uint32_t i = 0; i < c->roster.count; i++) {
         struct worker *worker = &c->roster.workers[i];
-        int is_needed =
-            holders == 0 && c->step > 0 && worker->connection != 0 && core_is_holder(c, worker);
-        worker->rank = formation_is_candidate(worker) || is_needed ? (int)count++ : -1;
+        if (worker->rank < 0 && worker->connection != 0 &&
+            (worker->state == WORKER_DRAINING) == is_draining &&
+            core_is_holder(c, worker) == is_holder && count < (uint32_t)config_slots(c->config))
+            worker->rank = (int)count++;
     }
     return count;
+}
+
+/* Marks the members by rank >= 0, holders of the state first, never more than there are slots. Who
+ * drains stays in only while nobody else holds the state. Returns their number. */
+static uint32_t choose_members(struct coordinator *c)
+{
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        c->roster.workers[i].rank = -1;
+    uint32_t count = choose_some(c, 0, 0, 1);
+    if (count == 0 && c->step > 0)
+        count = choose_some(c, count, 1, 1);
+    return choose_some(c, count, 0, 0);
 }
 
 static void forget_members(struct coordinator *c)

@@ -21,7 +21,7 @@ enum {
     WORLD_WORKERS = 6, /* places for worker processes */
     WORLD_JOBS = 64,
     WORLD_PLANS = 64,
-    WORLD_SLOTS = 6,
+    WORLD_SLOTS = 5, /* fewer than workers: one may have to stand by */
     WORLD_SLOT_IMAGES = 2,
     WORLD_BATCH = WORLD_SLOTS * WORLD_SLOT_IMAGES,
     WORLD_STEPS_MAX = 4096,
