@@ -43,7 +43,6 @@ enum {
     SIM_CALM_MS = 60000,     /* in which progress must be made */
     SIM_PROGRESS_STEPS = 10, /* this much */
     SIM_EVENTS_MAX = 2000000,
-    SIM_SHARDS = 12,      /* found while there are faults */
     SIM_CALM_SHARDS = 12, /* and after, so that nobody waits for images */
 };
 
@@ -186,7 +185,7 @@ void world_share_arrives(struct world *world, const struct message *begin, uint6
         after(world, 1 + world_delay(world, 50), SNAPSHOT_DONE, 0, world->server_life, 0);
 }
 
-static void kill_server(struct world *world)
+void world_kill_server(struct world *world)
 {
     if (world->coordinator == NULL)
         return;
@@ -256,14 +255,14 @@ static void carry_out_all(struct world *world, struct actions *actions, uint64_t
             if (world->coordinator == NULL || world->server_life != life)
                 return;
             if (world_chance(world, risk)) {
-                kill_server(world);
+                world_kill_server(world);
                 return;
             }
             carry_out(world, action);
         }
 }
 
-static void serve(struct world *world, const struct coordinator_event *event)
+void world_serve(struct world *world, const struct coordinator_event *event)
 {
     if (world->coordinator == NULL || world->is_finished)
         return;
@@ -274,19 +273,19 @@ static void serve(struct world *world, const struct coordinator_event *event)
     actions_done(&actions);
 }
 
-static void find_shard(struct world *world, uint32_t shard)
+void world_find_shard(struct world *world, uint32_t shard)
 {
     char path[32];
     snprintf(path, sizeof(path), "store/%u", shard);
-    serve(world, &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
-                                             .shard = {path, 17 + shard * 7 % 40}});
+    world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
+                                                   .shard = {path, 17 + shard * 7 % 40}});
 }
 
-static void command(struct world *world, enum coordinator_command kind, const char *argument)
+void world_command(struct world *world, enum coordinator_command kind, const char *argument)
 {
     world_trace(world, "--- command %d %s", kind, argument);
-    serve(world,
-          &(struct coordinator_event){.kind = COORDINATOR_COMMAND, .command = {kind, 1, argument}});
+    world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_COMMAND,
+                                                   .command = {kind, 1, argument}});
 }
 
 static void start_server(struct world *world)
@@ -310,7 +309,7 @@ static void start_server(struct world *world)
     carry_out_all(world, &actions, world->server_life);
     actions_done(&actions);
     for (uint32_t i = 0; i < world->shard_count && world->coordinator != NULL; i++)
-        find_shard(world, i);
+        world_find_shard(world, i);
     for (int i = 0; i < WORLD_WORKERS; i++)
         if (world->workers[i].is_alive)
             after(world, world_delay(world, 300), RECONNECT, i, world->workers[i].id, 0);
@@ -328,100 +327,6 @@ static void reconnect(struct world *world, int place)
     crew_handle(world, place, &(struct member_event){.kind = MEMBER_DISCONNECTED});
     if (worker->is_alive)
         crew_connect(world, place);
-}
-
-static void cut_off(struct world *world, int place)
-{
-    struct sim_worker *worker = &world->workers[place];
-    uint64_t connection = worker->connection;
-    if (!worker->is_alive || connection == 0)
-        return;
-    world_trace(world, "--- w%d is cut off", place);
-    worker->connection = 0;
-    if (world_chance(world, 0.5))
-        serve(world, &(struct coordinator_event){.kind = COORDINATOR_CONNECTION_LOST,
-                                                 .connection = connection});
-    after(world, world_delay(world, 1500), RECONNECT, place, worker->id, 0);
-}
-
-static void kill_worker(struct world *world, int place)
-{
-    struct sim_worker *worker = &world->workers[place];
-    if (!worker->is_alive)
-        return;
-    world_trace(world, "--- w%d dies", place);
-    uint64_t id = worker->id;
-    crew_kill(world, place);
-    world->kills++;
-    if (place % 2 == 0) /* on the server's host: its pidfd tells */
-        after(world, 1 + world_delay(world, 5), PROCESS_DIED, place, id, 0);
-}
-
-static void add_shard(struct world *world)
-{
-    if (world->shard_count < SIM_SHARDS)
-        find_shard(world, world->shard_count++);
-}
-
-static void retire_shard(struct world *world)
-{
-    char path[32];
-    snprintf(path, sizeof(path), "store/%u", random_below(&world->random, world->shard_count));
-    if (world->shard_count > 2 && strcmp(path, "store/0") != 0)
-        command(world, COMMAND_RETIRE, path);
-}
-
-static void break_helpers(struct world *world)
-{
-    serve(world, &(struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
-                                             .generation = world->generation});
-}
-
-static void happen_fault(struct world *world)
-{
-    int place = (int)random_below(&world->random, WORLD_WORKERS);
-    struct sim_worker *worker = &world->workers[place];
-    char name[16];
-    snprintf(name, sizeof(name), "w%d", place);
-    switch (random_below(&world->random, 13)) {
-    case 0:
-    case 1:
-    case 2:
-        kill_worker(world, place);
-        break;
-    case 3:
-        kill_server(world);
-        break;
-    case 4:
-    case 5:
-        cut_off(world, place);
-        break;
-    case 6:
-        worker->stalled_until = world->now + world_delay(world, 3000);
-        break;
-    case 7:
-        command(world, COMMAND_DRAIN, name);
-        break;
-    case 8:
-        if (worker->is_alive)
-            crew_handle(world, place, &(struct member_event){.kind = MEMBER_DRAIN});
-        break;
-    case 9:
-        if (world_chance(world, 0.7))
-            add_shard(world);
-        else
-            retire_shard(world);
-        break;
-    case 10:
-        command(world, world_chance(world, 0.3) ? COMMAND_PAUSE : COMMAND_RESUME, "");
-        break;
-    case 11:
-        worker->hung_until = world->now + 9000;
-        break;
-    default:
-        break_helpers(world);
-        break;
-    }
 }
 
 /* What keeps real workers alive: systemd, Slurm. */
@@ -444,8 +349,8 @@ static void finish_snapshot(struct world *world)
     stored->hash = world->pushing.hash;
     if (world->stored_count < HISTORY_SNAPSHOTS)
         world->stored_count++;
-    serve(world, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_DONE,
-                                             .snapshot = {stored->name, stored->step}});
+    world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_DONE,
+                                                   .snapshot = {stored->name, stored->step}});
 }
 
 static void give_up_snapshot(struct world *world, uint64_t step)
@@ -453,8 +358,18 @@ static void give_up_snapshot(struct world *world, uint64_t step)
     if (!world->pushing.is_pending || world->pushing.step != step)
         return;
     world->pushing.is_pending = 0;
-    serve(world, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_FAILED,
-                                             .snapshot = {world->pushing.name, step}});
+    world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_FAILED,
+                                                   .snapshot = {world->pushing.name, step}});
+}
+
+void world_reconnects_in(struct world *world, int64_t ms, int place)
+{
+    after(world, ms, RECONNECT, place, world->workers[place].id, 0);
+}
+
+void world_tells_death_in(struct world *world, int64_t ms, int place, uint64_t worker)
+{
+    after(world, ms, PROCESS_DIED, place, worker, 0);
 }
 
 static void happen_to_server(struct world *world, struct happening *happening)
@@ -466,12 +381,12 @@ static void happen_to_server(struct world *world, struct happening *happening)
                     message_kind_name(happening->message.kind),
                     (unsigned long long)happening->message.header.generation,
                     (unsigned long long)happening->message.header.step);
-        serve(world, &(struct coordinator_event){.kind = COORDINATOR_MESSAGE,
-                                                 .connection = happening->connection,
-                                                 .message = &happening->message});
+        world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_MESSAGE,
+                                                       .connection = happening->connection,
+                                                       .message = &happening->message});
     } else if (happening->kind == PROCESS_DIED) {
-        serve(world, &(struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED,
-                                                 .worker = happening->connection});
+        world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED,
+                                                       .worker = happening->connection});
     } else if (happening->kind == SERVER_START) {
         if (world->coordinator == NULL)
             start_server(world);
@@ -482,7 +397,7 @@ static void happen_to_server(struct world *world, struct happening *happening)
             give_up_snapshot(world, happening->number);
         else if (happening->kind == SERVER_TICK && world->coordinator != NULL) {
             after(world, COORDINATOR_TICK_MS, SERVER_TICK, 0, world->server_life, 0);
-            serve(world, &(struct coordinator_event){.kind = COORDINATOR_TICK});
+            world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_TICK});
         }
     }
 }
@@ -542,7 +457,7 @@ static void happen(struct world *world, struct happening *happening)
         break;
     case FAULT:
         if (world->now < world->faults_until) {
-            happen_fault(world);
+            faults_happen(world);
             after(world, 1 + world_delay(world, (int64_t)(1200 / world->fault_rate)), FAULT, 0, 0,
                   0);
         }
@@ -621,15 +536,15 @@ void world_run(struct world *world)
     world->is_calm = 1;
     if (world->coordinator == NULL)
         live(world, world->now + 2000, 0);
-    command(world, COMMAND_RESUME, "");
+    world_command(world, COMMAND_RESUME, "");
     for (int i = 0; i < SIM_CALM_SHARDS; i++)
-        find_shard(world, world->shard_count++);
+        world_find_shard(world, world->shard_count++);
     uint64_t commits = world->commits;
     live(world, world->now + SIM_CALM_MS, SIM_PROGRESS_STEPS);
     if (world->commits < commits + SIM_PROGRESS_STEPS)
         world_violation(world, "liveness: %llu steps in %d ms without a fault",
                         (unsigned long long)(world->commits - commits), SIM_CALM_MS);
-    command(world, COMMAND_STOP, "");
+    world_command(world, COMMAND_STOP, "");
     live(world, world->now + SIM_CALM_MS, 0);
     if (!world->is_finished)
         world_violation(world, "liveness: told to stop, still there");

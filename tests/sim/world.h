@@ -170,6 +170,17 @@ void world_job_ends(struct world *world, int place, uint64_t run, int is_failed,
 void world_first_tick(struct world *world, int place);
 void world_share_arrives(struct world *world, const struct message *begin, uint64_t hash);
 
+/* world.c for faults.c. */
+void world_serve(struct world *world, const struct coordinator_event *event);
+void world_command(struct world *world, enum coordinator_command kind, const char *argument);
+void world_find_shard(struct world *world, uint32_t shard);
+void world_kill_server(struct world *world);
+void world_reconnects_in(struct world *world, int64_t ms, int place);
+void world_tells_death_in(struct world *world, int64_t ms, int place, uint64_t worker);
+
+/* faults.c: one of them, at random. */
+void faults_happen(struct world *world);
+
 /* oracle.c */
 uint64_t oracle_first_hash(void);
 uint64_t oracle_apply(uint64_t hash, uint64_t step, int is_commit, uint64_t gradient, double lr);

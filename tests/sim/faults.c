@@ -1,0 +1,103 @@
+/* faults.c - what goes wrong: deaths, cuts, stalls, and operators in a hurry. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/sim/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { FAULTS_SHARDS = 12 /* found while there are faults */ };
+
+static void cut_off(struct world *world, int place)
+{
+    struct sim_worker *worker = &world->workers[place];
+    uint64_t connection = worker->connection;
+    if (!worker->is_alive || connection == 0)
+        return;
+    world_trace(world, "--- w%d is cut off", place);
+    worker->connection = 0;
+    if (world_chance(world, 0.5))
+        world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_CONNECTION_LOST,
+                                                       .connection = connection});
+    world_reconnects_in(world, world_delay(world, 1500), place);
+}
+
+static void kill_worker(struct world *world, int place)
+{
+    struct sim_worker *worker = &world->workers[place];
+    if (!worker->is_alive)
+        return;
+    world_trace(world, "--- w%d dies", place);
+    uint64_t id = worker->id;
+    crew_kill(world, place);
+    world->kills++;
+    if (place % 2 == 0) /* on the server's host: its pidfd tells */
+        world_tells_death_in(world, 1 + world_delay(world, 5), place, id);
+}
+
+static void add_shard(struct world *world)
+{
+    if (world->shard_count < FAULTS_SHARDS)
+        world_find_shard(world, world->shard_count++);
+}
+
+static void retire_shard(struct world *world)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "store/%u", random_below(&world->random, world->shard_count));
+    if (world->shard_count > 2 && strcmp(path, "store/0") != 0)
+        world_command(world, COMMAND_RETIRE, path);
+}
+
+static void break_helpers(struct world *world)
+{
+    world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
+                                                   .generation = world->generation});
+}
+
+void faults_happen(struct world *world)
+{
+    int place = (int)random_below(&world->random, WORLD_WORKERS);
+    struct sim_worker *worker = &world->workers[place];
+    char name[16];
+    snprintf(name, sizeof(name), "w%d", place);
+    switch (random_below(&world->random, 13)) {
+    case 0:
+    case 1:
+    case 2:
+        kill_worker(world, place);
+        break;
+    case 3:
+        world_kill_server(world);
+        break;
+    case 4:
+    case 5:
+        cut_off(world, place);
+        break;
+    case 6:
+        worker->stalled_until = world->now + world_delay(world, 3000);
+        break;
+    case 7:
+        world_command(world, COMMAND_DRAIN, name);
+        break;
+    case 8:
+        if (worker->is_alive)
+            crew_handle(world, place, &(struct member_event){.kind = MEMBER_DRAIN});
+        break;
+    case 9:
+        if (world_chance(world, 0.7))
+            add_shard(world);
+        else
+            retire_shard(world);
+        break;
+    case 10:
+        world_command(world, world_chance(world, 0.3) ? COMMAND_PAUSE : COMMAND_RESUME, "");
+        break;
+    case 11:
+        worker->hung_until = world->now + 9000;
+        break;
+    default:
+        break_helpers(world);
+        break;
+    }
+}
