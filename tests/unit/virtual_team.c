@@ -1,0 +1,114 @@
+/* virtual_team.c - a collective among threads of one process, for tests of several members. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/unit/virtual_team.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "common/check.h"
+#include "common/mem.h"
+
+enum { PIECE_FLOATS = 1 << 16 };
+
+struct collective {
+    struct virtual_team *team;
+    int rank;
+    uint64_t tickets;
+};
+
+struct virtual_team {
+    int size;
+    struct collective members[VIRTUAL_TEAM_MAX];
+    pthread_barrier_t barrier;
+    float *data[VIRTUAL_TEAM_MAX]; /* written before the barrier by its rank, read after it */
+    size_t count[VIRTUAL_TEAM_MAX];
+    float sum[PIECE_FLOATS]; /* written by rank 0 between barriers */
+    int calls;
+};
+
+struct virtual_team *virtual_team_create(int size)
+{
+    CHECK(size >= 1 && size <= VIRTUAL_TEAM_MAX);
+    struct virtual_team *team = mem_zero(sizeof(*team));
+    team->size = size;
+    CHECK(pthread_barrier_init(&team->barrier, NULL, (unsigned)size) == 0);
+    for (int rank = 0; rank < size; rank++)
+        team->members[rank] = (struct collective){.team = team, .rank = rank};
+    return team;
+}
+
+void virtual_team_destroy(struct virtual_team *team)
+{
+    pthread_barrier_destroy(&team->barrier);
+    mem_free(team);
+}
+
+struct collective *virtual_team_member(struct virtual_team *team, int rank)
+{
+    return &team->members[rank];
+}
+
+int virtual_team_calls(const struct virtual_team *team)
+{
+    return team->calls;
+}
+
+int collective_rank(const struct collective *collective)
+{
+    return collective->rank;
+}
+
+int collective_size(const struct collective *collective)
+{
+    return collective->team->size;
+}
+
+static void reduce_piece(struct virtual_team *team, size_t at, size_t count, enum reduce_op op)
+{
+    memcpy(team->sum, team->data[0] + at, count * sizeof(float));
+    for (int rank = 1; rank < team->size; rank++)
+        for (size_t i = 0; i < count; i++) {
+            const float other = team->data[rank][at + i];
+            if (op == REDUCE_SUM)
+                team->sum[i] += other;
+            else if (other > team->sum[i])
+                team->sum[i] = other;
+        }
+}
+
+enum status collective_allreduce(struct collective *collective, float *data, size_t count,
+                                 enum reduce_op op)
+{
+    struct virtual_team *team = collective->team;
+    team->data[collective->rank] = data;
+    team->count[collective->rank] = count;
+    pthread_barrier_wait(&team->barrier);
+    for (int rank = 0; rank < team->size; rank++)
+        CHECK(team->count[rank] == count); /* members must call the same operations */
+    for (size_t at = 0; at < count; at += PIECE_FLOATS) {
+        const size_t piece = count - at < PIECE_FLOATS ? count - at : PIECE_FLOATS;
+        if (collective->rank == 0)
+            reduce_piece(team, at, piece, op);
+        pthread_barrier_wait(&team->barrier);
+        memcpy(data + at, team->sum, piece * sizeof(float));
+        pthread_barrier_wait(&team->barrier);
+    }
+    if (collective->rank == 0)
+        team->calls++;
+    return OK;
+}
+
+enum status collective_allreduce_start(struct collective *collective, float *data, size_t count,
+                                       uint64_t *ret_ticket)
+{
+    TRY(collective_allreduce(collective, data, count, REDUCE_SUM));
+    *ret_ticket = ++collective->tickets;
+    return OK;
+}
+
+enum status collective_wait(struct collective *collective, uint64_t ticket)
+{
+    CHECK(ticket <= collective->tickets);
+    return OK;
+}

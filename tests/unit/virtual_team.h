@@ -1,0 +1,23 @@
+/* virtual_team.h - a collective among threads of one process, for tests of several members.
+ *
+ * Replaces worker/collective at link time. Sums are made in the order of ranks by everybody, so
+ * results are equal bits; background sums happen at once, which only a test can afford. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef TESTS_UNIT_VIRTUAL_TEAM_H
+#define TESTS_UNIT_VIRTUAL_TEAM_H
+
+#include "worker/collective/collective.h"
+
+enum { VIRTUAL_TEAM_MAX = 4 };
+
+struct virtual_team;
+
+struct virtual_team *virtual_team_create(int size);
+void virtual_team_destroy(struct virtual_team *team);
+/* Borrowed from the team. */
+struct collective *virtual_team_member(struct virtual_team *team, int rank);
+/* Calls of all-reduce by rank 0 so far. */
+int virtual_team_calls(const struct virtual_team *team);
+
+#endif
