@@ -54,6 +54,8 @@ int admission_note_state(struct worker *worker, const struct message *message)
     if (message->kind == MESSAGE_READY) {
         worker->is_prepared = 1;
         worker->prepared_generation = header->generation;
+    } else if (message->kind == MESSAGE_FORMED) {
+        worker->has_state = 1; /* even if its generation is over by now */
     } else if (message->kind == MESSAGE_HELLO) {
         worker->has_state = message->hello.has_state;
         worker->is_prepared = message->hello.is_ready_pending;

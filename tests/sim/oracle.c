@@ -53,7 +53,7 @@ static void check_rollback(struct world *world, const struct journal_rollback *r
         if (!world->workers[i].is_alive)
             continue;
         member_view(world->workers[i].member, &view);
-        if (view.state != MEMBER_STATE_GONE && model->is_valid &&
+        if (view.state != MEMBER_STATE_GONE && view.has_state && model->is_valid &&
             model->lineage == world->lineage && model->step == world->committed)
             world_violation(world, "the state of step %llu is given up while worker %llu has it",
                             (unsigned long long)world->committed,
