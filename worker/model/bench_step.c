@@ -1,0 +1,234 @@
+/* bench_step.c - trains on synthetic images, alone, and says where the time of a step goes. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/model/bench_step.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "common/options.h"
+#include "common/random.h"
+#include "worker/step.h"
+
+enum { STEPS_DEFAULT = 5, STEPS_MAX = 10000, WARMUP_STEPS = 2, THREADS_MAX = 1024 };
+
+/* What is timed: the phases of step_compute, then step_apply. */
+enum part { PART_FORWARD, PART_LOSS, PART_BACKWARD, PART_REDUCE, PART_APPLY, PART_COUNT };
+
+static const char *const part_names[PART_COUNT] = {"forward_ms", "loss_ms", "backward_ms",
+                                                   "reduce_ms", "apply_ms"};
+
+struct bench {
+    struct config config;
+    const char *config_path;
+    int threads, steps;
+    struct device *device;
+    struct state *state;
+    struct collective *collective;
+    struct step *step;
+    struct batch batch;
+    int64_t *total_us;              /* [steps] */
+    int64_t (*part_us)[PART_COUNT]; /* [steps] */
+};
+
+static void paint_batch(struct bench *bench)
+{
+    const struct config *config = &bench->config;
+    const uint32_t slots = (uint32_t)config_slots(config);
+    struct random random;
+    random_init(&random, 1, RANDOM_STREAM_TEST, 0, 0);
+    bench->batch = (struct batch){
+        .slot_count = slots,
+        .slot_images = (uint32_t)config->train.slot_images,
+        .slots = mem_array(slots, sizeof(uint32_t)),
+        .group_count = (int)config->crop_count,
+    };
+    for (uint32_t i = 0; i < slots; i++)
+        bench->batch.slots[i] = i;
+    for (int g = 0; g < bench->batch.group_count; g++) {
+        const struct config_crop *crop = &config->crops[g];
+        const size_t bytes =
+            (size_t)(config->train.batch_images * crop->count * crop->size * crop->size * 3);
+        bench->batch.crops[g] = mem_alloc(bytes);
+        for (size_t i = 0; i < bytes; i++)
+            bench->batch.crops[g][i] = (uint8_t)random_u32(&random);
+    }
+}
+
+static enum status start(struct bench *bench, const char *device)
+{
+    TRY(device_open(device, bench->threads, &bench->device));
+    TRY(state_create(&bench->config, bench->device, &bench->state));
+    state_reset(bench->state, (uint64_t)bench->config.run.seed);
+    const struct collective_group group = {
+        .engine = COLLECTIVE_SELF,
+        .size = 1,
+        .region = bench->state->block,
+        .region_bytes = bench->state->bytes,
+        .region_fd = -1,
+        .listen_fd = -1,
+        .form_timeout_ms = 1000,
+        .timeout_ms = 1000,
+    };
+    TRY(collective_form(&group, &bench->collective));
+    paint_batch(bench);
+    bench->total_us = mem_array((size_t)bench->steps, sizeof(*bench->total_us));
+    bench->part_us = mem_array((size_t)bench->steps, sizeof(*bench->part_us));
+    return step_create(&bench->config, bench->state, &bench->step);
+}
+
+static enum status measure(struct bench *bench)
+{
+    for (int i = 0; i < WARMUP_STEPS + bench->steps; i++) {
+        struct step_result result;
+        const int64_t start_us = clock_us();
+        TRY(step_compute(bench->step, bench->collective, (uint64_t)i, &bench->batch, &result));
+        const int64_t computed_us = clock_us();
+        TRY(step_apply(bench->step, (uint64_t)i, 0.001));
+        const int64_t end_us = clock_us();
+        if (i < WARMUP_STEPS)
+            continue;
+        int64_t *part_us = bench->part_us[i - WARMUP_STEPS];
+        bench->total_us[i - WARMUP_STEPS] = end_us - start_us;
+        part_us[PART_FORWARD] = result.phase_us[PHASE_FORWARD];
+        part_us[PART_LOSS] = result.phase_us[PHASE_LOSS];
+        part_us[PART_BACKWARD] = result.phase_us[PHASE_BACKWARD];
+        part_us[PART_REDUCE] = result.phase_us[PHASE_REDUCE];
+        part_us[PART_APPLY] = end_us - computed_us;
+    }
+    return OK;
+}
+
+static int compare_us(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median of a part over the steps; part PART_COUNT: the whole. */
+static double median_ms(const struct bench *bench, int part, double *ret_best_ms)
+{
+    int64_t *sorted = mem_array((size_t)bench->steps, sizeof(*sorted));
+    for (int i = 0; i < bench->steps; i++)
+        sorted[i] = part == PART_COUNT ? bench->total_us[i] : bench->part_us[i][part];
+    qsort(sorted, (size_t)bench->steps, sizeof(*sorted), compare_us);
+    const double median = (double)sorted[bench->steps / 2] / 1000;
+    *ret_best_ms = (double)sorted[0] / 1000;
+    mem_free(sorted);
+    return median;
+}
+
+static void report_json(const struct bench *bench)
+{
+    double best_ms, ignored;
+    const double step_ms = median_ms(bench, PART_COUNT, &best_ms);
+    const double images = (double)bench->config.train.batch_images;
+    json_t *parts = json_object();
+    for (int part = 0; part < PART_COUNT; part++)
+        json_object_set_new(parts, part_names[part], json_real(median_ms(bench, part, &ignored)));
+    json_t *object =
+        json_pack("{s:i, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}",
+                  "schema_version", 1, "config", bench->config_path, "device",
+                  bench->device->ops->describe(bench->device), "threads", bench->threads, "steps",
+                  bench->steps, "batch_images", (json_int_t)bench->config.train.batch_images,
+                  "crops_per_image", (json_int_t)config_crops_per_image(&bench->config),
+                  "parameters", (json_int_t)bench->state->layout.parameter_floats, "step_ms",
+                  step_ms, "step_best_ms", best_ms, "images_per_second", 1000 * images / step_ms,
+                  "images_per_second_best", 1000 * images / best_ms, "median_phase", parts);
+    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    printf("\n");
+    json_decref(object);
+}
+
+static void report_text(const struct bench *bench)
+{
+    double best_ms, ignored;
+    const double step_ms = median_ms(bench, PART_COUNT, &best_ms);
+    const double images = (double)bench->config.train.batch_images;
+    printf("%s, %d images a step on %s\n", bench->config_path,
+           (int)bench->config.train.batch_images, bench->device->ops->describe(bench->device));
+    printf("%-14s %9.2f median, %.2f best of %d steps\n", "step_ms", step_ms, best_ms,
+           bench->steps);
+    for (int part = 0; part < PART_COUNT; part++)
+        printf("%-14s %9.2f\n", part_names[part], median_ms(bench, part, &ignored));
+    printf("%-14s %9.2f median, %.2f best\n", "images/s", 1000 * images / step_ms,
+           1000 * images / best_ms);
+}
+
+static void stop(struct bench *bench)
+{
+    step_destroy(bench->step);
+    for (int g = 0; g < bench->batch.group_count; g++)
+        mem_free(bench->batch.crops[g]);
+    mem_free(bench->batch.slots);
+    mem_free(bench->total_us);
+    mem_free(bench->part_us);
+    collective_destroy(bench->collective);
+    state_destroy(bench->state);
+    device_close(bench->device);
+}
+
+static enum status load_config(struct bench *bench, const struct option_list *overrides)
+{
+    config_init(&bench->config);
+    TRY(config_load(bench->config_path, &bench->config));
+    for (int i = 0; i < overrides->count; i++)
+        TRY(config_set(&bench->config, overrides->items[i]));
+    return config_check(&bench->config);
+}
+
+int bench_step_run(int argc, char **argv)
+{
+    const char *path = NULL, *output = "text", *device = "cpu";
+    struct option_list overrides = {0};
+    int64_t threads = 1, steps = STEPS_DEFAULT;
+    const struct option_row rows[] = {
+        {"config", 'c', OPTION_STRING, &path, "FILE", "what to train"},
+        {"set", 0, OPTION_LIST, &overrides, "KEY=VALUE", "override a key of the config"},
+        {"device", 0, OPTION_STRING, &device, "NAME", "cpu (default) or cuda:N"},
+        {"threads", 't', OPTION_INT, &threads, "N", "threads of the cpu device (default 1)"},
+        {"steps", 'n', OPTION_INT, &steps, "N", "steps to time, after two more (default 5)"},
+        {"output", 'o', OPTION_STRING, &output, "text|json", "form of the result"},
+        {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},
+    };
+    const struct usage usage = {
+        .program = "seer bench step",
+        .synopsis = "--config FILE [--set KEY=VALUE]... [--threads N] [--steps N] [-o json]",
+        .summary = "Times training steps of one worker on synthetic images, phase by phase.",
+        .examples = "  seer bench step --config configs/regnety_400mf.yaml --steps 10\n",
+        .options = rows,
+    };
+    int first;
+    enum status status = options_parse(&usage, argc, argv, &first);
+    if (status == OK && (path == NULL || first < argc))
+        status = fail(ERR_INPUT, "give --config FILE and nothing else");
+    if (status == OK && (threads < 1 || threads > THREADS_MAX || steps < 1 || steps > STEPS_MAX))
+        status = fail(ERR_INPUT, "threads are 1 to %d, steps 1 to %d", THREADS_MAX, STEPS_MAX);
+    if (status == OK && strcmp(output, "text") != 0 && strcmp(output, "json") != 0)
+        status = fail(ERR_INPUT, "--output is text or json, not '%s'", output);
+    if (status != OK)
+        return options_exit(&usage, status);
+
+    struct bench *bench = mem_zero(sizeof(*bench));
+    bench->config_path = path;
+    bench->threads = (int)threads;
+    bench->steps = (int)steps;
+    status = load_config(bench, &overrides);
+    if (status == OK)
+        status = start(bench, device);
+    if (status == OK)
+        status = measure(bench);
+    if (status != OK)
+        fprintf(stderr, "seer bench step: %s\n", fail_message());
+    else if (strcmp(output, "json") == 0)
+        report_json(bench);
+    else
+        report_text(bench);
+    stop(bench);
+    mem_free(bench);
+    return status_exit_code(status);
+}

@@ -1,0 +1,10 @@
+/* bench_step.h - `seer bench step`: a whole training step of one worker, phase by phase. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_MODEL_BENCH_STEP_H
+#define WORKER_MODEL_BENCH_STEP_H
+
+/* argv[0] is "step"; returns the exit code. */
+int bench_step_run(int argc, char **argv);
+
+#endif
