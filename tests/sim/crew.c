@@ -379,6 +379,19 @@ static void finish_job(struct world *world, struct sim_worker *worker, struct jo
         crew_kill(world, worker->place); /* MEMBER_EXIT */
 }
 
+/* Who slept so long that its meeting is forgotten gets nothing out of it. */
+static int is_forgotten(struct world *world, struct sim_worker *worker, struct job *job)
+{
+    if (!worker->has_met)
+        return 0;
+    const struct meeting *meeting =
+        job->kind == MEMBER_FORM
+            ? find_meeting(world, job->message.header.generation, job->step, 1,
+                           regroup_of(job)->member_count)
+            : find_meeting(world, worker->group.generation, job->step, 0, worker->group.size);
+    return meeting->arrived != meeting->size;
+}
+
 /* A job that meets others has two ends: its own work, then the meeting. */
 static int goes_to_meeting(struct world *world, struct sim_worker *worker, struct job *job)
 {
@@ -400,6 +413,7 @@ void crew_job_done(struct world *world, int place, uint64_t run, int is_failed)
         is_failed = 1;
     if (!is_failed && goes_to_meeting(world, worker, &worker->jobs[0]))
         return;
+    is_failed |= is_forgotten(world, worker, &worker->jobs[0]);
     struct job job = worker->jobs[0];
     worker->job_count--;
     memmove(worker->jobs, worker->jobs + 1, worker->job_count * sizeof(job));
