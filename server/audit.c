@@ -159,7 +159,8 @@ static uint64_t count_positions(struct audit *audit, struct audit_result *result
     return end;
 }
 
-static struct seen *seen_of(struct audit *audit, uint64_t pass, uint32_t shard)
+/* Index of the first one not before (pass, shard). */
+static size_t seen_index(const struct audit *audit, uint64_t pass, uint32_t shard)
 {
     size_t low = 0, high = audit->seen_count;
     while (low < high) {
@@ -170,15 +171,20 @@ static struct seen *seen_of(struct audit *audit, uint64_t pass, uint32_t shard)
         else
             high = middle;
     }
-    struct seen *found = &audit->seen[low];
-    if (low < audit->seen_count && found->pass == pass && found->shard == shard)
-        return found;
+    return low;
+}
+
+static struct seen *seen_of(struct audit *audit, uint64_t pass, uint32_t shard)
+{
     if (audit->seen_count == audit->seen_capacity) {
         audit->seen_capacity = audit->seen_capacity * 2 + 64;
         audit->seen = mem_resize(audit->seen, audit->seen_capacity * sizeof(*audit->seen));
-        found = &audit->seen[low];
     }
-    memmove(found + 1, found, (audit->seen_count++ - low) * sizeof(*found));
+    size_t i = seen_index(audit, pass, shard);
+    struct seen *found = &audit->seen[i];
+    if (i < audit->seen_count && found->pass == pass && found->shard == shard)
+        return found;
+    memmove(found + 1, found, (audit->seen_count++ - i) * sizeof(*found));
     uint64_t records = stream_shard_records(audit->stream, shard);
     *found = (struct seen){pass, shard, mem_zero(records / 8 + 1)};
     return found;

@@ -180,6 +180,8 @@ static enum status write_part(struct parameter_store *store,
             return fail(ERR_IO, "cannot write snapshot '%s' in '%s': %s", store->expected,
                         store->directory, strerror(errno));
     }
+    /* Starts writing it out now, so that the flush at the end is short: the loop waits for that. */
+    sync_file_range(store->file, (off_t)part->offset, part->length, SYNC_FILE_RANGE_WRITE);
     intervals_add(&store->written, part->offset, part->offset + part->length);
     return OK;
 }
@@ -415,21 +417,33 @@ enum status parameter_store_remove(struct parameter_store *store, const char *na
     return status;
 }
 
+/* Names that the server gives; what an operator named is the operator's to remove. */
+static int is_automatic(const struct snapshot_info *info)
+{
+    return strncmp(info->name, SNAPSHOT_AUTOMATIC, strlen(SNAPSHOT_AUTOMATIC)) == 0;
+}
+
+static int is_milestone(const struct snapshot_info *info, int64_t keep_every, int64_t every_steps)
+{
+    uint64_t steps = (uint64_t)every_steps;
+    return keep_every > 0 && info->step % steps == 0 &&
+           info->step / steps % (uint64_t)keep_every == 0;
+}
+
 void parameter_store_retain(struct parameter_store *store, int64_t keep_last, int64_t keep_every,
                             int64_t every_steps, void (*removed)(void *context, const char *name),
                             void *context)
 {
     struct snapshot_info *list = NULL;
     int count = 0;
+    int64_t kept = 0;
     if (parameter_store_list(store, &list, &count) != OK) {
         log_warn("event=retention_failed reason=\"%s\"", fail_message());
         return;
     }
-    for (int i = 0; i < count - keep_last; i++) {
-        uint64_t number = list[i].step / (uint64_t)every_steps;
-        int is_milestone = keep_every > 0 && list[i].step % (uint64_t)every_steps == 0 &&
-                           number % (uint64_t)keep_every == 0;
-        if (is_milestone || list[i].is_pinned)
+    for (int i = count; i-- > 0;) {
+        if (!is_automatic(&list[i]) || ++kept <= keep_last || list[i].is_pinned ||
+            is_milestone(&list[i], keep_every, every_steps))
             continue;
         if (parameter_store_remove(store, list[i].name) == OK)
             removed(context, list[i].name);

@@ -16,7 +16,8 @@
 #include "proto/message.h"
 #include "server/journal_record.h"
 
-#define SNAPSHOT_SUFFIX ".safetensors"
+#define SNAPSHOT_SUFFIX    ".safetensors"
+#define SNAPSHOT_AUTOMATIC "step-" /* how the names begin that the coordinator gives */
 
 enum { PARAMETER_STORE_BYTES_MAX_SHIFT = 44 /* 16 TiB: more is a mistake */ };
 
@@ -65,8 +66,9 @@ enum status parameter_store_list(struct parameter_store *store, struct snapshot_
 enum status parameter_store_pin(struct parameter_store *store, const char *name, int is_pinned);
 /* ERR_INPUT: no such, or pinned. */
 enum status parameter_store_remove(struct parameter_store *store, const char *name);
-/* Removes what the policy does not keep: the last keep_last stay, every keep_every-th of all (by
- * step / every_steps; 0: none) and pinned ones. Calls removed for each. Failures are logged. */
+/* Removes what the policy does not keep, of those with automatic names: the last keep_last stay,
+ * every keep_every-th (by step / every_steps; 0: none) and pinned ones. Calls removed for each.
+ * Failures are logged. */
 void parameter_store_retain(struct parameter_store *store, int64_t keep_last, int64_t keep_every,
                             int64_t every_steps, void (*removed)(void *context, const char *name),
                             void *context);

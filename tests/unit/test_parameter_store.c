@@ -259,7 +259,7 @@ static void count_removed(void *context, const char *name)
     ++*(int *)context;
 }
 
-static void retention_keeps_the_last_the_milestones_and_the_pinned(void **state)
+static void retention_keeps_the_last_the_milestones_the_pinned_and_the_named(void **state)
 {
     struct fixture *fixture = *state;
     int complete, removed = 0, count = 0;
@@ -273,14 +273,18 @@ static void retention_keeps_the_last_the_milestones_and_the_pinned(void **state)
         assert_ok(push_all(fixture, name, &complete));
     }
     assert_ok(parameter_store_pin(fixture->store, "step-020", 1));
+    buf_done(&fixture->image);
+    make_image(&fixture->image, 15);
+    assert_ok(parameter_store_expect(fixture->store, "best", 15, 0));
+    assert_ok(push_all(fixture, "best", &complete));
     parameter_store_retain(fixture->store, 2, 4, 10, count_removed, &removed);
     assert_ok(parameter_store_list(fixture->store, &list, &count));
-    static const uint64_t kept[] = {20, 40, 80, 90, 100};
-    assert_int_equal(count, 5);
+    static const uint64_t kept[] = {15, 20, 40, 80, 90, 100};
+    assert_int_equal(count, 6);
     assert_int_equal(removed, 5);
     for (int i = 0; i < count; i++)
         assert_int_equal(list[i].step, kept[i]);
-    assert_true(list[0].is_pinned);
+    assert_true(list[1].is_pinned);
     assert_fails(parameter_store_remove(fixture->store, "step-020"), ERR_INPUT, "pinned");
     mem_free(list);
 }
@@ -298,7 +302,7 @@ int main(void)
         WITH_STORE(what_was_unfinished_is_removed_at_the_next_start),
         WITH_STORE(names_cannot_leave_the_folder),
         WITH_STORE(what_was_pushed_is_served_byte_for_byte),
-        WITH_STORE(retention_keeps_the_last_the_milestones_and_the_pinned),
+        WITH_STORE(retention_keeps_the_last_the_milestones_the_pinned_and_the_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
