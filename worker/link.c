@@ -210,6 +210,7 @@ static void see_connection(struct link *link)
     enum endpoint_change change;
     while ((change = endpoint_watch_next(link->endpoint)) != ENDPOINT_SAME) {
         link->is_up = change == ENDPOINT_UP;
+        link->has_complained = 1; /* from now on its going is logged */
         if (link->is_up)
             log_info("event=connected server=%s", link->setup.server);
         else
