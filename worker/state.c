@@ -203,6 +203,7 @@ enum status state_create(const struct config *config, struct device *device,
     struct state *state = mem_zero(sizeof(*state));
     state->device = device;
     state->fd = -1;
+    state->digest_piece = mem_alloc(DIGEST_BYTES);
     state_layout_init(&state->layout, config);
 
     const struct state_layout *layout = &state->layout;
@@ -231,6 +232,7 @@ void state_destroy(struct state *state)
     if (state->block != NULL)
         state->device->ops->release(state->device, state->block, state->bytes, state->fd);
     state_layout_done(&state->layout);
+    mem_free(state->digest_piece);
     mem_free(state);
 }
 
@@ -297,12 +299,12 @@ void state_reset(struct state *state, uint64_t seed)
 /* In pieces through the host, since the block may lie on another device. */
 static uint64_t digest(struct state *state, const float *floats, size_t count)
 {
-    static _Thread_local uint8_t piece[DIGEST_BYTES];
+    uint8_t *piece = state->digest_piece;
     const uint8_t *bytes = (const uint8_t *)floats;
     const size_t length = count * sizeof(float);
     uint64_t hash = 0;
-    for (size_t at = 0; at < length; at += sizeof(piece)) {
-        const size_t part = length - at < sizeof(piece) ? length - at : sizeof(piece);
+    for (size_t at = 0; at < length; at += DIGEST_BYTES) {
+        const size_t part = length - at < DIGEST_BYTES ? length - at : DIGEST_BYTES;
         state->device->ops->download(state->device, piece, bytes + at, part);
         hash = hash_bytes_seed(piece, part, hash);
     }

@@ -68,6 +68,7 @@ struct state {
     float *params, *statistics, *momentum, *queue; /* into block */
     float *grads;                                  /* [parameter_floats], laid out as params */
     float *exchange;                               /* [exchange_floats] */
+    uint8_t *digest_piece; /* host memory through which digests read the device's; owned */
     /* Not floats, and small: carried in messages and snapshot metadata. */
     uint64_t step;         /* committed steps */
     uint32_t queue_filled; /* images in the queue */
