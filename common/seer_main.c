@@ -15,6 +15,7 @@
 #include "worker/collective/bench_allreduce.h"
 #include "worker/eval/eval_command.h"
 #include "worker/export/export.h"
+#include "worker/model/bench_step.h"
 
 static int version_run(int argc, char **argv)
 {
@@ -27,6 +28,7 @@ static int version_run(int argc, char **argv)
 /* Benchmarks live with what they measure. */
 static const struct command benches[] = {
     {"loader", "images decoded and augmented in a second", bench_loader_run},
+    {"step", "training steps of one worker, phase by phase", bench_step_run},
     {"allreduce", "gradients reduced among workers on this host", bench_allreduce_run},
 };
 

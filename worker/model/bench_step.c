@@ -122,6 +122,15 @@ static double median_ms(const struct bench *bench, int part, double *ret_best_ms
     return median;
 }
 
+static int64_t parameter_count(const struct state_layout *layout)
+{
+    int64_t count = 0;
+    for (int i = 0; i < layout->tensor_count; i++)
+        if (layout->tensors[i].kind == STATE_PARAMETER)
+            count += (int64_t)layout->tensors[i].length;
+    return count;
+}
+
 static void report_json(const struct bench *bench)
 {
     double best_ms, ignored;
@@ -136,7 +145,7 @@ static void report_json(const struct bench *bench)
                   bench->device->ops->describe(bench->device), "threads", bench->threads, "steps",
                   bench->steps, "batch_images", (json_int_t)bench->config.train.batch_images,
                   "crops_per_image", (json_int_t)config_crops_per_image(&bench->config),
-                  "parameters", (json_int_t)bench->state->layout.parameter_floats, "step_ms",
+                  "parameters", (json_int_t)parameter_count(&bench->state->layout), "step_ms",
                   step_ms, "step_best_ms", best_ms, "images_per_second", 1000 * images / step_ms,
                   "images_per_second_best", 1000 * images / best_ms, "median_phase", parts);
     json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
