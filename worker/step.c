@@ -73,6 +73,23 @@ static void enter(struct step *step, enum worker_phase phase)
     atomic_fetch_add_explicit(&step->progress->progress, 1, memory_order_relaxed);
 }
 
+static void drop_model(struct step *step)
+{
+    model_destroy(step->model);
+    step->model = NULL;
+}
+
+static enum status build_model(struct step *step, int slots, int size)
+{
+    TRY(model_create(step->config, step->state, slots, &step->model));
+    struct team *team = &step->model->team;
+    swav_init(&step->swav, team, &step->model->head, step->config, size);
+    buckets_init(&step->buckets, team, step->config->collective.bucket_kib);
+    step->group_size = size;
+    step_watch(step, step->progress);
+    return arena_check(&team->arena);
+}
+
 /* Builds the model for this member's share, unless it is built for it already. */
 static enum status prepare(struct step *step, struct collective *collective,
                            const struct batch *batch)
@@ -86,15 +103,11 @@ static enum status prepare(struct step *step, struct collective *collective,
     const int is_same_share = step->model != NULL && step->model->team.rows.slot_count == slots;
     if (is_same_share && (step->group_size == size || step->config->swav.queue_images == 0))
         return OK;
-    model_destroy(step->model);
-    step->model = NULL;
-    TRY(model_create(step->config, step->state, slots, &step->model));
-    struct team *team = &step->model->team;
-    swav_init(&step->swav, team, &step->model->head, step->config, size);
-    buckets_init(&step->buckets, team, step->config->collective.bucket_kib);
-    step->group_size = size;
-    step_watch(step, step->progress);
-    return arena_check(&team->arena);
+    drop_model(step);
+    const enum status status = build_model(step, slots, size);
+    if (status != OK)
+        drop_model(step);
+    return status;
 }
 
 /* What the vote says, from numbers that are the same on every member. */

@@ -14,6 +14,7 @@ enum status model_create(const struct config *config, struct state *state, int s
     struct model *model = mem_zero(sizeof(*model));
     rows_init(&rows, config, slot_count);
     team_init(&model->team, config, state, &rows, 1);
+    TRY_OUT(arena_check(&model->team.arena));
     TRY_OUT(trunk_init(&model->trunk, &model->team, config));
     head_init(&model->head, &model->team, config, model->trunk.features,
               regnet_width(&model->trunk.regnet));

@@ -1,0 +1,1 @@
+seer_test(test_learner_memory LIBS learner)
