@@ -1,0 +1,140 @@
+#!/usr/bin/env bats
+# training.bats - the promises of the design, seen from outside: real programs, small model.
+# SPDX-License-Identifier: Apache-2.0
+
+load cluster
+
+setup_file() {
+    load cluster
+    make_stores
+}
+
+setup() {
+    need_stores
+    RUN="$BATS_TEST_TMPDIR/run"
+}
+
+teardown() {
+    [ ! -f "$RUN/pids" ] || stop_cluster "$RUN" || true
+}
+
+@test "the same seed with one, two and three workers gives the same loss" {
+    for workers in 1 2 3; do
+        run_cluster "$BATS_TEST_TMPDIR/run$workers" $workers 20 --set server.digest_every_steps=1
+        [ "$(committed "$BATS_TEST_TMPDIR/run$workers")" -eq 20 ]
+        jq -r .loss "$BATS_TEST_TMPDIR/run$workers/metrics.jsonl" >"$BATS_TEST_TMPDIR/loss$workers"
+        audit_is_clean "$BATS_TEST_TMPDIR/run$workers"
+        [ "$(jq -s 'map(.world_size) | last' "$BATS_TEST_TMPDIR/run$workers/metrics.jsonl")" -eq $workers ]
+    done
+    for workers in 2 3; do
+        paste "$BATS_TEST_TMPDIR/loss1" "$BATS_TEST_TMPDIR/loss$workers" | awk '
+            { d = ($1 - $2) / $1; if (d < 0) d = -d; limit = NR == 1 ? 1e-5 : 1e-3
+              if (d > limit) { print "step", NR - 1, "differs by", d; bad = 1 } }
+            END { exit bad || NR != 20 }'
+    done
+}
+
+@test "a worker is drained and one is added while training: nobody restarts, nothing is lost" {
+    start_cluster "$RUN" 2
+    wait_until 60 committed_at_least "$RUN" 5
+    stays=$(pid_of "$RUN" worker-1)
+    leaves=$(pid_of "$RUN" worker-2)
+    seer worker drain worker-2 --run "$RUN"
+    wait_until 30 is_gone "$leaves"
+    before=$(committed "$RUN")
+    wait_until 60 committed_at_least "$RUN" $((before + 5))
+    status_is "$RUN" '.workers | map(select(.state == "member")) | length' 1
+    server=$(jq -r .control "$RUN/server.json")
+    seer-worker --server "$server" --name late >"$BATS_TEST_TMPDIR/late.log" 2>&1 3>&- &
+    late=$!
+    wait_until 30 status_is "$RUN" '.workers | map(select(.state == "member")) | length' 2
+    before=$(committed "$RUN")
+    wait_until 60 committed_at_least "$RUN" $((before + 5))
+    [ "$(pid_of "$RUN" worker-1)" = "$stays" ]
+    kill -0 "$stays"
+    kill -TERM $late # SIGTERM means drain
+    wait $late
+    before=$(committed "$RUN")
+    wait_until 60 committed_at_least "$RUN" $((before + 3))
+    stop_cluster "$RUN"
+    audit_is_clean "$RUN"
+}
+
+@test "a worker that is killed costs one step: the others go on without a restart" {
+    start_cluster "$RUN" 3
+    wait_until 60 committed_at_least "$RUN" 5
+    stays=$(pid_of "$RUN" worker-1)
+    kill -KILL "$(pid_of "$RUN" worker-3)"
+    before=$(committed "$RUN")
+    wait_until 60 committed_at_least "$RUN" $((before + 10))
+    [ "$(pid_of "$RUN" worker-1)" = "$stays" ]
+    status_is "$RUN" '.workers | map(select(.state == "member")) | length' 2
+    stop_cluster "$RUN"
+    audit_is_clean "$RUN"
+}
+
+@test "a server that is killed goes on from the step it was at, and no worker restarts" {
+    start_cluster "$RUN" 2
+    wait_until 60 committed_at_least "$RUN" 10
+    first=$(pid_of "$RUN" worker-1)
+    second=$(pid_of "$RUN" worker-2)
+    kill -KILL "$(pid_of "$RUN" server)"
+    before=$(committed "$RUN")
+    command=$(sed -n 's/^server //p' "$RUN/commands")
+    bash -c "exec $command" >>"$RUN/server.log" 2>&1 3>&- &
+    server=$!
+    wait_until 60 committed_at_least "$RUN" $((before + 10))
+    kill -0 "$first"
+    kill -0 "$second"
+    jq -s 'map(.step) | . == sort and (unique | length) == length' "$RUN/metrics.jsonl" | grep -qx true
+    kill -TERM $server
+    wait $server
+    audit_is_clean "$RUN"
+}
+
+@test "everybody is killed: the run is restored from its newest snapshot, visibly" {
+    start_cluster "$RUN" 2
+    wait_until 90 committed_at_least "$RUN" 45
+    kill -KILL $(awk '{ print $NF }' "$RUN/pids")
+    stop_cluster "$RUN" || true
+    run_cluster "$RUN" 2 60
+    [ "$(jq -s 'map(.lineage) | max' "$RUN/metrics.jsonl")" -ge 1 ]
+    audit_is_clean "$RUN"
+}
+
+@test "pause holds the run at a boundary and resume lets it go on" {
+    start_cluster "$RUN" 2
+    wait_until 60 committed_at_least "$RUN" 5
+    seer pause --run "$RUN"
+    wait_until 30 status_is "$RUN" .state paused
+    held=$(committed "$RUN")
+    seer pause --run "$RUN" # idempotent
+    [ "$(committed "$RUN")" -eq "$held" ]
+    seer resume --run "$RUN"
+    wait_until 60 committed_at_least "$RUN" $((held + 5))
+    stop_cluster "$RUN"
+    audit_is_clean "$RUN"
+}
+
+@test "snapshots are kept, judged and exported" {
+    run_cluster "$RUN" 2 45
+    snapshot=$(seer snapshot ls --run "$RUN" -o json | jq -r '.snapshots[-1].path')
+    [ -f "$snapshot" ]
+    seer eval knn --snapshot "$snapshot" --train "$BATS_FILE_TMPDIR/train" --test "$BATS_FILE_TMPDIR/test" -o json >"$RUN/knn.json"
+    jq -e '.train_images == 512 and .test_images == 128 and .top1 > 0 and .top1 <= 100 and
+           .baseline_pixels_top1 > 10 and .baseline_random_init_top1 >= 0' "$RUN/knn.json"
+    seer embed --snapshot "$snapshot" --store "$BATS_FILE_TMPDIR/test" --format npy --output "$RUN/features.npy"
+    seer export "$snapshot" --format safetensors --layout timm --output "$RUN/timm.safetensors"
+    [ -s "$RUN/features.npy" ] && [ -s "$RUN/timm.safetensors" ]
+}
+
+@test "ending the cluster leaves no process behind" {
+    start_cluster "$RUN" 2
+    wait_until 60 committed_at_least "$RUN" 3
+    pids=$(awk '{ print $NF }' "$RUN/pids")
+    helpers=$(for pid in $pids; do cat "/proc/$pid/task/$pid/children"; done)
+    stop_cluster "$RUN"
+    for pid in $pids $helpers; do
+        wait_until 10 is_gone "$pid"
+    done
+}
