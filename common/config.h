@@ -26,6 +26,7 @@ enum {
 enum schedule_kind { SCHEDULE_PLATEAU, SCHEDULE_COSINE, SCHEDULE_CONSTANT };
 enum optimizer_kind { OPTIMIZER_LARC, OPTIMIZER_SGD };
 enum exhausted_policy { EXHAUSTED_REPEAT, EXHAUSTED_WAIT };
+enum reduction { REDUCTION_EXACT, REDUCTION_FAST };
 enum rounding_rule { ROUNDING_PYCLS, ROUNDING_TORCHVISION };
 
 struct config_crop {
@@ -76,6 +77,7 @@ struct config {
     struct {
         int64_t batch_images; /* of all workers together; a multiple of slot_images */
         int64_t slot_images;
+        int64_t reduction;      /* enum reduction */
         int64_t bn_group_slots; /* 0 = one group of all slots */
         int64_t steps;          /* stop after this many; 0 = never */
     } train;

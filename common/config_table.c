@@ -21,6 +21,7 @@
 /* In the order of the enums of config.h. */
 static const char *const exhausted_names[] = {"repeat", "wait", NULL};
 static const char *const rounding_names[] = {"pycls", "torchvision", NULL};
+static const char *const reduction_names[] = {"exact", "fast", NULL};
 static const char *const optimizer_names[] = {"larc", "sgd", NULL};
 static const char *const schedule_names[] = {"plateau", "cosine", "constant", NULL};
 static const char *const engine_names[] = {"auto", "self", "mpi", "nccl", NULL};
@@ -153,6 +154,11 @@ static const struct config_row rows[] = {
      .meaning = "Images of a step, of all workers together; a multiple of train.slot_images."},
     {"train.slot_images", INT(train.slot_images), MATHS, RANGE(1, 4096), .fallback = "16",
      .unit = "images", .meaning = "The smallest share of a step that a worker can get."},
+    {"train.reduction", CHOICE(train.reduction), MATHS, .names = reduction_names,
+     .fallback = "exact",
+     .meaning = "'exact': slots are computed one by one and summed so that no order of sums shows: "
+                "the same bits with any number of workers. 'fast': all slots of a worker at once, "
+                "plain sums."},
     {"train.bn_group_slots", INT(train.bn_group_slots), MATHS, RANGE(0, 1 << 20), .fallback = "0",
      .unit = "slots",
      .meaning = "Slots that share the statistics of batch normalisation; divides the slots of a "

@@ -28,6 +28,7 @@ void exchange_init(struct exchange *exchange, const struct config *config)
     const size_t slots = (size_t)config_slots(config);
     const size_t group_slots = (size_t)config->train.bn_group_slots;
     const size_t groups = group_slots == 0 ? 1 : slots / group_slots;
+    const size_t width = config->train.reduction == REDUCTION_EXACT ? WIDE_FLOATS : 1;
     const size_t assigned = (size_t)config->crops[0].count;
     const size_t embedding = (size_t)config->model.head[config->model.head_count - 1];
     const size_t embeddings = config->swav.queue_images == 0
@@ -35,11 +36,12 @@ void exchange_init(struct exchange *exchange, const struct config *config)
                                   : assigned * (size_t)config->train.batch_images * embedding;
 
     exchange->norms = 0;
-    exchange->max = exchange_align((size_t)config->crop_count * groups * 2 * widest_norms(config));
+    exchange->max =
+        exchange_align((size_t)config->crop_count * groups * 2 * widest_norms(config) * width);
     exchange->prototypes = exchange->max + exchange_align(2);
     exchange->tail =
-        exchange->prototypes + exchange_align(assigned * (size_t)config->model.prototypes);
-    exchange->embeddings = exchange->tail + exchange_align(1);
-    exchange->tail_floats = exchange_align(1) + embeddings;
+        exchange->prototypes + exchange_align(assigned * (size_t)config->model.prototypes * width);
+    exchange->embeddings = exchange->tail + exchange_align(slots);
+    exchange->tail_floats = exchange_align(slots) + embeddings;
     exchange->total_floats = exchange->tail + exchange_align(exchange->tail_floats);
 }

@@ -12,12 +12,16 @@
 
 #include "common/config.h"
 
-/* Offsets in floats from the start of the area, multiples of 16. */
+/* A value as a pair of doubles takes the room of so many floats (device.h, wide_add). */
+enum { WIDE_FLOATS = 4 };
+
+/* Offsets in floats from the start of the area, multiples of 16. With exact reduction BN sums and
+ * Sinkhorn's sums are pairs of doubles. */
 struct exchange {
     size_t norms;      /* one message of BN sums: [resolution][BN group][2][channels], twice */
     size_t max;        /* the largest score: [2] */
     size_t prototypes; /* Sinkhorn: [crops assigned][prototypes] */
-    size_t tail;       /* the loss [16], then the embeddings of the step for the feature queue */
+    size_t tail;       /* the loss of each slot, then the embeddings of the step for the queue */
     size_t embeddings; /* [crops assigned][batch_images][embedding]; none without a queue */
     size_t tail_floats;
     size_t total_floats;

@@ -179,6 +179,8 @@ void state_layout_init(struct state_layout *layout, const struct config *config)
     layout->total_floats = builder.floats;
     exchange_init(&exchange, config);
     layout->exchange_floats = exchange.total_floats;
+    if (config->train.reduction == REDUCTION_EXACT)
+        layout->wide_floats = layout->parameter_floats * WIDE_FLOATS;
 }
 
 void state_layout_done(struct state_layout *layout)
@@ -207,7 +209,8 @@ enum status state_create(const struct config *config, struct device *device,
     state_layout_init(&state->layout, config);
 
     const struct state_layout *layout = &state->layout;
-    const size_t floats = layout->total_floats + layout->parameter_floats + layout->exchange_floats;
+    const size_t floats = layout->total_floats + layout->parameter_floats +
+                          layout->exchange_floats + layout->wide_floats;
     void *memory = NULL;
     TRY_OUT(device->ops->allocate(device, floats * sizeof(float), &state->fd, &memory));
     state->bytes = floats * sizeof(float);
@@ -218,6 +221,8 @@ enum status state_create(const struct config *config, struct device *device,
     state->queue = state->momentum + layout->momentum_floats;
     state->grads = state->block + layout->total_floats;
     state->exchange = state->grads + layout->parameter_floats;
+    if (layout->wide_floats > 0)
+        state->wide_grads = (double *)(void *)(state->exchange + layout->exchange_floats);
     *ret_state = state;
     state = NULL; /* given to the caller */
 out:

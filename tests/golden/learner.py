@@ -365,7 +365,8 @@ def train_case(program, name, c, steps=20, lr=0.003):
                           {k: p.detach() for k, p in reference.parameters().items()}, 1e-5, 1e-3)
         worst_loss = max(worst_loss, abs(loss / expected_loss - 1))
         worst_norm = max(worst_norm, abs(norm / expected_norm - 1))
-    expect(f"loss of {steps} steps ({lines[0][0]:.4f} to {lines[-1][0]:.4f})", worst_loss, 1e-3)
+    # fp32 against fp64: ReLUs that flip by rounding set the bound, another order of sums moves it by half.
+    expect(f"loss of {steps} steps ({lines[0][0]:.4f} to {lines[-1][0]:.4f})", worst_loss, 3e-3)
     expect("gradient norm, where ReLUs flip", worst_norm, 1e-1)
     compare_named("parameters at the end", probe.named("after", "parameter"),
                   {k: p.detach() for k, p in reference.parameters().items()}, 1e-3, 5e-2)

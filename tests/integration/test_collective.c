@@ -131,7 +131,7 @@ static int check_overlap(struct collective *collective, float *region, void *arg
     float *small = region + (size_t)BUCKETS * BUCKET;
     for (int b = 0; b < BUCKETS; b++) {
         fill(region + (size_t)b * BUCKET, BUCKET, rank);
-        if (collective_allreduce_start(collective, region + (size_t)b * BUCKET, BUCKET,
+        if (collective_allreduce_start(collective, region + (size_t)b * BUCKET, BUCKET, REDUCE_SUM,
                                        &tickets[b]) != OK)
             return 1;
         fill(small, SMALL, rank);
@@ -157,7 +157,7 @@ static int check_many(struct collective *collective, float *region, void *argume
     uint64_t ticket = 0;
     for (int round = 0; round < 3000; round++) {
         region[round] = (float)round;
-        if (collective_allreduce_start(collective, region + round, 1, &ticket) != OK)
+        if (collective_allreduce_start(collective, region + round, 1, REDUCE_SUM, &ticket) != OK)
             return 1;
         if (round % COLLECTIVE_PENDING_MAX == 0 && collective_wait(collective, ticket) != OK)
             return 2;

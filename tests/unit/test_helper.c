@@ -114,7 +114,7 @@ static void self_engine_serves_one_member_and_stops_when_aborted(void **state)
     uint64_t ticket;
     assert_ok(collective_form(&group, &collective));
     assert_ok(collective_allreduce(collective, region, 4, REDUCE_SUM));
-    assert_ok(collective_allreduce_start(collective, region, 4, &ticket));
+    assert_ok(collective_allreduce_start(collective, region, 4, REDUCE_SUM, &ticket));
     assert_ok(collective_wait(collective, ticket));
     assert_true(region[0] == 1 && region[3] == 4);
     collective_abort(collective);

@@ -196,10 +196,12 @@ static void run_team(const struct config *config, const int *shares, int size, i
     virtual_team_destroy(team);
 }
 
-/* As run_team, against what one member made of the same steps. */
-static void assert_same_as_one(const struct config *config, const int *shares, int size,
-                               int is_dealt)
+/* As run_team, against what one member made of the same steps: with exact reduction bit by bit,
+ * with fast reduction up to the order of sums and the ReLUs that flip by it. */
+static void assert_reduced_same_as_one(const struct config *config, const int *shares, int size,
+                                       int is_dealt)
 {
+    const int is_exact = config->train.reduction == REDUCTION_EXACT;
     static struct member alone[1], members[VIRTUAL_TEAM_MAX];
     double worst = 0;
     run_team(config, &(int){SLOTS}, 1, 0, alone);
@@ -209,7 +211,11 @@ static void assert_same_as_one(const struct config *config, const int *shares, i
         const double error = fabs(team->loss / one->loss - 1);
         worst = error > worst ? error : worst;
         assert_true(one->is_finite && team->is_finite);
-        assert_true(error <= (t == 0 ? 1e-5 : 1e-3));
+        assert_true(error <= (is_exact ? 0 : t == 0 ? 1e-5 : 1e-3));
+        if (is_exact) {
+            assert_true(team->digest == one->digest);
+            assert_true(members[0].digests[t] == alone[0].digests[t]);
+        }
         if (t == 0)
             assert_true(fabs(team->grad_norm / one->grad_norm - 1) <= 1e-3);
         for (int m = 1; m < size; m++) {
@@ -225,12 +231,23 @@ static void assert_same_as_one(const struct config *config, const int *shares, i
                   alone[0].results[0].loss, alone[0].results[STEPS - 1].loss, worst);
 }
 
+static void assert_same_as_one(const struct config *config, const int *shares, int size,
+                               int is_dealt)
+{
+    struct config copy = *config;
+    copy.train.reduction = REDUCTION_EXACT;
+    assert_reduced_same_as_one(&copy, shares, size, is_dealt);
+    copy.train.reduction = REDUCTION_FAST;
+    assert_reduced_same_as_one(&copy, shares, size, is_dealt);
+}
+
 static void members_with_uneven_shares_make_the_step_of_one(void **state)
 {
     (void)state;
     const struct config config = tiny_config();
     assert_same_as_one(&config, (int[]){4, 2}, 2, 0);
     assert_same_as_one(&config, (int[]){3, 1, 2}, 3, 0);
+    assert_same_as_one(&config, (int[]){1, 1, 1, 1, 2}, 5, 0);
 }
 
 static void slots_may_be_dealt_out_in_turn(void **state)

@@ -9,7 +9,7 @@
 #include "common/check.h"
 #include "common/mem.h"
 
-enum { PIECE_FLOATS = 1 << 16 };
+enum { PIECE_BYTES = 1 << 18 };
 
 struct collective {
     struct virtual_team *team;
@@ -21,9 +21,9 @@ struct virtual_team {
     int size;
     struct collective members[VIRTUAL_TEAM_MAX];
     pthread_barrier_t barrier;
-    float *data[VIRTUAL_TEAM_MAX]; /* written before the barrier by its rank, read after it */
+    char *data[VIRTUAL_TEAM_MAX]; /* written before the barrier by its rank, read after it */
     size_t count[VIRTUAL_TEAM_MAX];
-    float sum[PIECE_FLOATS]; /* written by rank 0 between barriers */
+    char sum[PIECE_BYTES] __attribute__((aligned(64))); /* written by rank 0 between barriers */
     int calls;
 };
 
@@ -64,34 +64,56 @@ int collective_size(const struct collective *collective)
     return collective->team->size;
 }
 
-static void reduce_piece(struct virtual_team *team, size_t at, size_t count, enum reduce_op op)
+size_t reduce_op_bytes(enum reduce_op op)
 {
-    memcpy(team->sum, team->data[0] + at, count * sizeof(float));
-    for (int rank = 1; rank < team->size; rank++)
-        for (size_t i = 0; i < count; i++) {
-            const float other = team->data[rank][at + i];
-            if (op == REDUCE_SUM)
-                team->sum[i] += other;
-            else if (other > team->sum[i])
-                team->sum[i] = other;
-        }
+    return op == REDUCE_SUM_DOUBLE ? sizeof(double) : sizeof(float);
 }
 
-enum status collective_allreduce(struct collective *collective, float *data, size_t count,
+static void reduce_floats(float *sum, const float *other, size_t count, enum reduce_op op)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (op == REDUCE_SUM)
+            sum[i] += other[i];
+        else if (other[i] > sum[i])
+            sum[i] = other[i];
+    }
+}
+
+static void reduce_doubles(double *sum, const double *other, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        sum[i] += other[i];
+}
+
+static void reduce_piece(struct virtual_team *team, size_t at, size_t bytes, enum reduce_op op)
+{
+    memcpy(team->sum, team->data[0] + at, bytes);
+    for (int rank = 1; rank < team->size; rank++) {
+        void *sum = team->sum;
+        const void *other = team->data[rank] + at;
+        if (op == REDUCE_SUM_DOUBLE)
+            reduce_doubles(sum, other, bytes / sizeof(double));
+        else
+            reduce_floats(sum, other, bytes / sizeof(float), op);
+    }
+}
+
+enum status collective_allreduce(struct collective *collective, void *data, size_t count,
                                  enum reduce_op op)
 {
     struct virtual_team *team = collective->team;
+    const size_t bytes = count * reduce_op_bytes(op);
     team->data[collective->rank] = data;
-    team->count[collective->rank] = count;
+    team->count[collective->rank] = bytes;
     pthread_barrier_wait(&team->barrier);
     for (int rank = 0; rank < team->size; rank++)
-        CHECK(team->count[rank] == count); /* members must call the same operations */
-    for (size_t at = 0; at < count; at += PIECE_FLOATS) {
-        const size_t piece = count - at < PIECE_FLOATS ? count - at : PIECE_FLOATS;
+        CHECK(team->count[rank] == bytes); /* members must call the same operations */
+    for (size_t at = 0; at < bytes; at += PIECE_BYTES) {
+        const size_t piece = bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES;
         if (collective->rank == 0)
             reduce_piece(team, at, piece, op);
         pthread_barrier_wait(&team->barrier);
-        memcpy(data + at, team->sum, piece * sizeof(float));
+        memcpy((char *)data + at, team->sum, piece);
         pthread_barrier_wait(&team->barrier);
     }
     if (collective->rank == 0)
@@ -99,10 +121,10 @@ enum status collective_allreduce(struct collective *collective, float *data, siz
     return OK;
 }
 
-enum status collective_allreduce_start(struct collective *collective, float *data, size_t count,
-                                       uint64_t *ret_ticket)
+enum status collective_allreduce_start(struct collective *collective, void *data, size_t count,
+                                       enum reduce_op op, uint64_t *ret_ticket)
 {
-    TRY(collective_allreduce(collective, data, count, REDUCE_SUM));
+    TRY(collective_allreduce(collective, data, count, op));
     *ret_ticket = ++collective->tickets;
     return OK;
 }

@@ -9,7 +9,7 @@
 
 #include "worker/collective/collective.h"
 
-enum { VIRTUAL_TEAM_MAX = 4 };
+enum { VIRTUAL_TEAM_MAX = 5 };
 
 struct virtual_team;
 

@@ -60,19 +60,24 @@ int collective_size(const struct collective *collective)
     return collective->size;
 }
 
-enum status collective_allreduce(struct collective *collective, float *data, size_t count,
+size_t reduce_op_bytes(enum reduce_op op)
+{
+    return op == REDUCE_SUM_DOUBLE ? sizeof(double) : sizeof(float);
+}
+
+enum status collective_allreduce(struct collective *collective, void *data, size_t count,
                                  enum reduce_op op)
 {
-    range_check(collective, data, count * sizeof(float));
+    range_check(collective, data, count * reduce_op_bytes(op));
     return count == 0 ? OK : collective->ops->allreduce(collective, data, count, op);
 }
 
-enum status collective_allreduce_start(struct collective *collective, float *data, size_t count,
-                                       uint64_t *ret_ticket)
+enum status collective_allreduce_start(struct collective *collective, void *data, size_t count,
+                                       enum reduce_op op, uint64_t *ret_ticket)
 {
     CHECK(count > 0);
-    range_check(collective, data, count * sizeof(float));
-    return collective->ops->allreduce_start(collective, data, count, ret_ticket);
+    range_check(collective, data, count * reduce_op_bytes(op));
+    return collective->ops->allreduce_start(collective, data, count, op, ret_ticket);
 }
 
 enum status collective_wait(struct collective *collective, uint64_t ticket)

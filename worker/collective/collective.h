@@ -21,7 +21,8 @@
 #include "common/status.h"
 
 enum collective_engine { COLLECTIVE_SELF, COLLECTIVE_MPI, COLLECTIVE_NCCL };
-enum reduce_op { REDUCE_SUM, REDUCE_MAX };
+/* What is summed or compared, and of what type. */
+enum reduce_op { REDUCE_SUM, REDUCE_MAX, REDUCE_SUM_DOUBLE };
 
 /* What the members of a generation must agree on, and this member's place. */
 struct collective_group {
@@ -52,14 +53,15 @@ void collective_abort(struct collective *collective);
 int collective_rank(const struct collective *collective);
 int collective_size(const struct collective *collective);
 
-/* In place over count floats. Blocks. */
-enum status collective_allreduce(struct collective *collective, float *data, size_t count,
+/* In place over count values of the op's type. Blocks. */
+enum status collective_allreduce(struct collective *collective, void *data, size_t count,
                                  enum reduce_op op);
-/* Sum in the background; data belongs to the collective until waited for. At most
+size_t reduce_op_bytes(enum reduce_op op); /* of one value */
+/* In the background; data belongs to the collective until waited for. At most
  * COLLECTIVE_PENDING_MAX at once; tickets complete in order. */
 enum { COLLECTIVE_PENDING_MAX = 256 };
-enum status collective_allreduce_start(struct collective *collective, float *data, size_t count,
-                                       uint64_t *ret_ticket);
+enum status collective_allreduce_start(struct collective *collective, void *data, size_t count,
+                                       enum reduce_op op, uint64_t *ret_ticket);
 /* Blocks until that ticket and all before it are done. */
 enum status collective_wait(struct collective *collective, uint64_t ticket);
 /* bytes from root's data to everybody's. Blocks. */

@@ -11,10 +11,10 @@ struct engine_ops {
     const char *name;
     void (*destroy)(struct collective *collective);
     void (*abort)(struct collective *collective);
-    enum status (*allreduce)(struct collective *collective, float *data, size_t count,
+    enum status (*allreduce)(struct collective *collective, void *data, size_t count,
                              enum reduce_op op);
-    enum status (*allreduce_start)(struct collective *collective, float *data, size_t count,
-                                   uint64_t *ret_ticket);
+    enum status (*allreduce_start)(struct collective *collective, void *data, size_t count,
+                                   enum reduce_op op, uint64_t *ret_ticket);
     enum status (*wait)(struct collective *collective, uint64_t ticket);
     enum status (*broadcast)(struct collective *collective, void *data, size_t bytes, int root);
     enum status (*allgather)(struct collective *collective, void *data, size_t bytes);

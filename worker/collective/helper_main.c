@@ -62,11 +62,18 @@ static void watcher_run(void *argument)
     _exit(1); /* the worker has gone or ended the generation: not worth a line */
 }
 
+static size_t unit_bytes(uint32_t op)
+{
+    if (op == RING_SUM_DOUBLE)
+        return sizeof(double);
+    return op == RING_SUM || op == RING_MAX ? sizeof(float) : 1;
+}
+
 static void order_start(struct helper *helper, uint64_t sequence)
 {
     const struct ring_command *order = &helper->ring->commands[sequence % RING_COMMANDS];
     MPI_Request *request = &helper->requests[sequence % WINDOW];
-    size_t unit = order->op == RING_SUM || order->op == RING_MAX ? sizeof(float) : 1;
+    size_t unit = unit_bytes(order->op);
     size_t parts = order->op == RING_GATHER ? (size_t)helper->identity.size : 1;
     if (order->offset > helper->region_bytes || order->count > RING_PIECE_BYTES / unit ||
         order->count * unit * parts > helper->region_bytes - order->offset)
@@ -76,6 +83,9 @@ static void order_start(struct helper *helper, uint64_t sequence)
     switch (order->op) {
     case RING_SUM:
         MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, request);
+        break;
+    case RING_SUM_DOUBLE:
+        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, request);
         break;
     case RING_MAX:
         MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_FLOAT, MPI_MAX, MPI_COMM_WORLD, request);

@@ -161,18 +161,30 @@ static void mpi_destroy(struct collective *collective)
     mem_free(mpi);
 }
 
-static enum status mpi_allreduce(struct collective *collective, float *data, size_t count,
-                                 enum reduce_op op)
+static enum ring_op ring_op_of(enum reduce_op op)
 {
-    return mpi_run((struct mpi *)collective, op == REDUCE_SUM ? RING_SUM : RING_MAX, 0, data, count,
-                   sizeof(float));
+    switch (op) {
+    case REDUCE_MAX:
+        return RING_MAX;
+    case REDUCE_SUM_DOUBLE:
+        return RING_SUM_DOUBLE;
+    case REDUCE_SUM:
+        break;
+    }
+    return RING_SUM;
 }
 
-static enum status mpi_allreduce_start(struct collective *collective, float *data, size_t count,
-                                       uint64_t *ret_ticket)
+static enum status mpi_allreduce(struct collective *collective, void *data, size_t count,
+                                 enum reduce_op op)
+{
+    return mpi_run((struct mpi *)collective, ring_op_of(op), 0, data, count, reduce_op_bytes(op));
+}
+
+static enum status mpi_allreduce_start(struct collective *collective, void *data, size_t count,
+                                       enum reduce_op op, uint64_t *ret_ticket)
 {
     struct mpi *mpi = (struct mpi *)collective;
-    return mpi_post_pieces(mpi, RING_SUM, 0, data, count, sizeof(float), ret_ticket);
+    return mpi_post_pieces(mpi, ring_op_of(op), 0, data, count, reduce_op_bytes(op), ret_ticket);
 }
 
 static enum status mpi_wait(struct collective *collective, uint64_t ticket)

@@ -19,13 +19,13 @@ enum {
     RING_PIECE_BYTES = 4 << 20, /* larger operations are cut: pieces overlap in the helper */
 };
 
-enum ring_op { RING_SUM, RING_MAX, RING_BROADCAST, RING_GATHER };
+enum ring_op { RING_SUM, RING_MAX, RING_SUM_DOUBLE, RING_BROADCAST, RING_GATHER };
 
 struct ring_command {
     uint32_t op; /* enum ring_op */
     int32_t root;
     uint64_t offset;       /* bytes into the region */
-    uint64_t count;        /* floats (sum, max) or bytes */
+    uint64_t count;        /* floats (sum, max), doubles or bytes */
     _Atomic uint64_t done; /* sequence + 1 of the last order completed in this place */
 };
 

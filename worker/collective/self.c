@@ -28,17 +28,17 @@ static void self_abort(struct collective *collective)
     atomic_store(&self->is_aborted, 1);
 }
 
-static enum status self_allreduce(struct collective *collective, float *data, size_t count,
+static enum status self_allreduce(struct collective *collective, void *data, size_t count,
                                   enum reduce_op op)
 {
     (void)data, (void)count, (void)op;
     return self_check(collective);
 }
 
-static enum status self_allreduce_start(struct collective *collective, float *data, size_t count,
-                                        uint64_t *ret_ticket)
+static enum status self_allreduce_start(struct collective *collective, void *data, size_t count,
+                                        enum reduce_op op, uint64_t *ret_ticket)
 {
-    (void)data, (void)count;
+    (void)data, (void)count, (void)op;
     TRY(self_check(collective));
     *ret_ticket = 0;
     return OK;

@@ -18,9 +18,9 @@ void buckets_init(struct buckets *buckets, struct team *team, int64_t bucket_kib
     };
 }
 
-static enum status send(struct buckets *buckets, float *data, size_t count)
+static enum status send(struct buckets *buckets, void *data, size_t count, enum reduce_op op)
 {
-    TRY(collective_allreduce_start(buckets->team->collective, data, count, &buckets->ticket));
+    TRY(collective_allreduce_start(buckets->team->collective, data, count, op, &buckets->ticket));
     buckets->is_any_sent = 1;
     team_progress(buckets->team);
     return OK;
@@ -28,16 +28,23 @@ static enum status send(struct buckets *buckets, float *data, size_t count)
 
 enum status buckets_begin(struct buckets *buckets, float *data, size_t extra)
 {
-    buckets->unsent = buckets->team->state->layout.parameter_floats;
+    const struct team *team = buckets->team;
+    const struct state *state = team->state;
+    buckets->unsent = state->layout.parameter_floats;
     buckets->is_any_sent = 0;
-    return extra > 0 ? send(buckets, data, extra) : OK;
+    if (team->rows.is_exact)
+        team->ops->zero(team->device, state->wide_grads, state->layout.wide_floats * sizeof(float));
+    return extra > 0 ? send(buckets, data, extra, REDUCE_SUM) : OK;
 }
 
 static enum status send_from(struct buckets *buckets, size_t first)
 {
+    const struct state *state = buckets->team->state;
     const size_t count = buckets->unsent - first;
     buckets->unsent = first;
-    return send(buckets, buckets->team->state->grads + first, count);
+    if (buckets->team->rows.is_exact)
+        return send(buckets, state->wide_grads + 2 * first, 2 * count, REDUCE_SUM_DOUBLE);
+    return send(buckets, state->grads + first, count, REDUCE_SUM);
 }
 
 enum status buckets_ready(struct buckets *buckets, const float *first)
@@ -53,5 +60,9 @@ enum status buckets_finish(struct buckets *buckets)
         TRY(send_from(buckets, 0));
     if (buckets->is_any_sent)
         TRY(collective_wait(buckets->team->collective, buckets->ticket));
+    const struct team *team = buckets->team;
+    if (team->rows.is_exact)
+        team->ops->wide_round(team->device, team->state->wide_grads,
+                              team->state->layout.parameter_floats, team->state->grads);
     return OK;
 }

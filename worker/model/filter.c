@@ -13,8 +13,12 @@ enum status filter_init(struct filter *filter, const struct team *team, const ch
     *filter = (struct filter){.team = team, .weight = state_parameter(team->state, full)};
     for (int r = 0; r < team->rows.resolution_count; r++) {
         struct conv_shape at = *shape;
-        at.rows = rows_count(&team->rows, r);
+        const size_t out_side = (size_t)filter_side_after(side[r], shape->stride);
+        at.rows = rows_of_part(&team->rows, r);
         at.height = at.width = side[r];
+        filter->in_values[r] =
+            (size_t)at.rows * (size_t)side[r] * (size_t)side[r] * (size_t)at.in_channels;
+        filter->out_values[r] = (size_t)at.rows * out_side * out_side * (size_t)at.out_channels;
         TRY(team->ops->conv_create(team->device, &at, &filter->conv[r]));
     }
     return OK;
@@ -33,21 +37,38 @@ void filter_load_weights(const struct filter *filter)
         filter->team->ops->conv_weights(filter->conv[r], filter->weight.value);
 }
 
+static void *part_of(const struct filter *filter, const void *x, size_t values, int part)
+{
+    return team_offset(filter->team, x, (size_t)part * values);
+}
+
 void filter_forward(const struct filter *filter, int resolution, const void *x, void *y)
 {
-    filter->team->ops->conv_forward(filter->conv[resolution], x, y);
+    for (int part = 0; part < rows_parts(&filter->team->rows); part++)
+        filter->team->ops->conv_forward(filter->conv[resolution],
+                                        part_of(filter, x, filter->in_values[resolution], part),
+                                        part_of(filter, y, filter->out_values[resolution], part));
 }
 
 void filter_backward_data(const struct filter *filter, int resolution, const void *dy, void *dx)
 {
-    filter->team->ops->conv_backward_data(filter->conv[resolution], dy, dx);
+    for (int part = 0; part < rows_parts(&filter->team->rows); part++)
+        filter->team->ops->conv_backward_data(
+            filter->conv[resolution], part_of(filter, dy, filter->out_values[resolution], part),
+            part_of(filter, dx, filter->in_values[resolution], part));
 }
 
 void filter_backward_weights(const struct filter *filter, int resolution, const void *x,
                              const void *dy)
 {
-    filter->team->ops->conv_backward_weights(filter->conv[resolution], x, dy, filter->weight.grad,
-                                             resolution > 0);
+    const struct team *team = filter->team;
+    for (int part = 0; part < rows_parts(&team->rows); part++) {
+        team->ops->conv_backward_weights(
+            filter->conv[resolution], part_of(filter, x, filter->in_values[resolution], part),
+            part_of(filter, dy, filter->out_values[resolution], part),
+            team_gradient(team, &filter->weight), team_accumulates(team, resolution == 0));
+        team_gradient_written(team, &filter->weight);
+    }
 }
 
 int filter_side_after(int side, int stride)

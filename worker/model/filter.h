@@ -9,7 +9,9 @@
 struct filter {
     const struct team *team; /* borrowed */
     struct parameter weight;
-    struct conv *conv[CONFIG_CROPS_MAX]; /* owned */
+    struct conv *conv[CONFIG_CROPS_MAX]; /* of one part's rows; owned */
+    size_t in_values[CONFIG_CROPS_MAX];  /* of one part */
+    size_t out_values[CONFIG_CROPS_MAX];
 };
 
 /* Tensor NAME.weight. side: of the input by resolution; rows, height and width of shape are filled

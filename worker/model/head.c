@@ -13,7 +13,7 @@ static void init_layer(struct head *head, struct head_layer *layer, int place, i
     struct team *team = head->team;
     const size_t values = (size_t)rows_total(&team->rows) * (size_t)out;
     snprintf(name, sizeof(name), "head.%d", place);
-    linear_init(&layer->linear, team, name, in, out);
+    linear_init(&layer->linear, team, name, in, out, 1);
     layer->y = arena_floats(&team->arena, values);
     layer->y_grad = arena_floats(&team->arena, values);
     if (!layer->has_norm)
@@ -40,7 +40,6 @@ void head_init(struct head *head, struct team *team, const struct config *config
         .team = team,
         .layer_count = (int)config->model.head_count,
         .prototype_count = (int)config->model.prototypes,
-        .prototypes = state_parameter(team->state, "prototypes.weight"),
     };
     int place = 0, in = width;
     const float *x = features;
@@ -55,6 +54,7 @@ void head_init(struct head *head, struct team *team, const struct config *config
         x = layer->y;
     }
     head->embedding = in;
+    linear_init(&head->prototypes, team, "prototypes", in, head->prototype_count, 0);
     const size_t values = rows * (size_t)in, scores = rows * (size_t)head->prototype_count;
     head->embeddings = arena_floats(&team->arena, values);
     head->norms = arena_floats(&team->arena, rows);
@@ -94,10 +94,9 @@ static enum status norm_layer_forward(struct head_layer *layer, struct team *tea
 
 static enum status layer_forward(struct head_layer *layer, struct team *team)
 {
-    const int rows = rows_total(&team->rows);
     const enum activation activation =
         layer->has_norm || layer->is_last ? ACTIVATION_NONE : ACTIVATION_RELU;
-    linear_forward(&layer->linear, layer->x, rows, activation,
+    linear_forward(&layer->linear, layer->x, activation,
                    layer->has_norm ? layer->linear_out : layer->y);
     return layer->has_norm ? norm_layer_forward(layer, team) : OK;
 }
@@ -110,8 +109,7 @@ enum status head_forward(struct head *head)
         TRY(layer_forward(&head->layers[i], team));
     team->ops->normalize_rows(team->device, head->layers[head->layer_count - 1].y, rows,
                               head->embedding, head->embeddings, head->norms);
-    team->ops->gemm(team->device, 0, 1, rows, head->prototype_count, head->embedding, 1,
-                    head->embeddings, head->prototypes.value, 0, head->scores);
+    linear_forward(&head->prototypes, head->embeddings, ACTIVATION_NONE, head->scores);
     return OK;
 }
 
@@ -144,7 +142,7 @@ static enum status layer_backward(struct head_layer *layer, struct team *team)
     const int is_relu = !layer->has_norm && !layer->is_last;
     if (layer->has_norm)
         TRY(norm_layer_backward(layer, team));
-    linear_backward(&layer->linear, layer->x, is_relu ? layer->y : NULL, rows_total(&team->rows),
+    linear_backward(&layer->linear, layer->x, is_relu ? layer->y : NULL,
                     is_relu ? ACTIVATION_RELU : ACTIVATION_NONE, layer->y_grad);
     return OK;
 }
@@ -153,34 +151,24 @@ static enum status layer_backward(struct head_layer *layer, struct team *team)
 static void embeddings_backward(struct head *head)
 {
     const struct team *team = head->team;
-    const int rows = rows_total(&team->rows);
-    team->ops->gemm(team->device, 1, 0, head->prototype_count, head->embedding, rows, 1,
-                    head->scores_grad, head->embeddings, 0, head->prototypes.grad);
-    team->ops->gemm(team->device, 0, 0, rows, head->embedding, head->prototype_count, 1,
-                    head->scores_grad, head->prototypes.value, 0, head->embeddings_grad);
+    linear_backward(&head->prototypes, head->embeddings, NULL, ACTIVATION_NONE, head->scores_grad);
+    linear_backward_input(&head->prototypes, head->scores_grad, NULL, head->embeddings_grad);
     team->ops->normalize_rows_backward(team->device, head->embeddings_grad, head->embeddings,
-                                       head->norms, rows, head->embedding,
+                                       head->norms, rows_total(&team->rows), head->embedding,
                                        head->layers[head->layer_count - 1].y_grad);
 }
 
 enum status head_backward(struct head *head, const int *pixels)
 {
-    struct team *team = head->team;
-    const struct rows *rows = &team->rows;
     embeddings_backward(head);
     for (int i = head->layer_count - 1; i >= 0; i--) {
-        TRY(layer_backward(&head->layers[i], team));
+        struct head_layer *layer = &head->layers[i];
+        TRY(layer_backward(layer, head->team));
         if (i > 0)
-            linear_backward_input(&head->layers[i].linear, head->layers[i].y_grad, rows_total(rows),
-                                  1, head->layers[i - 1].y_grad);
+            linear_backward_input(&layer->linear, layer->y_grad, NULL, head->layers[i - 1].y_grad);
     }
     const struct head_layer *first = &head->layers[0];
-    for (int r = 0; r < rows->resolution_count; r++) {
-        const size_t row = (size_t)rows_first(rows, r);
-        linear_backward_input(&first->linear, first->y_grad + row * (size_t)first->linear.out,
-                              rows_count(rows, r), 1.0f / (float)pixels[r],
-                              head->features_grad + row * (size_t)first->linear.in);
-    }
+    linear_backward_input(&first->linear, first->y_grad, pixels, head->features_grad);
     return OK;
 }
 
@@ -192,6 +180,7 @@ const float *head_first_gradient(const struct head *head)
 void head_normalize_prototypes(struct head *head)
 {
     const struct team *team = head->team;
-    team->ops->normalize_rows(team->device, head->prototypes.value, head->prototype_count,
-                              head->embedding, head->prototypes.value, head->prototype_norms);
+    team->ops->normalize_rows(team->device, head->prototypes.weight.value, head->prototype_count,
+                              head->embedding, head->prototypes.weight.value,
+                              head->prototype_norms);
 }

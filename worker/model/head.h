@@ -30,9 +30,9 @@ struct head {
     struct team *team; /* borrowed */
     int layer_count, embedding, prototype_count;
     struct head_layer layers[CONFIG_HEAD_MAX];
-    struct parameter prototypes; /* [prototype_count][embedding] */
-    float *prototype_norms;      /* [prototype_count] before the last normalisation */
-    float *embeddings, *norms;   /* [rows][embedding], [rows] */
+    struct linear prototypes;  /* [prototype_count][embedding], no bias */
+    float *prototype_norms;    /* [prototype_count] before the last normalisation */
+    float *embeddings, *norms; /* [rows][embedding], [rows] */
     float *embeddings_grad;
     float *scores, *scores_grad; /* [rows][prototype_count] */
     float *features_grad;        /* [rows][feature width] */

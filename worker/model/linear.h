@@ -9,20 +9,22 @@
 struct linear {
     const struct team *team; /* borrowed */
     int in, out;
-    struct parameter weight, bias; /* [out][in], [out] */
+    struct parameter weight, bias; /* [out][in], [out]; no bias: length 0 */
 };
 
-/* Tensors NAME.weight and NAME.bias. */
-void linear_init(struct linear *linear, const struct team *team, const char *name, int in, int out);
+/* Tensors NAME.weight and, if has_bias, NAME.bias. All rows of a step are rows of all resolutions
+ * (rows_total). */
+void linear_init(struct linear *linear, const struct team *team, const char *name, int in, int out,
+                 int has_bias);
 /* x [rows][in] -> y [rows][out]. */
-void linear_forward(const struct linear *linear, const float *x, int rows,
-                    enum activation activation, float *y);
+void linear_forward(const struct linear *linear, const float *x, enum activation activation,
+                    float *y);
 /* dy becomes the gradient before the activation, and from it come those of weight and bias. y: the
  * forward output, NULL without activation. */
-void linear_backward(const struct linear *linear, const float *x, const float *y, int rows,
+void linear_backward(const struct linear *linear, const float *x, const float *y,
                      enum activation activation, float *dy);
-/* dx [rows][in] = factor * dy W, dy as linear_backward left it. */
-void linear_backward_input(const struct linear *linear, const float *dy, int rows, float factor,
+/* dx [rows][in] = dy W / divisor[resolution], dy as linear_backward left it. divisor NULL: 1. */
+void linear_backward_input(const struct linear *linear, const float *dy, const int *divisor,
                            float *dx);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "common/check.h"
+#include "worker/exchange.h"
 
 /* The rows of one BN group here, as values of a tensor of so many pixels a row. */
 struct span {
@@ -98,7 +99,12 @@ void norm_init(struct norm *norm, struct team *team, const struct norm_place *pl
         norm->sums = arena_floats(&team->arena, 2 * channels);
         return;
     }
-    norm->sums = team->norm_sums + place->message_offset;
+    if (rows->is_exact) {
+        norm->wide = (double *)(void *)(team->norm_sums + place->message_offset * WIDE_FLOATS);
+        norm->sums = arena_floats(&team->arena, norm_message_floats(norm));
+    } else {
+        norm->sums = team->norm_sums + place->message_offset;
+    }
     if (place->is_joint && rows->resolution_count > 1)
         norm->joined = arena_floats(&team->arena, 2 * groups * channels);
     for (int set = 0; set < norm->set_count; set++) {
@@ -139,25 +145,42 @@ void norm_use_running(struct norm *norm)
     team->ops->bn_finalize(team->device, &args);
 }
 
-static void clear_absent_groups(struct norm *norm, int resolution)
+/* Where one run's sums go: into the message at once, or aside to be added to it. */
+static float *run_sums(const struct norm *norm, int resolution, const struct row_run *run)
 {
-    const struct rows *rows = &norm->team->rows;
-    if (rows->run_count < rows->group_count)
-        norm->team->ops->zero(norm->team->device, message_of(norm, resolution, 0),
-                              (size_t)rows->group_count * 2 * (size_t)norm->channels *
-                                  sizeof(float));
+    return norm->wide != NULL ? norm->scratch : message_of(norm, resolution, run->group);
+}
+
+static void clear_message(struct norm *norm, int resolution)
+{
+    const struct team *team = norm->team;
+    const struct rows *rows = &team->rows;
+    const size_t floats = (size_t)rows->group_count * 2 * (size_t)norm->channels;
+    if (norm->wide != NULL)
+        team->ops->zero(team->device, norm->wide + (size_t)resolution * 2 * floats,
+                        floats * 2 * sizeof(double));
+    else if (rows->run_count < rows->group_count)
+        team->ops->zero(team->device, message_of(norm, resolution, 0), floats * sizeof(float));
+}
+
+static void add_to_message(struct norm *norm, int resolution, const struct row_run *run)
+{
+    const size_t at = (size_t)(message_of(norm, resolution, run->group) - norm->sums);
+    if (norm->wide != NULL)
+        norm->team->ops->wide_add(norm->team->device, norm->scratch, 2 * (size_t)norm->channels,
+                                  norm->wide + 2 * at);
 }
 
 void norm_sums(struct norm *norm, int resolution, const void *x)
 {
     const struct team *team = norm->team;
-    clear_absent_groups(norm, resolution);
+    clear_message(norm, resolution);
     for (int i = 0; i < team->rows.run_count; i++) {
         const struct row_run *run = &team->rows.runs[i];
         const struct span span = span_of(norm, resolution, run);
         team->ops->bn_sums(team->device, team_offset(team, x, span.first_value), span.pixels,
-                           norm->channels, norm->running_mean,
-                           message_of(norm, resolution, run->group));
+                           norm->channels, norm->running_mean, run_sums(norm, resolution, run));
+        add_to_message(norm, resolution, run);
     }
 }
 
@@ -191,14 +214,27 @@ static void finalize(struct norm *norm, int resolution, int group)
     team->ops->running_update(team->device, batch_var, norm->scratch + n, n, share);
 }
 
+static void round_message(struct norm *norm)
+{
+    norm->team->ops->wide_round(norm->team->device, norm->wide, norm_message_floats(norm),
+                                norm->sums);
+}
+
 static enum status sum_messages(struct norm *norm, struct norm *second)
 {
     size_t floats = norm_message_floats(norm);
-    if (second != NULL) {
-        CHECK(second->sums == norm->sums + floats);
+    if (second != NULL)
         floats += norm_message_floats(second);
+    if (norm->wide == NULL) {
+        CHECK(second == NULL || second->sums == norm->sums + norm_message_floats(norm));
+        return team_sum(norm->team, norm->sums, floats);
     }
-    return team_sum(norm->team, norm->sums, floats);
+    CHECK(second == NULL || second->wide == norm->wide + 2 * norm_message_floats(norm));
+    TRY(team_sum_wide(norm->team, norm->wide, floats));
+    round_message(norm);
+    if (second != NULL)
+        round_message(second);
+    return OK;
 }
 
 static void join(struct norm *norm)
@@ -256,7 +292,7 @@ void norm_apply(struct norm *norm, int resolution, const struct bn_apply *tensor
 void norm_backward_sums(struct norm *norm, int resolution, const struct bn_backward *tensors)
 {
     const struct team *team = norm->team;
-    clear_absent_groups(norm, resolution);
+    clear_message(norm, resolution);
     for (int i = 0; i < team->rows.run_count; i++) {
         const struct row_run *run = &team->rows.runs[i];
         const struct span span = span_of(norm, resolution, run);
@@ -275,8 +311,13 @@ void norm_backward_sums(struct norm *norm, int resolution, const struct bn_backw
         args.rows = span.rows;
         args.pixels_per_row = norm->pixels[resolution];
         args.channels = norm->channels;
-        args.sums = message_of(norm, resolution, run->group);
+        args.sums = run_sums(norm, resolution, run);
         team->ops->bn_backward_sums(team->device, &args);
+        add_to_message(norm, resolution, run);
+        if (norm->wide != NULL) {
+            team_gradient_add(team, &norm->beta, norm->scratch);
+            team_gradient_add(team, &norm->gamma, norm->scratch + norm->channels);
+        }
     }
 }
 
@@ -285,6 +326,8 @@ static void own_gradients(struct norm *norm)
 {
     struct team *team = norm->team;
     const size_t bytes = (size_t)norm->channels * sizeof(float);
+    if (norm->wide != NULL)
+        return; /* added slot by slot */
     team_add_rows(team, norm->sums, team->rows.resolution_count * team->rows.group_count,
                   2 * norm->channels, norm->scratch);
     team->ops->copy(team->device, norm->beta.grad, norm->scratch, bytes);

@@ -3,10 +3,12 @@
  * Statistics belong to a resolution and a BN group, and are sums that members exchange: one message
  * for all resolutions and groups of a layer (facts on SyncBN: the number of messages decides the
  * speed of small models), [resolution][group][2][channels], zero for groups of which nothing is
- * here. Counts are pure functions of the slots, so they need no message. Batch statistics go where
- * step_apply finds them; with several groups their average counts as the step's (each group's is an
- * equally good estimate; the seed keeps rank 0's). A joint layer (of the head, which runs once on
- * all rows) has one set of statistics for all resolutions together. */
+ * here. With exact reduction the message is pairs of doubles to which the sums of each slot are
+ * added, and everybody's sums are rounded to floats afterwards. Counts are pure functions of the
+ * slots, so they need no message. Batch statistics go where step_apply finds them; with several
+ * groups their average counts as the step's (each group's is an equally good estimate; the seed
+ * keeps rank 0's). A joint layer (of the head, which runs once on all rows) has one set of
+ * statistics for all resolutions together. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_MODEL_NORM_H
@@ -22,6 +24,7 @@ struct norm {
     struct parameter gamma, beta;
     float *running_mean, *running_var;
     float *sums;   /* [resolution][group][2][channels]: this member's, then everybody's */
+    double *wide;  /* exact reduction: the message in its place */
     float *joined; /* [group][2][channels] over all resolutions; joint only */
     float *mean, *invstd, *scale, *bias; /* [set][group][channels] */
     float *batch_mean[CONFIG_CROPS_MAX]; /* [channels] by set, in team->batch */

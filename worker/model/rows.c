@@ -14,6 +14,7 @@ void rows_init(struct rows *rows, const struct config *config, int slot_count)
         .slot_images = (int)config->train.slot_images,
         .slot_count = slot_count,
         .slot_total = total,
+        .is_exact = config->train.reduction == REDUCTION_EXACT,
         .group_slots = group == 0 ? total : group,
         .group_count = group == 0 ? 1 : total / group,
         .runs = mem_array((size_t)slot_count, sizeof(*rows->runs)),
@@ -57,13 +58,23 @@ enum status rows_assign(struct rows *rows, const uint32_t *slots)
                         "slot %u at place %d of a batch: slots must ascend and be below %d",
                         slots[i], i, rows->slot_total);
         const int group = (int)slots[i] / rows->group_slots;
-        if (run == NULL || run->group != group) {
+        if (run == NULL || run->group != group || rows->is_exact) {
             run = &rows->runs[rows->run_count++];
             *run = (struct row_run){.group = group, .first_slot = i};
         }
         run->slot_count++;
     }
     return OK;
+}
+
+int rows_parts(const struct rows *rows)
+{
+    return rows->is_exact ? rows->slot_count : 1;
+}
+
+int rows_of_part(const struct rows *rows, int resolution)
+{
+    return rows_count(rows, resolution) / rows_parts(rows);
 }
 
 int rows_of_slot(const struct rows *rows, int resolution)

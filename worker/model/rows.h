@@ -13,7 +13,7 @@
 #include "common/config.h"
 #include "common/status.h"
 
-/* The rows here of one BN group. */
+/* The rows here of one BN group, or with exact reduction of one slot. */
 struct row_run {
     int group;
     int first_slot, slot_count; /* counted among the slots held */
@@ -25,6 +25,7 @@ struct rows {
     int slot_images;
     int slot_count;               /* held here */
     int slot_total;               /* of the step */
+    int is_exact;                 /* slots are computed one by one */
     int group_slots, group_count; /* BN groups of the step */
     int run_count;
     struct row_run *runs; /* [slot_count]; owned */
@@ -41,6 +42,10 @@ enum status rows_assign(struct rows *rows, const uint32_t *slots);
 int rows_count(const struct rows *rows, int resolution);
 int rows_total(const struct rows *rows);
 int rows_first(const struct rows *rows, int resolution);
+/* What is computed at once: all slots held, or with exact reduction each by itself, so that no
+ * result depends on how many there are. A part is a run of rows in every resolution. */
+int rows_parts(const struct rows *rows);
+int rows_of_part(const struct rows *rows, int resolution);
 /* Rows that one slot has in a resolution. */
 int rows_of_slot(const struct rows *rows, int resolution);
 /* Rows of one BN group over all members. */

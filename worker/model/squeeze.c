@@ -14,9 +14,9 @@ void squeeze_init(struct squeeze *squeeze, struct team *team, const char *name, 
     const size_t wide = rows * (size_t)channels, narrow = rows * (size_t)hidden;
     *squeeze = (struct squeeze){.team = team};
     snprintf(full, sizeof(full), "%s.fc1", name);
-    linear_init(&squeeze->reduce, team, full, channels, hidden);
+    linear_init(&squeeze->reduce, team, full, channels, hidden, 1);
     snprintf(full, sizeof(full), "%s.fc2", name);
-    linear_init(&squeeze->expand, team, full, hidden, channels);
+    linear_init(&squeeze->expand, team, full, hidden, channels, 1);
     squeeze->pooled = arena_floats(&team->arena, wide);
     squeeze->scale = arena_floats(&team->arena, wide);
     squeeze->hidden = arena_floats(&team->arena, narrow);
@@ -35,24 +35,16 @@ float *squeeze_part(const struct squeeze *squeeze, float *array, int resolution)
 
 void squeeze_forward(struct squeeze *squeeze)
 {
-    const int rows = rows_total(&squeeze->team->rows);
-    linear_forward(&squeeze->reduce, squeeze->pooled, rows, ACTIVATION_RELU, squeeze->hidden);
-    linear_forward(&squeeze->expand, squeeze->hidden, rows, ACTIVATION_SIGMOID, squeeze->scale);
+    linear_forward(&squeeze->reduce, squeeze->pooled, ACTIVATION_RELU, squeeze->hidden);
+    linear_forward(&squeeze->expand, squeeze->hidden, ACTIVATION_SIGMOID, squeeze->scale);
 }
 
 void squeeze_backward(struct squeeze *squeeze, const int *pixels)
 {
-    const struct rows *rows = &squeeze->team->rows;
-    const int count = rows_total(rows);
-    linear_backward(&squeeze->expand, squeeze->hidden, squeeze->scale, count, ACTIVATION_SIGMOID,
+    linear_backward(&squeeze->expand, squeeze->hidden, squeeze->scale, ACTIVATION_SIGMOID,
                     squeeze->scale_grad);
-    linear_backward_input(&squeeze->expand, squeeze->scale_grad, count, 1, squeeze->hidden_grad);
-    linear_backward(&squeeze->reduce, squeeze->pooled, squeeze->hidden, count, ACTIVATION_RELU,
+    linear_backward_input(&squeeze->expand, squeeze->scale_grad, NULL, squeeze->hidden_grad);
+    linear_backward(&squeeze->reduce, squeeze->pooled, squeeze->hidden, ACTIVATION_RELU,
                     squeeze->hidden_grad);
-    for (int r = 0; r < rows->resolution_count; r++) {
-        const size_t first = (size_t)rows_first(rows, r) * (size_t)squeeze->reduce.out;
-        linear_backward_input(&squeeze->reduce, squeeze->hidden_grad + first, rows_count(rows, r),
-                              1.0f / (float)pixels[r],
-                              squeeze_part(squeeze, squeeze->pixel_grad, r));
-    }
+    linear_backward_input(&squeeze->reduce, squeeze->hidden_grad, pixels, squeeze->pixel_grad);
 }

@@ -14,6 +14,15 @@ static float *take_ones(struct team *team, int count)
     return ones;
 }
 
+static size_t longest_parameter(const struct state_layout *layout)
+{
+    size_t longest = 0;
+    for (int i = 0; i < layout->tensor_count; i++)
+        if (layout->tensors[i].kind == STATE_PARAMETER && layout->tensors[i].length > longest)
+            longest = layout->tensors[i].length;
+    return longest;
+}
+
 void team_init(struct team *team, const struct config *config, struct state *state,
                struct rows *rows, int is_training)
 {
@@ -32,6 +41,8 @@ void team_init(struct team *team, const struct config *config, struct state *sta
     if (!is_training)
         return;
     team->norm_sums = state->exchange + exchange.norms;
+    if (team->rows.is_exact)
+        team->partial = arena_floats(&team->arena, longest_parameter(&state->layout));
     team->batch = arena_floats(&team->arena, (size_t)team->rows.resolution_count *
                                                  state->layout.statistic_floats);
     team->ones = take_ones(team, team->rows.resolution_count * team->rows.group_count);
@@ -54,6 +65,36 @@ enum status team_sum(struct team *team, float *data, size_t count)
     TRY(collective_allreduce(team->collective, data, count, REDUCE_SUM));
     team_progress(team);
     return OK;
+}
+
+enum status team_sum_wide(struct team *team, double *wide, size_t count)
+{
+    TRY(collective_allreduce(team->collective, wide, 2 * count, REDUCE_SUM_DOUBLE));
+    team_progress(team);
+    return OK;
+}
+
+float *team_gradient(const struct team *team, const struct parameter *parameter)
+{
+    return team->rows.is_exact ? team->partial : parameter->grad;
+}
+
+void team_gradient_add(const struct team *team, const struct parameter *parameter, const float *x)
+{
+    const struct state *state = team->state;
+    team->ops->wide_add(team->device, x, parameter->length,
+                        state->wide_grads + 2 * (parameter->grad - state->grads));
+}
+
+void team_gradient_written(const struct team *team, const struct parameter *parameter)
+{
+    if (team->rows.is_exact)
+        team_gradient_add(team, parameter, team->partial);
+}
+
+int team_accumulates(const struct team *team, int is_first)
+{
+    return !team->rows.is_exact && !is_first;
 }
 
 void team_add_rows(struct team *team, const float *x, int count, int n, float *y)

@@ -29,6 +29,8 @@ struct team {
     float *batch;     /* [resolution][statistic_floats] statistics of this step, laid out as the
                          state's; training only */
     float *ones;      /* as many as summands are ever added by team_add_rows */
+    float *partial;   /* exact reduction: the gradient of one tensor from one slot; as long as the
+                         longest */
     _Atomic uint64_t *progress; /* counted up when something got done; may be NULL */
 };
 
@@ -38,6 +40,16 @@ void team_init(struct team *team, const struct config *config, struct state *sta
 void team_done(struct team *team);
 /* Sum over members, in place. Errors as collective_allreduce. */
 enum status team_sum(struct team *team, float *data, size_t count);
+/* Sum over members of `count` pairs of doubles (device.h, wide_add). */
+enum status team_sum_wide(struct team *team, double *wide, size_t count);
+/* Gradients are summed over parts. Where a layer shall write what one part adds to a parameter's
+ * gradient, and (afterwards) that it is written. With fast reduction a layer adds to what is there
+ * for all but the first call of a step: team_accumulates says so. */
+float *team_gradient(const struct team *team, const struct parameter *parameter);
+void team_gradient_written(const struct team *team, const struct parameter *parameter);
+int team_accumulates(const struct team *team, int is_first);
+/* Adds floats to the wide gradients of a parameter (exact reduction only). */
+void team_gradient_add(const struct team *team, const struct parameter *parameter, const float *x);
 /* y[n] = sum over `count` rows of x[count][n]. */
 void team_add_rows(struct team *team, const float *x, int count, int n, float *y);
 void team_progress(struct team *team);

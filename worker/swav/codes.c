@@ -54,6 +54,11 @@ void codes_init(struct codes *codes, struct team *team, const struct config *con
         .max = team->state->exchange + exchange.max,
         .y = team->state->exchange + exchange.prototypes,
     };
+    if (team->rows.is_exact) {
+        codes->wide = (double *)(void *)codes->y;
+        codes->y = arena_floats(arena, crops * prototypes);
+        codes->partial = arena_floats(arena, prototypes);
+    }
     fill_constants(codes, rows + queue_rows);
 }
 
@@ -99,6 +104,38 @@ static void exponentiate(struct codes *codes, const float *scores, int queue_cou
     }
 }
 
+/* y = P b of one crop's samples here, in pieces of a slot's images with exact reduction: those of
+ * the queue too come in whole slots. */
+static void sum_samples(struct codes *codes, int crop, const float *b, int samples)
+{
+    const struct team *team = codes->team;
+    const int k = codes->prototypes, images = team->rows.slot_images;
+    const float *p = crop_p(codes, crop);
+    if (codes->wide == NULL) {
+        team->ops->sinkhorn_prototypes(team->device, p, b, samples, k,
+                                       codes->y + (size_t)crop * (size_t)k);
+        return;
+    }
+    double *wide = codes->wide + 2 * (size_t)crop * (size_t)k;
+    team->ops->zero(team->device, wide, 2 * (size_t)k * sizeof(*wide));
+    for (int first = 0; first < samples; first += images) {
+        team->ops->sinkhorn_prototypes(team->device, p + (size_t)first * (size_t)k, b + first,
+                                       images, k, codes->partial);
+        team->ops->wide_add(team->device, codes->partial, (size_t)k, wide);
+    }
+}
+
+static enum status sum_members(struct codes *codes)
+{
+    struct team *team = codes->team;
+    const size_t count = (size_t)codes->crops * (size_t)codes->prototypes;
+    if (codes->wide == NULL)
+        return team_sum(team, codes->y, count);
+    TRY(team_sum_wide(team, codes->wide, count));
+    team->ops->wide_round(team->device, codes->wide, count, codes->y);
+    return OK;
+}
+
 /* y = P b, summed over members; a = (1/K)/y; b = (1/N)/(P^T a). */
 static enum status iterate(struct codes *codes, int is_first, int samples, double total)
 {
@@ -106,10 +143,9 @@ static enum status iterate(struct codes *codes, int is_first, int samples, doubl
     const int k = codes->prototypes;
     const size_t stride = (size_t)(codes->rows + codes->queue_rows);
     for (int crop = 0; crop < codes->crops; crop++)
-        team->ops->sinkhorn_prototypes(team->device, crop_p(codes, crop),
-                                       is_first ? codes->ones : codes->b + (size_t)crop * stride,
-                                       samples, k, codes->y + (size_t)crop * (size_t)k);
-    TRY(team_sum(team, codes->y, (size_t)codes->crops * (size_t)k));
+        sum_samples(codes, crop, is_first ? codes->ones : codes->b + (size_t)crop * stride,
+                    samples);
+    TRY(sum_members(codes));
     for (int crop = 0; crop < codes->crops; crop++) {
         const size_t at = (size_t)crop * (size_t)k;
         team->ops->sinkhorn_samples(team->device, crop_p(codes, crop), codes->y + at, samples, k,

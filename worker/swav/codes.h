@@ -27,7 +27,10 @@ struct codes {
     float *targets;   /* [crop + 1][rows][prototypes], see codes_target */
     float *selection; /* [crop + 1][crop]: 1 where a target contains a crop's codes */
     float *maxima;    /* [crop + 1] */
-    float *max, *y;   /* in the exchange area: [1] and [crop][prototypes] */
+    float *max;       /* in the exchange area: [1] */
+    float *y;         /* [crop][prototypes]; in the exchange area with fast reduction */
+    double *wide;     /* exact reduction: y as pairs of doubles in the exchange area; else NULL */
+    float *partial;   /* exact reduction: [prototypes], of some samples */
 };
 
 void codes_init(struct codes *codes, struct team *team, const struct config *config, int rows,

@@ -27,10 +27,11 @@ int feature_queue_is_used(const struct feature_queue *queue, uint64_t number)
            queue->team->state->queue_filled == (uint32_t)queue->images;
 }
 
-/* First image of the share of a rank. */
+/* First image of the share of a rank: whole slots, so that no result depends on the shares. */
 static int share_first(const struct feature_queue *queue, int rank, int size)
 {
-    return (int)((int64_t)queue->images * rank / size);
+    const int64_t slots = queue->images / queue->team->rows.slot_images;
+    return (int)(slots * rank / size) * queue->team->rows.slot_images;
 }
 
 int feature_queue_share(const struct feature_queue *queue)
@@ -42,7 +43,8 @@ int feature_queue_share(const struct feature_queue *queue)
 
 int feature_queue_share_max(const struct feature_queue *queue, int size)
 {
-    return (queue->images + size - 1) / size;
+    const int images = queue->team->rows.slot_images, slots = queue->images / images;
+    return (slots + size - 1) / size * images;
 }
 
 void feature_queue_scores(const struct feature_queue *queue, const struct head *head, int crop,
@@ -54,8 +56,12 @@ void feature_queue_scores(const struct feature_queue *queue, const struct head *
     const float *embeddings =
         team->state->queue +
         ((size_t)crop * (size_t)queue->images + (size_t)first) * (size_t)queue->embedding;
-    team->ops->gemm(team->device, 0, 1, feature_queue_share(queue), head->prototype_count,
-                    queue->embedding, 1, embeddings, head->prototypes.value, 0, scores);
+    const int images = team->rows.slot_images;
+    for (int at = 0; at < feature_queue_share(queue); at += images)
+        team->ops->gemm(team->device, 0, 1, images, head->prototype_count, queue->embedding, 1,
+                        embeddings + (size_t)at * (size_t)queue->embedding,
+                        head->prototypes.weight.value, 0,
+                        scores + (size_t)at * (size_t)head->prototype_count);
 }
 
 void feature_queue_collect(const struct feature_queue *queue, const struct head *head,

@@ -21,6 +21,8 @@ void swav_init(struct swav *swav, struct team *team, struct head *head, const st
         .tail_floats = exchange.tail_floats,
     };
     swav->scale = 1 / (assigned * others * swav->images);
+    swav->loss_sums =
+        arena_take(&team->arena, (size_t)team->rows.slot_count * sizeof(*swav->loss_sums));
     feature_queue_init(&swav->queue, team, config);
     codes_init(&swav->codes, team, config, team->rows.slot_count * team->rows.slot_images,
                feature_queue_share_max(&swav->queue, group_size));
@@ -51,28 +53,37 @@ static void predict(struct swav *swav, int resolution, int slot, int crop)
     team->ops->swav_loss(
         team->device, swav->head->scores + (size_t)row * k, target + (size_t)(slot * images) * k,
         (float)(is_assigned ? codes->crops - 1 : codes->crops), images, (int)k, swav->temperature,
-        (float)swav->scale, &swav->loss_sum, swav->head->scores_grad + (size_t)row * k);
+        (float)swav->scale, swav->loss_sums + slot, swav->head->scores_grad + (size_t)row * k);
 }
 
 enum status swav_loss(struct swav *swav, const uint32_t *slots)
 {
     const struct team *team = swav->team;
     const struct rows *rows = &team->rows;
-    swav->loss_sum = 0;
+    const size_t slot_count = (size_t)rows->slot_count;
+    team->ops->zero(team->device, swav->loss_sums, slot_count * sizeof(*swav->loss_sums));
     for (int r = 0; r < rows->resolution_count; r++)
         for (int slot = 0; slot < rows->slot_count; slot++)
             for (int crop = 0; crop < rows->crops[r]; crop++)
                 predict(swav, r, slot, crop);
     feature_queue_collect(&swav->queue, swav->head, slots);
-    TRY(team->ops->synchronize(team->device));
-    const float loss = (float)(swav->loss_sum * swav->scale);
-    team->ops->upload(team->device, swav->tail, &loss, sizeof(loss));
+    team->ops->zero(team->device, swav->tail, (size_t)rows->slot_total * sizeof(float));
+    for (size_t i = 0; i < slot_count; i++) {
+        double sum = 0;
+        team->ops->download(team->device, &sum, swav->loss_sums + i, sizeof(sum));
+        const float loss = (float)(sum * swav->scale);
+        team->ops->upload(team->device, swav->tail + slots[i], &loss, sizeof(loss));
+    }
     return OK;
 }
 
 double swav_loss_of_all(const struct swav *swav)
 {
-    float loss = 0;
-    swav->team->ops->download(swav->team->device, &loss, swav->tail, sizeof(loss));
-    return (double)loss;
+    double sum = 0;
+    for (int slot = 0; slot < swav->team->rows.slot_total; slot++) {
+        float loss = 0;
+        swav->team->ops->download(swav->team->device, &loss, swav->tail + slot, sizeof(loss));
+        sum += (double)loss;
+    }
+    return sum;
 }

@@ -20,10 +20,11 @@ struct swav {
     struct codes codes;
     struct feature_queue queue;
     float temperature;
-    double scale;    /* 1/(A (V-1) B) */
-    double images;   /* B */
-    double loss_sum; /* of this member's rows, before scale */
-    float *tail;     /* in the exchange area: the loss, then the queue's embeddings */
+    double scale;      /* 1/(A (V-1) B) */
+    double images;     /* B */
+    double *loss_sums; /* [slot held], before scale; device memory */
+    float *tail;       /* in the exchange area: the loss of each slot of the step, then the queue's
+                          embeddings; zero for what others hold, so that summing is placing */
     size_t tail_floats;
 };
 

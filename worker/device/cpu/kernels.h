@@ -63,6 +63,10 @@ void KERNEL(swav_loss)(struct device *device, const float *scores, const float *
                        float code_weight, int rows, int prototypes, float temperature,
                        float grad_scale, double *loss_sum, float *ds);
 
+/* kernel_wide.c */
+void KERNEL(wide_add)(struct device *device, const float *x, size_t count, double *wide);
+void KERNEL(wide_round)(struct device *device, const double *wide, size_t count, float *x);
+
 /* kernel_optimizer.c */
 void KERNEL(optimizer_norms)(struct device *device, const struct optimizer_tensors *tensors);
 void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tensors *tensors,
