@@ -12,7 +12,7 @@ build=(
     libzmq3-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler
     libopenmpi-dev openmpi-bin libdnnl-dev
     libjpeg62-turbo-dev libpng-dev libarchive-dev zlib1g-dev
-    libyaml-dev libcyaml-dev libjansson-dev libxxhash-dev
+    libyaml-dev libjansson-dev libxxhash-dev
 )
 test=(
     libcmocka-dev bats jq clang-format libclang-rt-14-dev pmccabe shellcheck spin lmdb-utils
