@@ -209,7 +209,7 @@ def trunk_case(program, name, c):
     flat = [torch.cat([g[k].flatten() for k in reference]) for g in (torch32, reference)]
     print(f"  torch's float32 gradients: {relative(*flat):.2e}")
     ours = {k: v for k, v in probe.named("grads", "parameter").items() if k.startswith("trunk.")}
-    whole = max(1e-3, 2 * relative(*flat))
+    whole = max(5e-3, 2 * relative(*flat))
     compare_named("gradients", ours, reference, whole, 5 * whole)
     ours = {k: v for k, v in probe.named("after", "statistic").items() if k.startswith("trunk.")}
     reference = {"trunk." + k: b for k, b in trunk.named_buffers() if b.dim() == 1}
@@ -360,7 +360,7 @@ def train_case(program, name, c, steps=20, lr=0.003):
             gradients = {k: v for k, v in probe.named("grads", "parameter").items()
                          if reference.parameters()[k].grad is not None}
             compare_named("gradients of step 0", gradients,
-                          {k: reference.parameters()[k].grad for k in gradients}, 1e-3, 1e-2)
+                          {k: reference.parameters()[k].grad for k in gradients}, 5e-3, 5e-2)
             compare_named("parameters after step 0", probe.named("after1", "parameter"),
                           {k: p.detach() for k, p in reference.parameters().items()}, 1e-5, 1e-3)
         worst_loss = max(worst_loss, abs(loss / expected_loss - 1))
@@ -397,7 +397,7 @@ CASES = {
     "train_larc": lambda p: train_case(p, "LARC, no BN in the head", case()),
     "train_sgd": lambda p: train_case(
         p, "SGD, BN in the head, prototypes frozen at first",
-        case(model=dict(head_batch_norm=True), optimizer="sgd", freeze=3), lr=1e-5),
+        case(model=dict(head_batch_norm=True), optimizer="sgd", freeze=3), lr=5e-6),
     "train_groups": lambda p: train_case(
         p, "two BN groups of two slots, BN in the head",
         case(model=dict(head_batch_norm=True), batch=16, slot=4, bn_group=2)),
