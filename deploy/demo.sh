@@ -76,13 +76,13 @@ run_options=(--config "$config" --run "$folder/run" --workers 2 --store "$folder
 [ -z "$steps" ] || run_options+=(--steps "$steps")
 deploy/local_cluster.sh "${run_options[@]}" >"$folder/cluster.log" 2>&1 &
 cluster=$!
-prototypes=$("$bin/seer" config show "$config" -o json | jq -r .model.prototypes)
+prototypes=$("$bin/seer" config show "$config" -o json | jq -r .config.model.prototypes)
 shown=-1
 while kill -0 "$cluster" 2>/dev/null; do
     if line=$(tail -n 1 "$folder/run/metrics.jsonl" 2>/dev/null) && [ -n "$line" ]; then
         step=$(jq -r '.step // 0' <<<"$line" 2>/dev/null || echo 0)
         if [ "$step" -ge $((shown + 50)) ]; then
-            jq -r --argjson k "$prototypes" '"     step \(.step)  loss \(.loss * 1000 | round / 1000)  (ln K = \($k | log * 1000 | round / 1000))  lr \(.lr * 10000 | round / 10000)  \(.images * 1000 / .step_ms | round) images/s  workers \(.world_size)"' <<<"$line"
+            jq -r --argjson k "$prototypes" '"     step \(.step)  loss \(.loss * 1000 | round / 1000)  (ln K = \($k | log * 1000 | round / 1000))  lr \(.lr * 10000 | round / 10000)  \(.images * 1000 / .step_ms | round) images/s  workers \(.world_size)"' <<<"$line" || true # a line that is being written
             shown=$step
         fi
     fi
