@@ -5,8 +5,10 @@
 
 #include <stdio.h>
 
-/* Each r is a resolution. */
-#define EACH_RESOLUTION(r, block) (int r = 0; r < (block)->team->rows.resolution_count; r++)
+static int resolutions(const struct block *block)
+{
+    return block->team->rows.resolution_count;
+}
 
 static enum status init_filters(struct block *block, const char *base)
 {
@@ -40,9 +42,8 @@ static void init_norms(struct block *block, const char *base)
 {
     char name[96];
     int in_pixels[CONFIG_CROPS_MAX];
-    for
-        EACH_RESOLUTION(r, block)
-    in_pixels[r] = block->in_side[r] * block->in_side[r];
+    for (int r = 0; r < resolutions(block); r++)
+        in_pixels[r] = block->in_side[r] * block->in_side[r];
     struct norm_place place = {.name = name, .channels = block->shape.width, .pixels = in_pixels};
     snprintf(name, sizeof(name), "%s.f.a.1", base);
     norm_init(&block->norm_a, block->team, &place);
@@ -98,15 +99,13 @@ enum status block_init(struct block *block, struct team *team, const struct regn
 {
     char base[64], name[80];
     *block = (struct block){.team = team, .shape = *shape};
-    for
-        EACH_RESOLUTION(r, block)
-        {
-            block->in_side[r] = side[r];
-            block->out_side[r] = filter_side_after(side[r], shape->stride);
-            block->out_pixels[r] = block->out_side[r] * block->out_side[r];
-            if (reuse == NULL)
-                take_tensors(block, r, x[r]);
-        }
+    for (int r = 0; r < resolutions(block); r++) {
+        block->in_side[r] = side[r];
+        block->out_side[r] = filter_side_after(side[r], shape->stride);
+        block->out_pixels[r] = block->out_side[r] * block->out_side[r];
+        if (reuse == NULL)
+            take_tensors(block, r, x[r]);
+    }
     if (reuse != NULL)
         reuse_tensors(block, reuse);
     snprintf(base, sizeof(base), "trunk.trunk_output.block%d.block%d-%d", shape->stage,
@@ -187,45 +186,37 @@ static void add_shortcut(struct block *block, int resolution, float *pooled)
 enum status block_forward(struct block *block, float *pooled)
 {
     struct block_tensors *t = block->tensors;
-    for
-        EACH_RESOLUTION(r, block)
-    convolve(block, &block->filter_a, &block->norm_a, r, t[r].x, t[r].a_conv);
+    for (int r = 0; r < resolutions(block); r++)
+        convolve(block, &block->filter_a, &block->norm_a, r, t[r].x, t[r].a_conv);
     TRY(share(block, &block->norm_a, NULL));
 
-    for
-        EACH_RESOLUTION(r, block)
-        {
-            const struct bn_apply a = {.x = t[r].a_conv, .is_relu = 1, .y = t[r].a};
-            norm_apply(&block->norm_a, r, &a, NULL);
-            convolve(block, &block->filter_b, &block->norm_b, r, t[r].a, t[r].b_conv);
-        }
+    for (int r = 0; r < resolutions(block); r++) {
+        const struct bn_apply a = {.x = t[r].a_conv, .is_relu = 1, .y = t[r].a};
+        norm_apply(&block->norm_a, r, &a, NULL);
+        convolve(block, &block->filter_b, &block->norm_b, r, t[r].a, t[r].b_conv);
+    }
     TRY(share(block, &block->norm_b, NULL));
 
-    for
-        EACH_RESOLUTION(r, block)
-        {
-            const struct bn_apply b = {
-                .x = t[r].b_conv,
-                .is_relu = 1,
-                .y = t[r].b,
-                .pooled = squeeze_part(&block->squeeze, block->squeeze.pooled, r),
-            };
-            norm_apply(&block->norm_b, r, &b, NULL);
-        }
+    for (int r = 0; r < resolutions(block); r++) {
+        const struct bn_apply b = {
+            .x = t[r].b_conv,
+            .is_relu = 1,
+            .y = t[r].b,
+            .pooled = squeeze_part(&block->squeeze, block->squeeze.pooled, r),
+        };
+        norm_apply(&block->norm_b, r, &b, NULL);
+    }
     squeeze_forward(&block->squeeze);
 
-    for
-        EACH_RESOLUTION(r, block)
-        {
-            scale_channels(block, r);
-            convolve(block, &block->filter_c, &block->norm_c, r, t[r].b_scaled, t[r].c_conv);
-            if (block->shape.has_projection)
-                convolve(block, &block->filter_proj, &block->norm_proj, r, t[r].x, t[r].proj_conv);
-        }
+    for (int r = 0; r < resolutions(block); r++) {
+        scale_channels(block, r);
+        convolve(block, &block->filter_c, &block->norm_c, r, t[r].b_scaled, t[r].c_conv);
+        if (block->shape.has_projection)
+            convolve(block, &block->filter_proj, &block->norm_proj, r, t[r].x, t[r].proj_conv);
+    }
     TRY(share(block, &block->norm_c, proj_norm(block)));
-    for
-        EACH_RESOLUTION(r, block)
-    add_shortcut(block, r, pooled);
+    for (int r = 0; r < resolutions(block); r++)
+        add_shortcut(block, r, pooled);
     return OK;
 }
 
@@ -324,29 +315,23 @@ static void backward_a(struct block *block, int resolution, const struct roles *
 enum status block_backward(struct block *block, struct gradient *gradient)
 {
     struct roles roles[CONFIG_CROPS_MAX];
-    for
-        EACH_RESOLUTION(r, block)
-    backward_sums_c(block, r, &gradient[r]);
+    for (int r = 0; r < resolutions(block); r++)
+        backward_sums_c(block, r, &gradient[r]);
     TRY(norm_backward_share(&block->norm_c, proj_norm(block)));
-    for
-        EACH_RESOLUTION(r, block)
-    roles[r] = backward_c(block, r, &gradient[r]);
+    for (int r = 0; r < resolutions(block); r++)
+        roles[r] = backward_c(block, r, &gradient[r]);
     squeeze_backward(&block->squeeze, block->out_pixels);
-    for
-        EACH_RESOLUTION(r, block)
-    backward_sums_b(block, r, &roles[r]);
+    for (int r = 0; r < resolutions(block); r++)
+        backward_sums_b(block, r, &roles[r]);
     TRY(norm_backward_share(&block->norm_b, NULL));
-    for
-        EACH_RESOLUTION(r, block)
-    norm_backward_apply(&block->norm_b, r, roles[r].branch, block->tensors[r].b_conv,
-                        roles[r].branch);
-    for
-        EACH_RESOLUTION(r, block)
-    backward_b(block, r, &roles[r]);
+    for (int r = 0; r < resolutions(block); r++)
+        norm_backward_apply(&block->norm_b, r, roles[r].branch, block->tensors[r].b_conv,
+                            roles[r].branch);
+    for (int r = 0; r < resolutions(block); r++)
+        backward_b(block, r, &roles[r]);
     TRY(norm_backward_share(&block->norm_a, NULL));
-    for
-        EACH_RESOLUTION(r, block)
-    backward_a(block, r, &roles[r], &gradient[r]);
+    for (int r = 0; r < resolutions(block); r++)
+        backward_a(block, r, &roles[r], &gradient[r]);
     return OK;
 }
 
