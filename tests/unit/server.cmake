@@ -1,4 +1,4 @@
-seer_test(test_journal LIBS server PkgConfig::LMDB)
+seer_test(test_journal SOURCES test_journal.c journal_samples.c LIBS server PkgConfig::LMDB)
 seer_test(test_intervals LIBS server)
 seer_test(test_parameter_store LIBS server)
 seer_test(test_run_folder LIBS server PkgConfig::JANSSON)

@@ -12,6 +12,7 @@
 #include "common/mem.h"
 #include "server/journal.h"
 #include "server/journal_codec.h"
+#include "tests/unit/journal_samples.h"
 
 static char *directory;
 
@@ -31,79 +32,6 @@ static int remove_directory(void **state)
     return 0;
 }
 
-static uint32_t numbers[] = {3, 1, 2};
-static struct message_member members[] = {{7, "w1"}, {UINT64_MAX, "w2"}};
-static struct message_skip skips[] = {{1, 2, 3, "truncated"}, {4, 5, UINT64_C(1) << 50, ""}};
-
-/* One of every kind, every field set; what they point to is static. */
-static struct journal_record sample(enum journal_kind kind)
-{
-    struct journal_record record;
-    memset(&record, 0, sizeof(record));
-    record.kind = kind;
-    struct schedule_state schedule = {.commits = 5,
-                                      .part_sums = {1.5, 2.5},
-                                      .part_counts = {1, 2, 3},
-                                      .windows = 9,
-                                      .best = 1.0 / 0.0,
-                                      .bad = 2,
-                                      .cool = 3,
-                                      .cuts = 4,
-                                      .is_armed = 1,
-                                      .window_mean = 0.1,
-                                      .window_error = 0.01};
-    switch (kind) {
-    case JOURNAL_START:
-        record.start = (struct journal_start){1, 2, 3, 4, 5, 6, 7, 8};
-        break;
-    case JOURNAL_SHARD:
-        record.shard = (struct journal_shard){1, 2, "/store/shards/a"};
-        break;
-    case JOURNAL_RETIRE:
-        record.retire.shard = 77;
-        break;
-    case JOURNAL_ENTRY:
-        record.entry = (struct stream_entry){1, 2, 3, 3, numbers, 2, numbers};
-        break;
-    case JOURNAL_GENERATION:
-        record.generation = (struct journal_generation){1, 2, 2, members};
-        break;
-    case JOURNAL_STEP:
-        record.step = (struct journal_step){.step = 1,
-                                            .generation = 2,
-                                            .epoch = 3,
-                                            .lineage = 4,
-                                            .attempt = 5,
-                                            .world_size = 6,
-                                            .is_commit = 1,
-                                            .position = 7,
-                                            .images = 8,
-                                            .lr = 0.5,
-                                            .loss = 3.25,
-                                            .grad_norm = 1e-9,
-                                            .digest = 9,
-                                            .parameter_digest = 10,
-                                            .unequal_digests = 11,
-                                            .step_ms = 12,
-                                            .data_wait_ms = -1,
-                                            .phase_us = {1, 2, 3},
-                                            .schedule = schedule,
-                                            .skip_count = 2,
-                                            .skips = skips};
-        break;
-    case JOURNAL_SNAPSHOT:
-        record.snapshot = (struct journal_snapshot){1, 2, "step-1", schedule};
-        break;
-    case JOURNAL_ROLLBACK:
-        record.rollback = (struct journal_rollback){1, 2, "step-1", schedule};
-        break;
-    case JOURNAL_PAUSE:
-        record.pause.is_paused = 1;
-        break;
-    }
-    return record;
-}
-
 static void encode(const struct journal_record *record, struct buf *bytes)
 {
     buf_init(bytes, JOURNAL_RECORD_BYTES_MAX);
@@ -114,7 +42,7 @@ static void every_field_of_every_kind_survives(void **state)
 {
     (void)state;
     for (int kind = JOURNAL_START; kind <= JOURNAL_PAUSE; kind++) {
-        struct journal_record record = sample((enum journal_kind)kind), back;
+        struct journal_record record = journal_sample((enum journal_kind)kind), back;
         struct buf bytes, again;
         encode(&record, &bytes);
         assert_ok(journal_decode(bytes.bytes, bytes.length, &back));
@@ -144,7 +72,7 @@ static void a_flipped_bit_or_a_missing_byte_is_found(void **state)
 {
     (void)state;
     for (int kind = JOURNAL_START; kind <= JOURNAL_PAUSE; kind++) {
-        struct journal_record record = sample((enum journal_kind)kind), back;
+        struct journal_record record = journal_sample((enum journal_kind)kind), back;
         struct buf bytes;
         encode(&record, &bytes);
         for (size_t i = 0; i < bytes.length; i++) {
@@ -168,7 +96,7 @@ static enum status count_record(void *context, const struct journal_record *reco
 static void append_steps(struct journal *journal, uint64_t from, uint64_t to)
 {
     for (uint64_t step = from; step < to; step++) {
-        struct journal_record record = sample(JOURNAL_STEP);
+        struct journal_record record = journal_sample(JOURNAL_STEP);
         record.step.step = step;
         assert_ok(journal_append(journal, &record));
     }
@@ -229,7 +157,7 @@ static void what_was_appended_survives_a_kill(void **state)
         if (journal_open(directory, &journal) != OK)
             _exit(1);
         for (uint64_t step = 0;; step++) {
-            struct journal_record record = sample(JOURNAL_STEP);
+            struct journal_record record = journal_sample(JOURNAL_STEP);
             record.step.step = step;
             if (journal_append(journal, &record) != OK || write(ends[1], &step, sizeof(step)) < 0)
                 _exit(2);
