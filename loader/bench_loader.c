@@ -240,7 +240,7 @@ static enum status bench_run(struct bench *bench, const char *store, int64_t lim
 
 int bench_loader_run(int argc, char **argv)
 {
-    const char *store = NULL, *config = NULL, *output = "text";
+    const char *store = NULL, *config = NULL, *output = NULL;
     int64_t limit = IMAGES_DEFAULT;
     double seconds = 5.0;
     int is_images = 0;
@@ -251,7 +251,7 @@ int bench_loader_run(int argc, char **argv)
         {"config", 'c', OPTION_STRING, &config, "FILE",
          "crops and strengths (default: 2 of 224 and 4 of 96 pixels)"},
         {"seconds", 0, OPTION_DOUBLE, &seconds, "N", "how long to measure (default 5)"},
-        {"output", 'o', OPTION_STRING, &output, "text|json", "form of the result"},
+        {"output", 'o', OPTION_STRING, &output, "FORMAT", "table (default) or json"},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},
     };
     const struct usage usage = {
@@ -259,24 +259,25 @@ int bench_loader_run(int argc, char **argv)
         .synopsis = "--store DIR | --images FILE... [--seconds N] [-o json]",
         .summary = "Times decoding and cropping on one core, and what each stage takes of it.",
         .examples = "  seer bench loader --store photos --seconds 10\n"
-                    "  seer bench loader --images *.jpg -o json\n",
+                    "  seer bench loader --images *.jpg -o json",
         .options = rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK && (store != NULL) == (first < argc))
-        status = fail(ERR_INPUT, "give either --store DIR or image files");
+        status = fail(ERR_INPUT, "seer bench loader: give either --store DIR or image files");
     if (status == OK && (limit < 1 || limit > IMAGES_MAX || !(seconds >= 0 && seconds <= 3600)))
-        status = fail(ERR_INPUT, "limit is 1 to %d, seconds 0 to 3600", IMAGES_MAX);
-    if (status == OK && strcmp(output, "text") != 0 && strcmp(output, "json") != 0)
-        status = fail(ERR_INPUT, "--output is text or json, not '%s'", output);
+        status = fail(ERR_INPUT, "seer bench loader: --limit is 1 to %d, --seconds 0 to 3600",
+                      IMAGES_MAX);
+    if (status == OK)
+        status = options_check_output(&usage, output);
     if (status != OK)
         return options_exit(&usage, status);
     struct bench *bench = mem_zero(sizeof(*bench));
     status = bench_run(bench, store, limit, config, seconds, argc - first, argv + first);
     if (status != OK)
         fprintf(stderr, "seer bench loader: %s\n", fail_message());
-    else if (strcmp(output, "json") == 0)
+    else if (options_is_json(output))
         report_json(bench, seconds);
     else
         report_text(bench);

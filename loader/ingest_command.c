@@ -72,7 +72,7 @@ static enum status check_arguments(const struct arguments *arguments, int source
     TRY(check_range("min-side", arguments->min_side, 1, 65500));
     if (source_count < 1)
         return fail(ERR_INPUT, "seer ingest: name at least one SOURCE");
-    if (arguments->store == NULL)
+    if (arguments->store == NULL || arguments->store[0] == '\0')
         return fail(ERR_INPUT, "seer ingest: --store DIR is missing");
     if (strcmp(arguments->output, "table") != 0 && strcmp(arguments->output, "json") != 0)
         return fail(ERR_INPUT, "seer ingest: -o is table or json, not '%s'", arguments->output);

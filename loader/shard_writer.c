@@ -32,7 +32,7 @@ enum {
 struct shard_writer {
     char *store;
     char *name;
-    char *directory; /* STORE/tmp/NAME */
+    char *directory; /* STORE/unsealed/NAME */
     int owner;       /* descriptor of its locked file "owner" */
     MDB_env *env;
     MDB_dbi main;
@@ -82,7 +82,7 @@ static enum status lock_directory(const char *directory, int *ret_lock)
 static enum status make_directories(const char *store)
 {
     char *shards = mem_format("%s/shards", store);
-    char *temporary = mem_format("%s/tmp", store);
+    char *temporary = mem_format("%s/unsealed", store);
     enum status status = fs_make_directory(shards);
     if (status == OK)
         status = fs_make_directory(temporary);
@@ -93,10 +93,10 @@ static enum status make_directories(const char *store)
     return status;
 }
 
-/* Under the lock of tmp/: the directory and, held for as long as we live, its owner's lock. */
+/* Under the lock of unsealed/: the directory and, held for as long as we live, its owner's lock. */
 static enum status claim_directory(struct shard_writer *writer)
 {
-    char *parent = mem_format("%s/tmp", writer->store);
+    char *parent = mem_format("%s/unsealed", writer->store);
     char *owner = mem_format("%s/owner", writer->directory);
     int lock;
     enum status status = lock_directory(parent, &lock);
@@ -155,7 +155,7 @@ enum status shard_writer_open(const char *store, const char *name, uint64_t limi
     writer->owner = -1;
     writer->store = mem_string(store);
     writer->name = mem_string(name);
-    writer->directory = mem_format("%s/tmp/%s", store, name);
+    writer->directory = mem_format("%s/unsealed/%s", store, name);
     buf_init(&writer->value, RECORD_BYTES_MAX + DATUM_OVERHEAD_BYTES);
     buf_init(&writer->hashes, HASHES_BYTES_MAX);
     TRY_OUT(make_directories(store));
@@ -269,6 +269,25 @@ enum status shard_writer_seal(struct shard_writer **writer_at, struct store_shar
     return status;
 }
 
+/* Files only, no folders: a shard has none, and nothing else may ever be removed by mistake. */
+static enum status remove_files(const char *directory)
+{
+    enum status status = OK;
+    DIR *entries = opendir(directory);
+    if (entries == NULL)
+        return fail(ERR_IO, "cannot read '%s': %s", directory, strerror(errno));
+    for (struct dirent *entry; status == OK && (entry = readdir(entries)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char *path = mem_format("%s/%s", directory, entry->d_name);
+        if (unlink(path) != 0)
+            status = fail(ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
+        mem_free(path);
+    }
+    closedir(entries);
+    return status;
+}
+
 void shard_writer_destroy(struct shard_writer *writer)
 {
     if (writer == NULL)
@@ -278,7 +297,8 @@ void shard_writer_destroy(struct shard_writer *writer)
     if (writer->env != NULL)
         mdb_env_close(writer->env);
     if (writer->directory != NULL && writer->owner >= 0)
-        fs_remove_tree(writer->directory); /* what stays is cleaned by the next ingest */
+        if (remove_files(writer->directory) == OK) /* what stays is cleaned by the next ingest */
+            rmdir(writer->directory);
     if (writer->owner >= 0)
         close(writer->owner);
     store_shard_done(&writer->shard);
@@ -290,14 +310,21 @@ void shard_writer_destroy(struct shard_writer *writer)
     mem_free(writer);
 }
 
-/* Removes one directory of tmp/ unless its owner lives; called under the lock of tmp/. */
+/* Removes one directory of unsealed/ unless its owner lives; called under the lock of unsealed/.
+ * What has no owner's file is none of ours, unless it is empty: a writer that died before it made
+ * one. */
 static enum status clean_one(const char *directory)
 {
     enum status status = OK;
     char *path = mem_format("%s/owner", directory);
     int owner = open(path, O_RDWR | O_CLOEXEC);
-    if (owner < 0 || flock(owner, LOCK_EX | LOCK_NB) == 0)
-        status = fs_remove_tree(directory);
+    if (owner < 0) {
+        rmdir(directory);
+    } else if (flock(owner, LOCK_EX | LOCK_NB) == 0) {
+        status = remove_files(directory);
+        if (status == OK && rmdir(directory) != 0)
+            status = fail(ERR_IO, "cannot remove '%s': %s", directory, strerror(errno));
+    }
     if (owner >= 0)
         close(owner);
     mem_free(path);
@@ -307,7 +334,7 @@ static enum status clean_one(const char *directory)
 enum status shard_writer_clean(const char *store)
 {
     enum status status = OK;
-    char *parent = mem_format("%s/tmp", store);
+    char *parent = mem_format("%s/unsealed", store);
     DIR *entries = opendir(parent);
     int lock = -1;
     if (entries == NULL) {

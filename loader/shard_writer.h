@@ -1,7 +1,7 @@
 /* shard_writer.h - writing one shard, complete or absent.
  *
- * Records go into STORE/tmp/NAME; sealing flushes them, writes the manifest beside them and renames
- * the directory into STORE/shards. A process that dies leaves only a directory in tmp/, which
+ * Records go into STORE/unsealed/NAME; sealing flushes them, writes the manifest beside them and renames
+ * the directory into STORE/shards. A process that dies leaves only a directory in unsealed/, which
  * shard_writer_clean removes once the lock of its owner is gone. Threads: one owner. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
@@ -32,7 +32,7 @@ enum status shard_writer_seal(struct shard_writer **writer, struct store_shard *
 /* Drops an unsealed shard and its files; NULL is fine. */
 void shard_writer_destroy(struct shard_writer *writer);
 
-/* Removes what dead writers left in STORE/tmp. */
+/* Removes what dead writers left in STORE/unsealed. */
 enum status shard_writer_clean(const char *store);
 
 #endif

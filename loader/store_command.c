@@ -25,7 +25,7 @@ struct arguments {
 
 static int is_json(const struct arguments *arguments)
 {
-    return strcmp(arguments->output, "json") == 0;
+    return options_is_json(arguments->output);
 }
 
 static void print_and_drop(json_t *value)
@@ -305,8 +305,8 @@ static int store_command_run(int argc, char **argv)
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK && argc - first != 2)
         status = fail(ERR_INPUT, "seer store: say ls, stat or verify, and one store");
-    if (status == OK && !is_json(&arguments) && strcmp(arguments.output, "table") != 0)
-        status = fail(ERR_INPUT, "seer store: -o is table or json, not '%s'", arguments.output);
+    if (status == OK)
+        status = options_check_output(&usage, arguments.output);
     if (status == OK)
         status = find_verb(argv[first], &verb);
     if (status != OK)

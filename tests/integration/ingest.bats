@@ -240,7 +240,7 @@ PYTHON
     done
     ingest "$pictures/many" | jq -e '.accepted + .duplicates == 3000'
     "$seer" store verify "$store" -o json | jq -e '.records == 3000 and .damaged == 0'
-    [ "$(ls "$store/tmp")" = lock ]
+    [ "$(ls "$store/unsealed")" = lock ]
 }
 
 @test "a full disk is a clear error, and what was sealed stays valid" {
@@ -262,7 +262,7 @@ PYTHON
     pid=$!
     exec 9> "$BATS_TEST_TMPDIR/list"
     find "$pictures/many" -type f | head -500 >&9
-    while [ ! -e "$store/tmp" ] || [ "$(ls "$store/tmp" | wc -l)" -lt 2 ]; do sleep 0.02; done
+    while [ ! -e "$store/unsealed" ] || [ "$(ls "$store/unsealed" | wc -l)" -lt 2 ]; do sleep 0.02; done
     kill -TERM "$pid"
     find "$pictures/many" -type f | tail -500 >&9 || true
     exec 9>&-

@@ -241,9 +241,9 @@ static void what_a_dead_writer_left_is_cleaned_and_what_a_live_one_writes_is_not
     struct shard_writer *writer;
     uint8_t bytes[RECORD_BYTES_LARGEST];
     struct record record = {.bytes = bytes, .length = make_bytes(0, bytes), .label = 1};
-    char *dead = mem_format("%s/tmp/dead", folder);
+    char *dead = mem_format("%s/unsealed/dead", folder);
     char *dead_file = mem_format("%s/owner", dead);
-    char *alive = mem_format("%s/tmp/alive", folder);
+    char *alive = mem_format("%s/unsealed/alive", folder);
     assert_ok(shard_writer_open(folder, "alive", 1 << 20, &writer));
     assert_ok(shard_writer_add(writer, &record, hash128_bytes(bytes, record.length)));
     assert_ok(fs_make_directory(dead));
@@ -256,6 +256,37 @@ static void what_a_dead_writer_left_is_cleaned_and_what_a_live_one_writes_is_not
     mem_free(alive);
     mem_free(dead_file);
     mem_free(dead);
+}
+
+/* A store at the wrong place must not cost anybody their files. */
+static void cleaning_removes_nothing_that_is_not_a_dead_writers(void **state)
+{
+    (void)state;
+    char *file = mem_format("%s/unsealed/notes.txt", folder);
+    char *foreign = mem_format("%s/unsealed/foreign", folder);
+    char *foreign_file = mem_format("%s/letter", foreign);
+    char *nested = mem_format("%s/unsealed/nested/deep", folder);
+    char *nested_owner = mem_format("%s/unsealed/nested/owner", folder);
+    char *nested_file = mem_format("%s/letter", nested);
+    assert_ok(fs_make_directory(foreign));
+    assert_ok(fs_make_directory(nested));
+    assert_ok(fs_write_file(file, "x", 1));
+    assert_ok(fs_write_file(foreign_file, "x", 1));
+    assert_ok(fs_write_file(nested_owner, "", 0));
+    assert_ok(fs_write_file(nested_file, "x", 1));
+    shard_writer_clean(folder);
+    assert_true(fs_exists(file));
+    assert_true(fs_exists(foreign_file));
+    assert_true(fs_exists(nested_file));
+    char *unsealed = mem_format("%s/unsealed", folder);
+    assert_ok(fs_remove_tree(unsealed));
+    mem_free(unsealed);
+    mem_free(nested_file);
+    mem_free(nested_owner);
+    mem_free(nested);
+    mem_free(foreign_file);
+    mem_free(foreign);
+    mem_free(file);
 }
 
 static void a_folder_that_is_no_store_is_named_with_the_remedy(void **state)
@@ -298,6 +329,7 @@ int main(void)
         cmocka_unit_test(a_shard_cut_off_anywhere_is_refused),
         cmocka_unit_test(a_shard_damaged_anywhere_never_crashes_its_reader),
         cmocka_unit_test(what_a_dead_writer_left_is_cleaned_and_what_a_live_one_writes_is_not),
+        cmocka_unit_test(cleaning_removes_nothing_that_is_not_a_dead_writers),
         cmocka_unit_test(a_folder_that_is_no_store_is_named_with_the_remedy),
         cmocka_unit_test(damaged_values_are_refused_record_by_record),
     };
