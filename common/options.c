@@ -98,6 +98,11 @@ static enum status take_value(const struct usage *usage, const struct option_row
 
 static enum status unknown_option(const struct usage *usage, const char *word)
 {
+    if (optopt >= LONG_ONLY)
+        return fail(ERR_INPUT, "%s: '%s' takes no value", usage->program, word);
+    if (optopt != 0) /* among letters that stand together, word may be the one before */
+        return fail(ERR_INPUT, "%s: unknown option '-%c'; see '%s --help'", usage->program, optopt,
+                    usage->program);
     const char *names[OPTION_ROWS_MAX];
     int count = row_count(usage->options);
     for (int i = 0; i < count; i++)
@@ -163,6 +168,25 @@ enum status options_parse(const struct usage *usage, int argc, char **argv, int 
     }
     *ret_first = optind;
     return OK;
+}
+
+enum status options_check_rest(const struct usage *usage, int argc, char **argv, int first)
+{
+    if (first < argc)
+        return fail(ERR_INPUT, "%s: there is no place for '%s'", usage->program, argv[first]);
+    return OK;
+}
+
+enum status options_check_output(const struct usage *usage, const char *output)
+{
+    if (output != NULL && strcmp(output, "table") != 0 && strcmp(output, "json") != 0)
+        return fail(ERR_INPUT, "%s: -o is table or json, not '%s'", usage->program, output);
+    return OK;
+}
+
+int options_is_json(const char *output)
+{
+    return output != NULL && strcmp(output, "json") == 0;
 }
 
 int options_exit(const struct usage *usage, enum status status)

@@ -44,6 +44,12 @@ struct usage {
  * argv[*ret_first..argc-1]; "--" ends options. -h/--help prints help on stdout: ERR_END (exit 0).
  * ERR_INPUT: unknown option (with the nearest known one) or bad value. */
 enum status options_parse(const struct usage *usage, int argc, char **argv, int *ret_first);
+/* For commands that take no argument, or no more: whatever is left at argv[first] is ERR_INPUT,
+ * since "seer stop worker-1" must not stop everything. */
+enum status options_check_rest(const struct usage *usage, int argc, char **argv, int first);
+/* For -o: "table", "json" or NULL, which is table. ERR_INPUT for any other word. */
+enum status options_check_output(const struct usage *usage, const char *output);
+int options_is_json(const char *output);
 /* What a command's main does with a failed options_parse: prints it, returns the exit code. */
 int options_exit(const struct usage *usage, enum status status);
 

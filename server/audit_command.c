@@ -91,7 +91,7 @@ static int audit_run(int argc, char **argv)
         .program = "seer audit",
         .synopsis = "DIR [-o json]",
         .summary = "Recounts every position of a run's stream from its journal; while the run "
-                   "goes on, too. Exit code 1 if any was lost or counted twice.",
+                   "goes on, too.\nExit code 1 if any was lost or counted twice.",
         .examples = "  seer audit run -o json",
         .options = options,
     };
@@ -99,7 +99,9 @@ static int audit_run(int argc, char **argv)
     struct audit_result result = {0};
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK && argc - first != 1)
-        status = fail(ERR_INPUT, "seer audit needs one folder");
+        status = fail(ERR_INPUT, "seer audit: name one folder");
+    if (status == OK)
+        status = options_check_output(&usage, output);
     if (status != OK)
         return options_exit(&usage, status);
     status = count(argv[first], &result);
@@ -107,11 +109,17 @@ static int audit_run(int argc, char **argv)
         fprintf(stderr, "seer audit: %s\n", fail_message());
         return status_exit_code(status);
     }
-    if (output != NULL && strcmp(output, "json") == 0)
+    if (options_is_json(output))
         print_json(&result);
     else
         print_table(&result);
-    return result.lost > 0 || result.duplicated > 0;
+    if (result.lost == 0 && result.duplicated == 0)
+        return 0;
+    fprintf(stderr,
+            "seer audit: %" PRIu64 " positions of '%s' were lost, %" PRIu64 " counted twice: a bug "
+            "of ours; keep the folder and report it\n",
+            result.lost, argv[first], result.duplicated);
+    return 1;
 }
 
 const struct command audit_command = {"audit", "was every image counted exactly once?", audit_run};

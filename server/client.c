@@ -20,19 +20,11 @@ enum {
     ANSWER_MS = 10000, /* a server busy with a slow disk */
 };
 
-enum status client_options_check(const struct client_options *options)
+enum status client_options_check(const struct usage *usage, const struct client_options *options)
 {
     if ((options->run == NULL) == (options->server == NULL))
         return fail(ERR_INPUT, "give either --run DIR or --server URL");
-    if (options->output != NULL && strcmp(options->output, "json") != 0 &&
-        strcmp(options->output, "table") != 0)
-        return fail(ERR_INPUT, "--output is 'table' or 'json', not '%s'", options->output);
-    return OK;
-}
-
-int client_wants_json(const struct client_options *options)
-{
-    return options->output != NULL && strcmp(options->output, "json") == 0;
+    return options_check_output(usage, options->output);
 }
 
 static enum status find_address(const struct client_options *options, char *address, size_t bytes)

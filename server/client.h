@@ -24,8 +24,7 @@ struct client_options {
     }
 
 /* ERR_INPUT for neither or both of run and server, or an unknown output. */
-enum status client_options_check(const struct client_options *options);
-int client_wants_json(const struct client_options *options);
+enum status client_options_check(const struct usage *usage, const struct client_options *options);
 
 /* Asks and waits for the answer, some seconds at most. arguments is taken over. *ret_body is the
  * caller's. ERR_UNREACHABLE: nobody there; ERR_TIMEOUT: no answer; or what the server says. */

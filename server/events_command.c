@@ -20,7 +20,7 @@ struct request {
 
 static void print_line(const struct request *request, const char *line)
 {
-    if (request->output != NULL && strcmp(request->output, "json") == 0) {
+    if (options_is_json(request->output)) {
         fputs(line, stdout);
         return;
     }
@@ -109,6 +109,10 @@ static int events_run(int argc, char **argv)
     };
     int first = argc;
     enum status status = options_parse(&usage, argc, argv, &first);
+    if (status == OK)
+        status = options_check_rest(&usage, argc, argv, first);
+    if (status == OK)
+        status = options_check_output(&usage, request.output);
     if (status != OK)
         return options_exit(&usage, status);
     status = show(&request);

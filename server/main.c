@@ -88,7 +88,7 @@ int main(int argc, char **argv)
     const struct usage usage = {
         .program = "seer-server",
         .synopsis = "--config FILE --state DIR [--store DIR]... [options]",
-        .summary = "Coordinates one training run and keeps its parameters. Workers connect to the "
+        .summary = "Coordinates one training run and keeps its parameters. Workers connect to the\n"
                    "address in DIR/server.json. SIGTERM saves, dismisses the workers and ends.",
         .examples = "  seer-server --config configs/demo_cpu.yaml --state run --store store",
         .options = rows,
@@ -96,8 +96,8 @@ int main(int argc, char **argv)
     log_start("seer-server", LOG_LEVEL_INFO);
     int first = argc;
     enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK && first < argc)
-        status = fail(ERR_INPUT, "seer-server takes no argument '%s'", argv[first]);
+    if (status == OK)
+        status = options_check_rest(&usage, argc, argv, first);
     if (status != OK)
         return options_exit(&usage, status);
     status = serve(&request, &config);

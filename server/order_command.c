@@ -21,10 +21,12 @@ static int order_run(int argc, char **argv, const char *program, const char *sum
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status != OK)
         return options_exit(&usage, status);
-    status = client_options_check(&options);
+    status = client_options_check(&usage, &options);
+    if (status == OK)
+        status = options_check_rest(&usage, argc, argv, first);
     if (status == OK)
         status = client_ask(&options, argv[0], json_object(), &body);
-    if (status == OK && client_wants_json(&options))
+    if (status == OK && options_is_json(options.output))
         client_print_json(body);
     json_decref(body);
     return client_exit(program, status);
@@ -44,7 +46,7 @@ static int resume_run(int argc, char **argv)
 static int stop_run(int argc, char **argv)
 {
     return order_run(argc, argv, "seer stop",
-                     "Ends the run: finishes the step, saves a snapshot, dismisses the workers. "
+                     "Ends the run: finishes the step, saves a snapshot, dismisses the workers.\n"
                      "Started again on the same folder it goes on from there.");
 }
 

@@ -42,7 +42,7 @@ static enum status list(const struct client_options *options)
         TRY(list_folder(options->run, &body));
     else
         TRY(client_ask(options, "snapshot_list", json_object(), &body));
-    if (client_wants_json(options))
+    if (options_is_json(options->output))
         client_print_json(body);
     else
         print_table(body);
@@ -54,7 +54,7 @@ static enum status order(const struct client_options *options, const char *name,
 {
     json_t *body = NULL;
     TRY(client_ask(options, name, arguments, &body));
-    if (client_wants_json(options))
+    if (options_is_json(options->output))
         client_print_json(body);
     json_decref(body);
     return OK;
@@ -62,7 +62,6 @@ static enum status order(const struct client_options *options, const char *name,
 
 static enum status carry_out(const struct client_options *options, int count, char **words)
 {
-    TRY(client_options_check(options));
     const char *verb = count > 0 ? words[0] : "";
     const char *name = count > 1 ? words[1] : "";
     if (count == 1 && strcmp(verb, "ls") == 0)
@@ -88,8 +87,8 @@ static int snapshot_run(int argc, char **argv)
     const struct usage usage = {
         .program = "seer snapshot",
         .synopsis = "ls | save [NAME] | pin NAME | unpin NAME | rm NAME  --run DIR | --server URL",
-        .summary = "Lists the snapshots of a run; begins one at the next step boundary; keeps one "
-                   "for ever; removes one.",
+        .summary = "Lists the snapshots of a run; begins one at the next step boundary;\nkeeps "
+                   "one for ever; removes one.",
         .examples = "  seer snapshot ls --run run -o json\n  seer snapshot save best --run run",
         .options = rows,
     };
@@ -97,7 +96,10 @@ static int snapshot_run(int argc, char **argv)
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status != OK)
         return options_exit(&usage, status);
-    return client_exit(usage.program, carry_out(&options, argc - first, argv + first));
+    status = client_options_check(&usage, &options);
+    if (status == OK)
+        status = carry_out(&options, argc - first, argv + first);
+    return client_exit(usage.program, status);
 }
 
 const struct command snapshot_command = {"snapshot", "list, save, pin, remove snapshots",

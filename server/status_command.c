@@ -70,10 +70,12 @@ static int status_run(int argc, char **argv)
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status != OK)
         return options_exit(&usage, status);
-    status = client_options_check(&options);
+    status = client_options_check(&usage, &options);
+    if (status == OK)
+        status = options_check_rest(&usage, argc, argv, first);
     if (status == OK)
         status = client_ask(&options, "status", json_object(), &status_body);
-    if (status == OK && client_wants_json(&options))
+    if (status == OK && options_is_json(options.output))
         client_print_json(status_body);
     else if (status == OK)
         print_table(status_body);

@@ -26,7 +26,7 @@ static enum status list(const struct client_options *options)
     json_t *body = NULL;
     TRY(client_ask(options, "status", json_object(), &body));
     const json_t *workers = json_object_get(body, "workers");
-    if (client_wants_json(options)) {
+    if (options_is_json(options->output)) {
         json_t *answer = json_pack("{s:i, s:O}", "schema_version", 1, "workers", workers);
         client_print_json(answer);
         json_decref(answer);
@@ -41,7 +41,7 @@ static enum status drain(const struct client_options *options, const char *name)
 {
     json_t *body = NULL;
     TRY(client_ask(options, "worker_drain", json_pack("{s:s}", "name", name), &body));
-    if (client_wants_json(options))
+    if (options_is_json(options->output))
         client_print_json(body);
     json_decref(body);
     return OK;
@@ -49,7 +49,6 @@ static enum status drain(const struct client_options *options, const char *name)
 
 static enum status carry_out(const struct client_options *options, int count, char **words)
 {
-    TRY(client_options_check(options));
     if (count == 1 && strcmp(words[0], "ls") == 0)
         return list(options);
     if (count == 2 && strcmp(words[0], "drain") == 0)
@@ -72,7 +71,10 @@ static int worker_run(int argc, char **argv)
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status != OK)
         return options_exit(&usage, status);
-    return client_exit(usage.program, carry_out(&options, argc - first, argv + first));
+    status = client_options_check(&usage, &options);
+    if (status == OK)
+        status = carry_out(&options, argc - first, argv + first);
+    return client_exit(usage.program, status);
 }
 
 const struct command worker_command = {"worker", "list workers, drain one", worker_run};

@@ -39,7 +39,7 @@ int main(int argc, char **argv)
         .program = "seer-worker",
         .synopsis = "--server ADDRESS [options]",
         .summary =
-            "Trains as one member of a run. The config comes from the server. SIGTERM "
+            "Trains as one member of a run. The config comes from the server. SIGTERM\n"
             "drains: it finishes its step, leaves and exits 0; a second one ends it at once.",
         .examples = "  seer-worker --server tcp://127.0.0.1:5680 --device cpu --threads 1\n",
         .options = rows,
@@ -47,13 +47,13 @@ int main(int argc, char **argv)
     int first;
     log_start("seer-worker", LOG_LEVEL_INFO);
     enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK && first < argc)
-        status = fail(ERR_INPUT, "unexpected argument '%s'", argv[first]);
+    if (status == OK)
+        status = options_check_rest(&usage, argc, argv, first);
     if (status == OK && server == NULL)
-        status = fail(ERR_INPUT, "--server is missing: where is the coordinator?");
+        status = fail(ERR_INPUT, "seer-worker: --server is missing: where is the coordinator?");
     if (status == OK && (threads < 1 || threads > THREADS_MAX))
-        status = fail(ERR_INPUT, "--threads: %lld is not between 1 and %d", (long long)threads,
-                      THREADS_MAX);
+        status = fail(ERR_INPUT, "seer-worker: --threads: %lld is not between 1 and %d",
+                      (long long)threads, THREADS_MAX);
     if (status != OK)
         return options_exit(&usage, status);
     struct worker_options options = {

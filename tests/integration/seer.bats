@@ -38,6 +38,24 @@ setup() {
     done
 }
 
+@test "an order with a word too many is refused, not given to the whole run" {
+    for command in stop pause resume status; do
+        run "$seer" "$command" worker-1 --run "$BATS_TEST_TMPDIR"
+        [ "$status" -eq 2 ] || { echo "$command: $output"; false; }
+        [[ "$output" == *"no place for 'worker-1'"* ]] || { echo "$command: $output"; false; }
+    done
+}
+
+@test "a form of output that does not exist is refused by every command" {
+    for command in "audit x" "events --run x" "status --run x" "worker ls --run x" "snapshot ls --run x" \
+        "store ls x" "bench allreduce" "bench loader --store x" "eval knn --snapshot x --train x --test x"; do
+        # shellcheck disable=SC2086 # the words of the command
+        run "$seer" $command -o xml
+        [ "$status" -eq 2 ] || { echo "$command: $output"; false; }
+        [[ "$output" == *"-o is table or json, not 'xml'"* ]] || { echo "$command: $output"; false; }
+    done
+}
+
 @test "config check accepts every config that we ship" {
     for config in "$SEER_SOURCE"/configs/*.yaml; do
         "$seer" config check "$config"

@@ -156,7 +156,7 @@ static void options_fill_their_targets_and_suggest_the_nearest_name(void **state
     struct option_list sets = {0};
     const struct option_row rows[] = {
         {"store", 's', OPTION_STRING, &store, "DIR", "where"},
-        {"dry-run", 0, OPTION_FLAG, &is_dry, NULL, "only look"},
+        {"dry-run", 'd', OPTION_FLAG, &is_dry, NULL, "only look"},
         {"limit", 'n', OPTION_INT, &limit, "N", "at most"},
         {"set", 0, OPTION_LIST, &sets, "K=V", "override"},
         {0},
@@ -177,6 +177,26 @@ static void options_fill_their_targets_and_suggest_the_nearest_name(void **state
     assert_non_null(strstr(fail_message(), "--store"));
     char *word[] = {"test", "--limit", "many", NULL};
     assert_int_equal(options_parse(&usage, 3, word, &first), ERR_INPUT);
+    char *letters[] = {"test", "-dx", NULL};
+    assert_fails(options_parse(&usage, 2, letters, &first), ERR_INPUT, "'-x'");
+    char *value[] = {"test", "--dry-run=1", NULL};
+    assert_fails(options_parse(&usage, 2, value, &first), ERR_INPUT, "takes no value");
+}
+
+static void options_refuse_words_that_nobody_reads(void **state)
+{
+    (void)state;
+    const struct usage usage = {.program = "test"};
+    char *argv[] = {"test", "worker-1", NULL};
+    assert_ok(options_check_rest(&usage, 2, argv, 2));
+    assert_fails(options_check_rest(&usage, 2, argv, 1), ERR_INPUT, "'worker-1'");
+    assert_ok(options_check_output(&usage, NULL));
+    assert_ok(options_check_output(&usage, "table"));
+    assert_ok(options_check_output(&usage, "json"));
+    assert_fails(options_check_output(&usage, "xml"), ERR_INPUT, "table or json");
+    assert_true(options_is_json("json"));
+    assert_false(options_is_json("table"));
+    assert_false(options_is_json(NULL));
 }
 
 static void fs_writes_files_that_are_complete_or_absent(void **state)
@@ -211,6 +231,7 @@ int main(void)
         cmocka_unit_test(random_permute_is_a_bijection_that_depends_on_its_key),
         cmocka_unit_test(random_numbers_have_the_moments_of_their_distributions),
         cmocka_unit_test(options_fill_their_targets_and_suggest_the_nearest_name),
+        cmocka_unit_test(options_refuse_words_that_nobody_reads),
         cmocka_unit_test(fs_writes_files_that_are_complete_or_absent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,27 +82,33 @@ static enum status measure(struct measurement *m, int64_t members)
 int bench_allreduce_run(int argc, char **argv)
 {
     int64_t members = 2, bytes = 4 << 20, runs = 100;
-    const char *output = "text";
+    const char *output = NULL;
     const struct option_row rows[] = {
         {"members", 'n', OPTION_INT, &members, "N", "workers on this host (default 2)"},
         {"bytes", 'b', OPTION_INT, &bytes, "N", "size of the sum (default 4194304)"},
         {"runs", 'r', OPTION_INT, &runs, "N", "repetitions (default 100)"},
-        {"output", 'o', OPTION_STRING, &output, "text|json", "form of the result"},
+        {"output", 'o', OPTION_STRING, &output, "FORMAT", "table (default) or json"},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},
     };
     const struct usage usage = {
         .program = "seer bench allreduce",
         .synopsis = "[--members N] [--bytes N] [--runs N] [-o json]",
         .summary = "Times a sum among workers of this host through collective helpers.",
-        .examples = "  seer bench allreduce --members 4 --bytes 16777216\n",
+        .examples = "  seer bench allreduce --members 4 --bytes 16777216",
         .options = rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
+    if (status == OK)
+        status = options_check_rest(&usage, argc, argv, first);
+    if (status == OK)
+        status = options_check_output(&usage, output);
     if (status == OK && (members < 1 || members > LOCAL_MEMBERS_MAX || bytes < 4 ||
                          bytes > ((int64_t)1 << 32) || runs < 1 || runs > RUNS_MAX))
-        status = fail(ERR_INPUT, "members is 1 to %d, bytes 4 to 4294967296, runs 1 to %d",
-                      LOCAL_MEMBERS_MAX, RUNS_MAX);
+        status = fail(
+            ERR_INPUT,
+            "seer bench allreduce: --members is 1 to %d, --bytes 4 to 4294967296, --runs 1 to %d",
+            LOCAL_MEMBERS_MAX, RUNS_MAX);
     if (status != OK)
         return options_exit(&usage, status);
     struct measurement *m =
@@ -112,7 +118,7 @@ int bench_allreduce_run(int argc, char **argv)
     m->runs = runs;
     status = measure(m, members);
     if (status == OK)
-        report(m, members, strcmp(output, "json") == 0);
+        report(m, members, options_is_json(output));
     else
         fprintf(stderr, "seer bench allreduce: %s\n", fail_message());
     munmap(m, sizeof(*m));

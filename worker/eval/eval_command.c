@@ -33,8 +33,6 @@ static enum status check_request(const struct request *request)
 {
     if (request->snapshot == NULL || request->train == NULL || request->test == NULL)
         return fail(ERR_INPUT, "seer eval knn: --snapshot, --train and --test are needed");
-    if (request->output != NULL && strcmp(request->output, "json") != 0)
-        return fail(ERR_INPUT, "seer eval knn: -o knows json, not '%s'", request->output);
     if (request->k < 1 || request->k > KNN_K_MAX)
         return fail(ERR_INPUT, "seer eval knn: --k must be 1 to %d", KNN_K_MAX);
     if (request->train_limit < 0 || request->test_limit < 0)
@@ -96,7 +94,7 @@ static enum status evaluate(const struct request *request, struct evaluation *ev
 
 static void print_result(const struct request *request, const struct result *result)
 {
-    if (request->output != NULL) {
+    if (options_is_json(request->output)) {
         printf("{\"schema_version\": 1, \"top1\": %.3f, \"k\": %" PRId64
                ", \"train_images\": %" PRId64 ", \"test_images\": %" PRId64
                ", \"baseline_pixels_top1\": %.3f, \"baseline_random_init_top1\": %.3f"
@@ -153,21 +151,23 @@ static int knn_run(int argc, char **argv)
         {"test-limit", 0, OPTION_INT, &request.test_limit, "N", "likewise of the test images"},
         {"device", 0, OPTION_STRING, &request.device, "NAME", "cpu (default) or cuda:N"},
         {"threads", 0, OPTION_INT, &request.threads, "N", "of the cpu (all cores)"},
-        {"output", 'o', OPTION_STRING, &request.output, "json", "for scripts"},
+        {"output", 'o', OPTION_STRING, &request.output, "FORMAT", "table (default) or json"},
         {0},
     };
     const struct usage usage = {
         "seer eval knn",
         "--snapshot FILE --train STORE --test STORE [options]",
-        "Classifies test images by their nearest training images, in the features of a snapshot, "
+        "Classifies test images by their nearest training images, in the features of a snapshot,\n"
         "of random weights, and in raw pixels.",
         "  seer eval knn --snapshot run/snapshots/000500.safetensors --train a --test b",
         rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK && first != argc)
-        status = fail(ERR_INPUT, "seer eval knn: '%s' is not an option", argv[first]);
+    if (status == OK)
+        status = options_check_rest(&usage, argc, argv, first);
+    if (status == OK)
+        status = options_check_output(&usage, request.output);
     if (status == OK)
         status = run_knn(&request);
     return status == OK ? 0 : options_exit(&usage, status);
