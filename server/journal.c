@@ -49,25 +49,30 @@ static enum status lmdb_fail(const struct journal *journal, const char *what, in
     return fail(status, "journal '%s': cannot %s: %s", journal->path, what, mdb_strerror(error));
 }
 
+static enum status fail_owned(const struct journal *journal)
+{
+    char pid[32] = "?";
+    ssize_t length = pread(journal->lock, pid, sizeof(pid) - 1, 0);
+    pid[length > 0 ? length : 0] = 0;
+    return fail(ERR_INPUT,
+                "journal '%s' belongs to a server that runs (pid %s): stop it, or choose another "
+                "run directory",
+                journal->path, pid);
+}
+
 /* flock(2) goes with the process, however it dies. */
 static enum status lock_owner(struct journal *journal)
 {
     char *path = mem_format("%s/owner", journal->path);
     enum status status = OK;
     journal->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (journal->lock < 0) {
+    if (journal->lock < 0)
         status = fail(ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    } else if (flock(journal->lock, LOCK_EX | LOCK_NB) != 0) {
-        char pid[32] = "?";
-        ssize_t length = pread(journal->lock, pid, sizeof(pid) - 1, 0);
-        pid[length > 0 ? length : 0] = 0;
-        status = fail(ERR_INPUT,
-                      "journal '%s' belongs to a server that runs (pid %s): stop it, or choose "
-                      "another run directory",
-                      journal->path, pid);
-    } else if (ftruncate(journal->lock, 0) != 0 || dprintf(journal->lock, "%d", getpid()) < 0) {
+    else if (flock(journal->lock, LOCK_EX | LOCK_NB) != 0)
+        status = errno == EWOULDBLOCK ? fail_owned(journal)
+                                      : fail(ERR_IO, "cannot lock '%s': %s", path, strerror(errno));
+    else if (ftruncate(journal->lock, 0) != 0 || dprintf(journal->lock, "%d", getpid()) < 0)
         status = fail(ERR_IO, "cannot write '%s': %s", path, strerror(errno));
-    }
     mem_free(path);
     return status;
 }
