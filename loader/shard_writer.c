@@ -238,17 +238,21 @@ out:
     return status;
 }
 
-/* The lock file goes first: a sealed shard has no owner. */
+/* The owner's file goes last: whoever dies before is cleaned up after by it, who dies behind the
+ * rename leaves a sealed shard with a file that nobody minds. */
 static enum status publish(struct shard_writer *writer)
 {
-    char *owner = mem_format("%s/owner", writer->directory);
-    unlink(owner);
+    char *owner = mem_format("%s/owner", writer->shard.path);
+    enum status status = fs_sync(writer->directory);
+    if (status == OK)
+        status = fs_rename(writer->directory, writer->shard.path);
+    if (status == OK) {
+        unlink(owner);
+        mem_free(writer->directory);
+        writer->directory = NULL; /* nothing to remove any more */
+    }
     mem_free(owner);
-    TRY(fs_sync(writer->directory));
-    TRY(fs_rename(writer->directory, writer->shard.path));
-    mem_free(writer->directory);
-    writer->directory = NULL; /* nothing to remove any more */
-    return OK;
+    return status;
 }
 
 enum status shard_writer_seal(struct shard_writer **writer_at, struct store_shard *ret_shard)
@@ -277,7 +281,8 @@ static enum status remove_files(const char *directory)
     if (entries == NULL)
         return fail(ERR_IO, "cannot read '%s': %s", directory, strerror(errno));
     for (struct dirent *entry; status == OK && (entry = readdir(entries)) != NULL;) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            strcmp(entry->d_name, "owner") == 0)
             continue;
         char *path = mem_format("%s/%s", directory, entry->d_name);
         if (unlink(path) != 0)
@@ -285,6 +290,18 @@ static enum status remove_files(const char *directory)
         mem_free(path);
     }
     closedir(entries);
+    return status;
+}
+
+/* The owner's file last, so that whoever dies on the way is cleaned up after. */
+static enum status remove_unsealed(const char *directory)
+{
+    TRY(remove_files(directory));
+    char *owner = mem_format("%s/owner", directory);
+    enum status status = OK;
+    if (unlink(owner) != 0 || rmdir(directory) != 0)
+        status = fail(ERR_IO, "cannot remove '%s': %s", directory, strerror(errno));
+    mem_free(owner);
     return status;
 }
 
@@ -297,8 +314,7 @@ void shard_writer_destroy(struct shard_writer *writer)
     if (writer->env != NULL)
         mdb_env_close(writer->env);
     if (writer->directory != NULL && writer->owner >= 0)
-        if (remove_files(writer->directory) == OK) /* what stays is cleaned by the next ingest */
-            rmdir(writer->directory);
+        remove_unsealed(writer->directory); /* what stays is cleaned by the next ingest */
     if (writer->owner >= 0)
         close(writer->owner);
     store_shard_done(&writer->shard);
@@ -321,9 +337,7 @@ static enum status clean_one(const char *directory)
     if (owner < 0) {
         rmdir(directory);
     } else if (flock(owner, LOCK_EX | LOCK_NB) == 0) {
-        status = remove_files(directory);
-        if (status == OK && rmdir(directory) != 0)
-            status = fail(ERR_IO, "cannot remove '%s': %s", directory, strerror(errno));
+        status = remove_unsealed(directory);
     }
     if (owner >= 0)
         close(owner);
