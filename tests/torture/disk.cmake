@@ -1,2 +1,8 @@
 seer_test(test_disk_faults SOURCES test_disk_faults.c faults.c LIBS server loader TIMEOUT 300)
 set_target_properties(test_disk_faults PROPERTIES ENABLE_EXPORTS ON) # liblmdb calls what faults.c defines
+add_executable(journal_writer ${FRAGMENT_DIR}/journal_writer.c)
+target_link_libraries(journal_writer PRIVATE server)
+foreach(what journal ingest)
+    seer_script(crash_points_${what} TIMEOUT 600
+        COMMAND ${FRAGMENT_DIR}/crash_points.sh ${what} $<TARGET_FILE:journal_writer>)
+endforeach()
