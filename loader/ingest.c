@@ -27,7 +27,6 @@
 #include "loader/shard_writer.h"
 
 enum {
-    JOBS_MAX = 64,
     PICTURES_PER_JOB = 16,           /* in flight */
     IN_FLIGHT_BYTES_MAX = 512 << 20, /* encoded; one picture may exceed it */
     SHARD_RECORDS_MAX = 1000000,
@@ -55,7 +54,7 @@ struct ingest {
     char name_stem[SHARD_NAME_BYTES / 2];
 
     struct thread reader;
-    struct thread decoders[JOBS_MAX];
+    struct thread decoders[INGEST_JOBS_MAX];
     struct queue *order;
     struct queue *work;
     atomic_int is_stopping; /* the writer has enough; the reader comes to an end */
@@ -315,7 +314,7 @@ static void stop_threads(struct ingest *ingest)
     queue_destroy(ingest->order, picture_destroy);
 }
 
-/* All sources are opened before anything is written, so that a misspelt one costs nothing. */
+/* All of them before anything is made or written, so that a misspelt one costs nothing. */
 static enum status open_sources(struct ingest *ingest)
 {
     const struct ingest_options *options = ingest->options;
@@ -329,13 +328,12 @@ static enum status open_sources(struct ingest *ingest)
     return OK;
 }
 
+/* What the store holds already, if there is one. */
 static enum status open_store(struct ingest *ingest)
 {
     const char *store = ingest->options->store;
     char *shards = mem_format("%s/shards", store);
     enum status status = OK;
-    if (!ingest->options->is_dry_run)
-        TRY_OUT(fs_make_directory(shards));
     if (!fs_exists(shards))
         goto out;
     if (!ingest->options->is_dry_run)
@@ -344,6 +342,17 @@ static enum status open_store(struct ingest *ingest)
     if (!ingest->options->is_keeping_duplicates)
         TRY_OUT(hash_set_add_store(&ingest->seen, store));
 out:
+    mem_free(shards);
+    return status;
+}
+
+/* Even if no image will be accepted: an empty store is one. */
+static enum status make_store(const struct ingest *ingest)
+{
+    if (ingest->options->is_dry_run)
+        return OK;
+    char *shards = mem_format("%s/shards", ingest->options->store);
+    enum status status = fs_make_directory(shards);
     mem_free(shards);
     return status;
 }
@@ -364,6 +373,7 @@ static enum status run(struct ingest *ingest)
 {
     TRY(open_store(ingest));
     TRY(open_sources(ingest));
+    TRY(make_store(ingest));
     TRY(ingest_report_open(&ingest->report, ingest->options->report));
     name_shards(ingest);
     TRY(start_threads(ingest));
@@ -389,7 +399,7 @@ static void done(struct ingest *ingest)
 
 enum status ingest_run(const struct ingest_options *options, struct ingest_result *ret_result)
 {
-    CHECK(options->jobs >= 1 && options->jobs <= JOBS_MAX && options->source_count >= 1);
+    CHECK(options->jobs >= 1 && options->jobs <= INGEST_JOBS_MAX && options->source_count >= 1);
     struct ingest *ingest = mem_zero(sizeof(*ingest));
     *ret_result = (struct ingest_result){0};
     ingest->options = options;

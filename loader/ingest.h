@@ -16,6 +16,8 @@
 #include "loader/source.h"
 #include "loader/store.h"
 
+enum { INGEST_JOBS_MAX = 64 };
+
 struct ingest_options {
     const char *const *sources; /* [source_count] paths, "-" for a list on stdin */
     int source_count;
@@ -24,7 +26,7 @@ struct ingest_options {
     struct image_limits limits;
     uint64_t shard_bytes; /* of images, after which a new shard is begun */
     uint64_t limit;       /* stop after accepting this many; 0: no limit */
-    int jobs;             /* decode threads, at least 1 */
+    int jobs;             /* decode threads, 1 to INGEST_JOBS_MAX */
     int is_dry_run;       /* decode and count, write nothing */
     int is_keeping_duplicates;
     int is_quiet;       /* no progress */

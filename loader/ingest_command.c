@@ -20,7 +20,6 @@ enum {
     SHARD_MB_DEFAULT = 1024,
     SHARD_MB_MAX = 1 << 20,
     JOBS_DEFAULT_MAX = 16,
-    JOBS_MAX = 64,
 };
 
 struct arguments {
@@ -66,7 +65,7 @@ static enum status check_range(const char *name, int64_t value, int64_t low, int
 static enum status check_arguments(const struct arguments *arguments, int source_count)
 {
     TRY(check_range("shard-mb", arguments->shard_mb, 1, SHARD_MB_MAX));
-    TRY(check_range("jobs", arguments->jobs, 1, JOBS_MAX));
+    TRY(check_range("jobs", arguments->jobs, 1, INGEST_JOBS_MAX));
     TRY(check_range("limit", arguments->limit, 0, INT64_MAX));
     TRY(check_range("max-pixels", arguments->max_pixels, 1, 1 << 30));
     TRY(check_range("min-side", arguments->min_side, 1, 65500));

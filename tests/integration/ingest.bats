@@ -69,6 +69,15 @@ ingest() {
         "$BATS_TEST_TMPDIR/refused.jsonl"
 }
 
+@test "a misspelt source leaves no store behind, and an empty one makes one" {
+    run ingest "$pictures/mixed" "$pictures/no-such-folder"
+    [ "$status" -eq 2 ]
+    [ ! -e "$store" ]
+    mkdir "$BATS_TEST_TMPDIR/empty"
+    ingest "$BATS_TEST_TMPDIR/empty"
+    "$seer" store ls "$store" -o json | jq -e '.shards == []'
+}
+
 @test "with --strict a refused image makes the exit code 4, and the good ones are still stored" {
     run ingest "$pictures/mixed" --strict
     [ "$status" -eq 4 ]
