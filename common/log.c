@@ -52,6 +52,10 @@ void log_line(enum log_level level, const char *format, ...)
     size_t length = (size_t)used + (size_t)(more > 0 ? more : 0);
     if (length > sizeof(line) - 2)
         length = sizeof(line) - 2;
+    /* A name that came from a peer or a file must not begin a line of its own. */
+    for (size_t i = (size_t)used; i < length; i++)
+        if ((unsigned char)line[i] < ' ' || line[i] == 0x7F)
+            line[i] = '?';
     line[length] = '\n';
     ssize_t written = write(STDERR_FILENO, line, length + 1);
     (void)written; /* nowhere is left to report it */

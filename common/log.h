@@ -2,7 +2,8 @@
  *
  * error: a person must act; warn: we recovered; info: life-cycle; debug: per message. Modules below
  * the top level log at debug only; the top level logs each failure once. Any thread may log: a line
- * is one write(2). Under systemd ($JOURNAL_STREAM) lines carry sd-daemon(3) priorities. */
+ * is one write(2), and control characters in it become '?'. Under systemd ($JOURNAL_STREAM) lines
+ * carry sd-daemon(3) priorities. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef COMMON_LOG_H

@@ -9,6 +9,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/fs.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "common/options.h"
 #include "common/queue.h"
@@ -221,6 +222,23 @@ static void fs_writes_files_that_are_complete_or_absent(void **state)
     mem_free(nested);
 }
 
+static void a_log_line_is_one_line_whatever_is_in_it(void **state)
+{
+    (void)state;
+    char text[512] = "";
+    int ends[2], before = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    assert_true(before >= 0 && dup2(ends[1], STDERR_FILENO) >= 0);
+    log_error("worker=%s", "w\n2026-01-01 error seer: forged\x1b[2J\x7f");
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    assert_true(read(ends[0], text, sizeof(text) - 1) > 0);
+    assert_non_null(strstr(text, "worker=w?2026-01-01 error seer: forged?[2J?\n"));
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+    close(before);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +251,7 @@ int main(void)
         cmocka_unit_test(options_fill_their_targets_and_suggest_the_nearest_name),
         cmocka_unit_test(options_refuse_words_that_nobody_reads),
         cmocka_unit_test(fs_writes_files_that_are_complete_or_absent),
+        cmocka_unit_test(a_log_line_is_one_line_whatever_is_in_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
