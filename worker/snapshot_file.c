@@ -149,7 +149,13 @@ static enum status check_header(struct snapshot_reader *reader)
     if (step == NULL || strtoull(step, NULL, 10) != reader->step || filled == NULL)
         return fail(ERR_CORRUPT, "snapshot '%s' is of step %s, not %" PRIu64, reader->name,
                     step == NULL ? "?" : step, reader->step);
-    reader->state->queue_filled = (uint32_t)strtoul(filled, NULL, 10);
+    const struct state_tensor *queue = state_find(layout, "queue/embeddings");
+    const uint64_t images = strtoull(filled, NULL, 10);
+    const uint64_t most = queue == NULL ? 0 : (uint64_t)queue->shape[1];
+    if (images > most)
+        return fail(ERR_CORRUPT, "snapshot '%s': %" PRIu64 " images in a queue of %" PRIu64,
+                    reader->name, images, most);
+    reader->state->queue_filled = (uint32_t)images;
     return OK;
 }
 

@@ -139,6 +139,15 @@ static void another_step_another_model_and_damage_are_refused(void **unused)
     snapshot_reader_done(&reader);
     state_destroy(other);
 
+    uint64_t full_total;
+    f.state->queue_filled = 1 << 30;
+    uint8_t *overfull = assemble(f.state, 1, &full_total);
+    snapshot_reader_init(&reader, f.state, "s", identity.step);
+    assert_fails(snapshot_reader_take(&reader, overfull, full_total, full_total), ERR_CORRUPT,
+                 "1073741824 images in a queue");
+    snapshot_reader_done(&reader);
+    mem_free(overfull);
+
     memset(file, 0xff, 8);
     snapshot_reader_init(&reader, f.state, "s", identity.step);
     assert_fails(snapshot_reader_take(&reader, file, total, total), ERR_CORRUPT, "header");
