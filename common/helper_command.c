@@ -124,6 +124,9 @@ static void child_run(char **argv, pid_t parent, int output_fd)
     dup2(output_fd >= 0 ? output_fd : null, STDOUT_FILENO);
     dup2(output_fd >= 0 ? output_fd : null, STDERR_FILENO);
     execvp(argv[0], argv);
+    static const char words[] = "mpirun cannot be run: install Open MPI (openmpi-bin)\n";
+    ssize_t written = write(STDERR_FILENO, words, sizeof(words) - 1);
+    (void)written; /* nowhere is left to report it */
     _exit(127);
 }
 

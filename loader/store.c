@@ -169,8 +169,15 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
+/* Whom to tell of a damaged shard, which is then left out; damaged is NULL where it is a failure.
+ */
+struct listener {
+    void (*damaged)(void *context, const char *reason);
+    void *context;
+};
+
 static enum status load_shards(const char *directory, struct dirent **entries, int count,
-                               struct store *store)
+                               const struct listener *listener, struct store *store)
 {
     store->shards = mem_array(count > 0 ? (size_t)count : 1, sizeof(*store->shards));
     for (int i = 0; i < count; i++) {
@@ -181,6 +188,10 @@ static enum status load_shards(const char *directory, struct dirent **entries, i
         mem_free(path);
         if (is_gone)
             continue;
+        if (listener->damaged != NULL && (status == ERR_CORRUPT || status == ERR_INPUT)) {
+            listener->damaged(listener->context, fail_message());
+            continue;
+        }
         TRY(status);
         store->shard_count++;
         store->record_count += shard->record_count;
@@ -189,7 +200,7 @@ static enum status load_shards(const char *directory, struct dirent **entries, i
     return OK;
 }
 
-enum status store_load(const char *path, struct store *ret_store)
+static enum status load(const char *path, const struct listener *listener, struct store *ret_store)
 {
     enum status status = OK;
     struct dirent **entries = NULL;
@@ -207,7 +218,7 @@ enum status store_load(const char *path, struct store *ret_store)
         status =
             fail(ERR_INPUT, "store '%s' has %d shards; the limit is %d", path, count, SHARDS_MAX);
     else
-        status = load_shards(directory, entries, count, &store);
+        status = load_shards(directory, entries, count, listener, &store);
     for (int i = 0; i < count; i++)
         free(entries[i]);
     free(entries);
@@ -217,6 +228,17 @@ enum status store_load(const char *path, struct store *ret_store)
     else
         store_done(&store);
     return status;
+}
+
+enum status store_load(const char *path, struct store *ret_store)
+{
+    return load(path, &(struct listener){0}, ret_store);
+}
+
+enum status store_load_sound(const char *path, void (*damaged)(void *context, const char *reason),
+                             void *context, struct store *ret_store)
+{
+    return load(path, &(struct listener){damaged, context}, ret_store);
 }
 
 void store_done(struct store *store)

@@ -42,6 +42,10 @@ struct store {
 /* Reads all manifests. A foreign LMDB directory under shards/ without a manifest is opened to count
  * it. ERR_INPUT: path is not a store. ERR_CORRUPT: a manifest is damaged. */
 enum status store_load(const char *path, struct store *ret_store);
+/* As store_load, but a shard whose manifest is damaged or of a newer format is left out, and
+ * damaged is told of it: for those who must go on with the rest. */
+enum status store_load_sound(const char *path, void (*damaged)(void *context, const char *reason),
+                             void *context, struct store *ret_store);
 void store_done(struct store *store);
 
 /* Reads or writes the manifest of one shard directory. */

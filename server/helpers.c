@@ -61,6 +61,7 @@ enum status helpers_start(struct helpers *helpers, const struct action *action)
     helpers_stop(helpers);
     helpers->generation = action->helpers.generation;
     helpers->nonce = action->helpers.nonce;
+    helpers->words[0] = 0;
     TRY(start_mpirun(helpers, action));
     helpers->process = (int)syscall(SYS_pidfd_open, helpers->pid, 0);
     if (helpers->process < 0) {
@@ -108,7 +109,9 @@ void helpers_log(struct helpers *helpers)
     text[length] = 0;
     char *rest = text;
     for (char *line; (line = strsep(&rest, "\n")) != NULL;)
-        if (line[0] != 0)
+        if (line[0] != 0) {
+            snprintf(helpers->words, sizeof(helpers->words), "%s", line);
             log_debug("event=helpers_said generation=%" PRIu64 " text=\"%s\"", helpers->generation,
                       line);
+        }
 }

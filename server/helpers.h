@@ -14,11 +14,14 @@
 #include "common/status.h"
 #include "server/actions.h"
 
+enum { HELPERS_WORDS_BYTES = 200 };
+
 struct helpers {
     uint64_t run, generation, nonce;
-    pid_t pid;   /* of mpirun, leader of its process group; 0 = none runs */
-    int process; /* its pidfd, readable when it has ended; -1 = none */
-    int output;  /* what it prints; -1 = none */
+    pid_t pid;                       /* of mpirun, leader of its process group; 0 = none runs */
+    int process;                     /* its pidfd, readable when it has ended; -1 = none */
+    int output;                      /* what it prints; -1 = none */
+    char words[HELPERS_WORDS_BYTES]; /* its last line: why it ended, if it ends by itself */
 };
 
 void helpers_init(struct helpers *helpers, uint64_t run);

@@ -233,11 +233,13 @@ static void handle_signals(struct server *server)
 
 static void handle_helpers_end(struct server *server)
 {
-    struct coordinator_event event = {.kind = COORDINATOR_HELPERS_FAILED,
-                                      .generation = server->helpers.generation,
-                                      .reason = "mpirun ended"};
-    helpers_stop(&server->helpers);
-    server_handle(server, &event);
+    char reason[HELPERS_WORDS_BYTES + 32];
+    helpers_stop(&server->helpers); /* takes in what it still had to say */
+    snprintf(reason, sizeof(reason), "mpirun ended: %s",
+             server->helpers.words[0] != 0 ? server->helpers.words : "it said nothing");
+    server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
+                                                      .generation = server->helpers.generation,
+                                                      .reason = reason});
 }
 
 static void handle_process_end(struct server *server, uint64_t worker)

@@ -16,6 +16,7 @@ struct scanned_store {
     char *path;              /* absolute */
     struct store known;      /* what was reported */
     struct timespec changed; /* of shards/ at that time */
+    int is_unreadable;       /* and has been complained of */
 };
 
 struct store_scan {
@@ -34,13 +35,26 @@ static struct timespec time_of(const char *path)
     return info.st_mtim;
 }
 
+/* When a store is opened: what is damaged is said by the first scan. */
+static void say_nothing(void *context, const char *reason)
+{
+    (void)context;
+    (void)reason;
+}
+
+static void say_damaged(void *context, const char *reason)
+{
+    const struct scanned_store *store = context;
+    log_warn("event=shard_damaged store=%s reason=\"%s\"", store->path, reason);
+}
+
 static enum status add_store(struct store_scan *scan, const char *path)
 {
     struct store probe;
     char *absolute = realpath(path, NULL);
     if (absolute == NULL)
         return fail(ERR_INPUT, "store '%s': %s; 'seer ingest' makes one", path, strerror(errno));
-    enum status status = store_load(absolute, &probe);
+    enum status status = store_load_sound(absolute, say_nothing, NULL, &probe);
     if (status == OK) {
         store_done(&probe);
         scan->stores[scan->count++].path = mem_string(absolute);
@@ -101,10 +115,14 @@ void store_scan_run(struct store_scan *scan,
         if (changed.tv_sec == store->changed.tv_sec && changed.tv_nsec == store->changed.tv_nsec)
             continue;
         struct store present;
-        if (store_load(store->path, &present) != OK) {
-            log_warn("event=store_unreadable store=%s reason=\"%s\"", store->path, fail_message());
+        if (store_load_sound(store->path, say_damaged, store, &present) != OK) {
+            if (!store->is_unreadable)
+                log_warn("event=store_unreadable store=%s reason=\"%s\"", store->path,
+                         fail_message());
+            store->is_unreadable = 1;
             continue;
         }
+        store->is_unreadable = 0;
         report_new(&store->known, &present, found, context);
         store_done(&store->known);
         store->known = present;

@@ -14,8 +14,9 @@ struct store_scan;
 /* ERR_INPUT: one of data.stores is no store. Nothing is reported yet. */
 enum status store_scan_create(const struct config *config, struct store_scan **ret_scan);
 void store_scan_destroy(struct store_scan *scan); /* NULL is fine */
-/* Calls found for every shard that no earlier call reported; path is absolute. A store that cannot
- * be read now is logged and tried again. Cheap when nothing changed. */
+/* Calls found for every shard that no earlier call reported; path is absolute. A shard whose
+ * manifest is damaged is logged and left out. A store that cannot be read now is logged, once, and
+ * tried again. Cheap when nothing changed; else reads all manifests, and blocks on that. */
 void store_scan_run(struct store_scan *scan,
                     void (*found)(void *context, const char *path, uint64_t records),
                     void *context);

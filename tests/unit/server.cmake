@@ -1,3 +1,5 @@
+seer_test(test_helpers LIBS server)
+seer_test(test_store_scan LIBS server loader)
 seer_test(test_journal SOURCES test_journal.c journal_samples.c LIBS server PkgConfig::LMDB)
 seer_test(test_intervals LIBS server)
 seer_test(test_parameter_store LIBS server)

@@ -1,0 +1,80 @@
+/* test_store_scan.c - the server finds new shards, and one damaged shard does not cost the others.
+ */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/test.h"
+
+#include "common/fs.h"
+#include "common/mem.h"
+#include "loader/shard_writer.h"
+#include "server/store_scan.h"
+
+static char folder[] = "/tmp/everseer-scan-XXXXXX";
+
+static void write_shard(const char *name)
+{
+    struct shard_writer *writer;
+    struct store_shard shard;
+    const uint8_t bytes[] = {0xFF, 0xD8, 0xFF, 0};
+    struct record record = {.bytes = bytes, .length = sizeof(bytes), .label = LABEL_NONE};
+    assert_ok(shard_writer_open(folder, name, 1 << 20, &writer));
+    assert_ok(shard_writer_add(writer, &record, hash128_bytes(bytes, sizeof(bytes))));
+    assert_ok(shard_writer_seal(&writer, &shard));
+    store_shard_done(&shard);
+}
+
+static void damage_manifest(const char *name)
+{
+    char *path = mem_format("%s/shards/%s/manifest.json", folder, name);
+    assert_ok(fs_write_file(path, "{", 1));
+    mem_free(path);
+}
+
+struct found {
+    int count;
+    char names[200]; /* one letter each */
+};
+
+static void note(void *context, const char *path, uint64_t records)
+{
+    struct found *found = context;
+    assert_int_equal(records, 1);
+    found->names[found->count++] = path[strlen(path) - 1];
+}
+
+static void a_damaged_manifest_costs_its_own_shard_only(void **state)
+{
+    (void)state;
+    struct config config;
+    struct store store;
+    struct store_scan *scan;
+    struct found found = {0};
+    config_init(&config);
+    config.data.store_count = 1;
+    snprintf(config.data.stores[0], sizeof(config.data.stores[0]), "%s", folder);
+    write_shard("a");
+    write_shard("b");
+    damage_manifest("a");
+    assert_fails(store_load(folder, &store), ERR_CORRUPT, "manifest.json");
+    assert_ok(store_scan_create(&config, &scan));
+    store_scan_run(scan, note, &found);
+    assert_string_equal(found.names, "b");
+    store_scan_run(scan, note, &found);
+    assert_string_equal(found.names, "b");
+    write_shard("c");
+    store_scan_run(scan, note, &found);
+    assert_string_equal(found.names, "bc");
+    store_scan_destroy(scan);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_damaged_manifest_costs_its_own_shard_only),
+    };
+    if (mkdtemp(folder) == NULL)
+        return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    fs_remove_tree(folder);
+    return failed;
+}
