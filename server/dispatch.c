@@ -156,6 +156,9 @@ void dispatch_messages(struct server *server)
         }
         if (connection_of(&peer, &connection) == OK)
             dispatch(server, connection, &message);
+        else
+            log_debug("event=message_refused message=%s reason=\"%s\"",
+                      message_kind_name(message.kind), fail_message());
         message_done(&message);
     }
 }

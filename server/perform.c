@@ -17,15 +17,14 @@ static void perform_send(struct server *server, const struct action *action)
     enum status status = endpoint_send(server->control, &peer, &action->send.message);
     if (status == OK)
         return;
-    log_debug("event=send_failed message=%s worker=%016" PRIx64 " reason=\"%s\"",
-              message_kind_name(action->send.message.kind), action->send.message.header.worker,
-              fail_message());
-    if (status == ERR_UNREACHABLE)
+    int is_gone = status == ERR_UNREACHABLE;
+    log_line(is_gone ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR,
+             "event=send_failed message=%s worker=%016" PRIx64 " reason=\"%s\"",
+             message_kind_name(action->send.message.kind), action->send.message.header.worker,
+             fail_message());
+    if (is_gone)
         server_add_trouble(server, &(struct trouble){.kind = COORDINATOR_CONNECTION_LOST,
                                                      .number = action->send.connection});
-    else
-        log_error("event=send_failed message=%s reason=\"%s\"",
-                  message_kind_name(action->send.message.kind), fail_message());
 }
 
 static void perform_start_helpers(struct server *server, const struct action *action)
