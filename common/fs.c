@@ -163,7 +163,7 @@ enum status fs_require_local(const char *path)
         if ((unsigned long)info.f_type == remote[i])
             return fail(ERR_INPUT,
                         "'%s' is on a network file system, where LMDB cannot work: keep it on a "
-                        "local disk and serve it to other hosts with seer-loader",
+                        "local disk of the host that reads it",
                         path);
     }
     return OK;

@@ -33,7 +33,7 @@ char *mem_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void mem_free(void *memory);
 
 /* How often this process has called an allocating function of this page so far. A steady-state
- * training step must not move it; tests/unit/test_steady_state asserts so. */
+ * training step must not move it; tests/unit/test_learner.c asserts so. */
 uint64_t mem_call_count(void);
 
 #ifdef __cplusplus

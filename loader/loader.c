@@ -83,7 +83,7 @@ static void decode_image(struct decoder *decoder, struct job *job, uint32_t inde
         if (i == 0) {
             snprintf(image->bad_reason, sizeof(image->bad_reason), "%s: %s",
                      image_reason_name(decoder->image.reason), fail_message());
-            log_debug("record skipped shard=%u record=%u position=%llu reason=\"%s\"",
+            log_debug("event=record_skipped shard=%u record=%u position=%llu reason=\"%s\"",
                       image->record.shard, image->record.record,
                       (unsigned long long)image->position, image->bad_reason);
         }

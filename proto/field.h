@@ -81,7 +81,7 @@ struct form {
 
 /* Appends the packed struct to out. ERR_INPUT past out's limit or a field's limit. */
 enum status field_encode(const struct form *form, const void *own, struct buf *out);
-/* Unpacks hostile bytes with at most FIELD_BUDGET_FACTOR times their length of memory, and checks
+/* Unpacks hostile bytes with memory that is bounded by a multiple of their length, and checks
  * every limit. ERR_PROTOCOL with the field's name. On OK the caller owns what *own (zeroed before,
  * form->bytes long) points to; otherwise nothing. */
 enum status field_decode(const struct form *form, const void *bytes, size_t length, void *own);
