@@ -96,6 +96,18 @@ static void watch(struct coordinator *c, struct worker *worker)
     worker->is_watched = 1;
 }
 
+static void dismiss(struct coordinator *c, const struct worker *worker, const char *reason)
+{
+    char text[160];
+    snprintf(text, sizeof(text), "%s", reason);
+    struct message message = {
+        .kind = MESSAGE_DISMISS,
+        .header = {.generation = c->generation, .step = c->step},
+        .dismiss = {.reason = text},
+    };
+    core_send(c, worker, &message);
+}
+
 /* A member of the present generation is back on a new connection: is it still in it? */
 static void readmit(struct coordinator *c, struct worker *worker, uint64_t generation)
 {
@@ -118,6 +130,11 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
     char text[160];
     uint64_t id = message->header.worker;
     struct worker *worker = roster_find(&c->roster, id);
+    if (worker != NULL && c->state == RUN_FINISHED) {
+        worker->connection = connection;
+        dismiss(c, worker, "the run is finished"); /* the first one went astray */
+        return;
+    }
     char *objection = find_objection(c, message, text, sizeof(text));
     if (objection != NULL) {
         reject(c, connection, id, objection, 1);
@@ -147,7 +164,7 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
         readmit(c, worker, message->header.generation);
 }
 
-static void remove_worker(struct coordinator *c, struct worker *worker)
+void admission_forget(struct coordinator *c, struct worker *worker)
 {
     if (worker->is_watched)
         actions_push(c->out, ACTION_UNWATCH)->watch.worker = worker->id;
@@ -163,7 +180,7 @@ void admission_lose(struct coordinator *c, struct worker *worker, const char *re
     actions_event(c->out, "worker_lost", 1, "worker=%s step=%llu generation=%llu reason=\"%s\"",
                   worker->name, (unsigned long long)worker->step, (unsigned long long)c->generation,
                   reason);
-    remove_worker(c, worker);
+    admission_forget(c, worker);
     if (was_member && c->state != RUN_CLOSING && c->state != RUN_RECOVERING)
         formation_end(c, text, 0);
     else if (c->state == RUN_BROKEN)
@@ -180,19 +197,17 @@ void admission_send_away(struct coordinator *c, struct worker *worker, const cha
     admission_lose(c, worker, reason);
 }
 
-void admission_dismiss(struct coordinator *c, struct worker *worker, const char *reason)
+void admission_say_goodbye(struct coordinator *c, struct worker *worker, const char *reason)
 {
-    char text[160];
-    snprintf(text, sizeof(text), "%s", reason);
-    struct message message = {
-        .kind = MESSAGE_DISMISS,
-        .header = {.generation = c->generation, .step = c->step},
-        .dismiss = {.reason = text},
-    };
-    core_send(c, worker, &message);
+    dismiss(c, worker, reason);
     actions_event(c->out, "worker_left", 0, "worker=%s step=%llu reason=\"%s\"", worker->name,
                   (unsigned long long)c->step, reason);
-    remove_worker(c, worker);
+}
+
+void admission_dismiss(struct coordinator *c, struct worker *worker, const char *reason)
+{
+    admission_say_goodbye(c, worker, reason);
+    admission_forget(c, worker);
 }
 
 void admission_drain(struct coordinator *c, struct worker *worker)

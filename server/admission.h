@@ -17,9 +17,13 @@ void admission_ask_hello(struct coordinator *c, uint64_t connection, uint64_t wo
 void admission_drain(struct coordinator *c, struct worker *worker);
 /* Is gone without a word. */
 void admission_lose(struct coordinator *c, struct worker *worker, const char *reason);
+/* Is gone after a goodbye. */
+void admission_forget(struct coordinator *c, struct worker *worker);
 /* Is told to end its process and to start anew; counts as lost. */
 void admission_send_away(struct coordinator *c, struct worker *worker, const char *reason);
-/* May go: exit 0. */
+/* Is told that it may go: exit 0. Its Bye, or its end, shows that it heard. */
+void admission_say_goodbye(struct coordinator *c, struct worker *worker, const char *reason);
+/* The same, and it is forgotten here at once. */
 void admission_dismiss(struct coordinator *c, struct worker *worker, const char *reason);
 /* Its state or gradient differed: what it holds is worth nothing. */
 void admission_note_deviation(struct worker *worker);

@@ -66,10 +66,18 @@ enum status boundary_snapshot(struct coordinator *c, const char *name)
     return OK;
 }
 
+void boundary_see_off(struct coordinator *c)
+{
+    if (c->is_over || (c->roster.count > 0 && c->now_ms - c->state_ms < CORE_FAREWELL_MS))
+        return;
+    c->is_over = 1;
+    actions_push(c->out, ACTION_FINISHED);
+}
+
 void boundary_finish(struct coordinator *c)
 {
     for (uint32_t i = c->roster.count; i-- > 0;)
-        admission_dismiss(c, &c->roster.workers[i], "the run is finished");
+        admission_say_goodbye(c, &c->roster.workers[i], "the run is finished");
     struct journal_record record = {
         .kind = JOURNAL_GENERATION,
         .generation = {.generation = c->generation, .step = c->step},
@@ -78,7 +86,7 @@ void boundary_finish(struct coordinator *c)
     c->member_count = 0;
     core_set_state(c, RUN_FINISHED);
     actions_event(c->out, "run_finished", 0, "step=%llu", (unsigned long long)c->step);
-    actions_push(c->out, ACTION_FINISHED);
+    boundary_see_off(c);
 }
 
 /* The state is safe, or cannot be saved: those who wanted to go may go. */

@@ -21,7 +21,10 @@ void boundary_snapshot_gone(struct coordinator *c, const char *name);
 uint64_t boundary_oldest_step(const struct coordinator *c);
 /* Those who drain while there is no generation may go, unless they alone hold the state. */
 void boundary_dismiss_idle(struct coordinator *c);
-/* Stopping with nobody there. */
+/* Stopping: the run ends here, everybody is told so. */
 void boundary_finish(struct coordinator *c);
+/* The run is finished: the server may go once nobody is left who might not have heard of it, for
+ * ZeroMQ drops what was sent right before a socket closes. */
+void boundary_see_off(struct coordinator *c);
 
 #endif

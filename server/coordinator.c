@@ -353,6 +353,21 @@ static void forgive_gap(struct coordinator *c, int64_t gap_ms)
         c->lonely_ms += gap_ms;
 }
 
+/* The run is over; what is left is to hear that everybody knows. */
+static void handle_finished(struct coordinator *c, const struct coordinator_event *event)
+{
+    const int is_bye = event->kind == COORDINATOR_MESSAGE && event->message->kind == MESSAGE_BYE;
+    if (is_bye || event->kind == COORDINATOR_PROCESS_DIED) {
+        struct worker *worker =
+            roster_find(&c->roster, is_bye ? event->message->header.worker : event->worker);
+        if (worker != NULL)
+            admission_forget(c, worker);
+    } else if (event->kind == COORDINATOR_MESSAGE || event->kind == COORDINATOR_COMMAND) {
+        dispatch(c, event);
+    }
+    boundary_see_off(c);
+}
+
 void coordinator_handle(struct coordinator *c, const struct coordinator_event *event,
                         int64_t now_ms, struct actions *out)
 {
@@ -360,9 +375,10 @@ void coordinator_handle(struct coordinator *c, const struct coordinator_event *e
         forgive_gap(c, now_ms - c->now_ms);
     c->out = out;
     c->now_ms = now_ms;
-    if (c->state == RUN_FINISHED && event->kind != COORDINATOR_MESSAGE &&
-        event->kind != COORDINATOR_COMMAND)
+    if (c->state == RUN_FINISHED) {
+        handle_finished(c, event);
         return;
+    }
     dispatch(c, event);
     if (c->state != RUN_FINISHED)
         advance(c);

@@ -21,6 +21,7 @@ enum {
     CORE_SETTLE_MS = 100,  /* after "my collective broke": time to learn who died */
     CORE_BACKOFF_MS = 100, /* doubled with each generation that failed to form */
     CORE_BACKOFF_DOUBLINGS = 6,
+    CORE_FAREWELL_MS = 2000, /* at the end of a run, for everybody to say bye */
     CORE_DEVIATIONS_MAX = 2, /* a worker that differs this often in a row is sent away */
     CORE_SHARDS_IN_MESSAGE = 1024,
     CORE_PLAN_AHEAD_MAX = 64, /* the largest plan_ahead_steps that a config can have */
@@ -86,6 +87,7 @@ struct coordinator {
     uint64_t nonces, sequence;
     struct core_snapshot snapshot;
     int is_stopping;        /* an operator, or the last step, ends the run */
+    int is_over;            /* ACTION_FINISHED was said */
     int closing_failures;   /* final snapshots that failed */
     int64_t state_ms;       /* when `state` began */
     int64_t step_ms;        /* when the present step could begin */

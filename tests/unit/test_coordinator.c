@@ -268,7 +268,56 @@ static void a_stop_takes_a_snapshot_first_and_then_finishes(void **state)
                                          .snapshot = {"step-000000002", 2}});
     assert_true(find(f, ACTION_JOURNAL, JOURNAL_SNAPSHOT) >= 0);
     assert_true(find(f, ACTION_SEND, MESSAGE_DISMISS) >= 0);
-    assert_true(find(f, ACTION_FINISHED, 0) > find(f, ACTION_SEND, MESSAGE_DISMISS));
+    say(f, 1, (struct message){.kind = MESSAGE_BYE}, 2);
+    assert_true(find(f, ACTION_FINISHED, 0) >= 0);
+}
+
+/* Two workers are dismissed; the first has said bye. */
+static void finish(struct fixture *f)
+{
+    train(f, 2);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_COMMAND,
+                                         .command = {COMMAND_STOP, 1, ""}});
+    vote(f, 1, 0, 3, 1);
+    vote(f, 2, 0, 3, 1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_DONE,
+                                         .snapshot = {"step-000000001", 1}});
+    assert_true(find(f, ACTION_SEND, MESSAGE_DISMISS) >= 0);
+    assert_int_equal(find(f, ACTION_FINISHED, 0), -1); /* the dismissals may be under way still */
+    say(f, 1, (struct message){.kind = MESSAGE_BYE}, 1);
+    assert_int_equal(find(f, ACTION_FINISHED, 0), -1);
+}
+
+static void a_finished_run_ends_when_everybody_said_bye(void **state)
+{
+    struct fixture *f = *state;
+    finish(f);
+    say(f, 1, (struct message){.kind = MESSAGE_HEARTBEAT}, 2);
+    assert_int_equal(find(f, ACTION_FINISHED, 0), -1);
+    hello(f, 2, PROTOCOL_VERSION, 0); /* it was cut off before it heard */
+    assert_true(find(f, ACTION_SEND, MESSAGE_DISMISS) >= 0);
+    say(f, 2, (struct message){.kind = MESSAGE_BYE}, 2);
+    assert_true(find(f, ACTION_FINISHED, 0) >= 0);
+    tick(f, 10000);
+    assert_int_equal(find(f, ACTION_FINISHED, 0), -1); /* once is enough */
+}
+
+static void a_finished_run_does_not_wait_for_the_dead(void **state)
+{
+    struct fixture *f = *state;
+    finish(f);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED, .worker = 2});
+    assert_true(find(f, ACTION_FINISHED, 0) >= 0);
+}
+
+static void a_finished_run_does_not_wait_for_ever(void **state)
+{
+    struct fixture *f = *state;
+    finish(f);
+    tick(f, 1900);
+    assert_int_equal(find(f, ACTION_FINISHED, 0), -1);
+    tick(f, 100);
+    assert_true(find(f, ACTION_FINISHED, 0) >= 0);
 }
 
 static void a_journal_of_another_batch_size_is_refused_with_the_remedy(void **state)
@@ -349,6 +398,10 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_stop_takes_a_snapshot_first_and_then_finishes, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_finished_run_ends_when_everybody_said_bye, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_finished_run_does_not_wait_for_the_dead, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_finished_run_does_not_wait_for_ever, setup, teardown),
         cmocka_unit_test_setup_teardown(a_journal_of_another_batch_size_is_refused_with_the_remedy,
                                         setup, teardown),
         cmocka_unit_test(the_one_furthest_behind_is_blamed),
