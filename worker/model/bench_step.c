@@ -124,6 +124,17 @@ static double median_ms(const struct bench *bench, int part, double *ret_best_ms
     return median;
 }
 
+/* Every step by itself, in order, for comparisons side by side. */
+static json_t *each_step(const struct bench *bench)
+{
+    json_t *wall = json_array(), *cpu = json_array();
+    for (int i = 0; i < bench->steps; i++) {
+        json_array_append_new(wall, json_real((double)bench->total_us[i] / 1000));
+        json_array_append_new(cpu, json_real((double)bench->part_us[i][PART_CPU] / 1000));
+    }
+    return json_pack("{s:o, s:o}", "wall_ms", wall, "thread_cpu_ms", cpu);
+}
+
 static int64_t parameter_count(const struct state_layout *layout)
 {
     int64_t count = 0;
@@ -141,15 +152,15 @@ static void report_json(const struct bench *bench)
     json_t *parts = json_object();
     for (int part = 0; part < PART_COUNT; part++)
         json_object_set_new(parts, part_names[part], json_real(median_ms(bench, part, &ignored)));
-    json_t *object =
-        json_pack("{s:i, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}",
-                  "schema_version", 1, "config", bench->config_path, "device",
-                  bench->device->ops->describe(bench->device), "threads", bench->threads, "steps",
-                  bench->steps, "batch_images", (json_int_t)bench->config.train.batch_images,
-                  "crops_per_image", (json_int_t)config_crops_per_image(&bench->config),
-                  "parameters", (json_int_t)parameter_count(&bench->state->layout), "step_ms",
-                  step_ms, "step_best_ms", best_ms, "images_per_second", 1000 * images / step_ms,
-                  "images_per_second_best", 1000 * images / best_ms, "median_phase", parts);
+    json_t *object = json_pack(
+        "{s:i, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:o}", "schema_version",
+        1, "config", bench->config_path, "device", bench->device->ops->describe(bench->device),
+        "threads", bench->threads, "steps", bench->steps, "batch_images",
+        (json_int_t)bench->config.train.batch_images, "crops_per_image",
+        (json_int_t)config_crops_per_image(&bench->config), "parameters",
+        (json_int_t)parameter_count(&bench->state->layout), "step_ms", step_ms, "step_best_ms",
+        best_ms, "images_per_second", 1000 * images / step_ms, "images_per_second_best",
+        1000 * images / best_ms, "median_phase", parts, "each_step", each_step(bench));
     json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     printf("\n");
     json_decref(object);
