@@ -1,0 +1,64 @@
+#!/usr/bin/env bats
+# bench.bats - every seer bench prints what docs/contract.md promises. Nothing is said of speed: that is for people.
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The everseer authors
+
+bats_require_minimum_version 1.5.0
+seer=${SEER_BIN:?}/seer
+tiny=${SEER_SOURCE:?}/tests/integration/tiny.yaml
+pictures=$SEER_SOURCE/tests/fuzz/corpus/image
+
+# keys JSON: the names in it at the top, on one line; those that docs/contract.md has for a command.
+keys() {
+    jq -r 'keys_unsorted | join(" ")' <<<"$1"
+}
+
+# shellcheck disable=SC2016 # backquotes of Markdown
+documented() { # COMMAND: the names between the backquotes behind it, without what stands in brackets
+    tr '\n' ' ' <"$SEER_SOURCE/docs/contract.md" | sed 's/  */ /g' | grep -o -- "- \`$1 -o json\`: \`[^\`]*\`" |
+        sed 's/.*`: `//; s/`//; s/\[{[^}]*}\]//g; s/{[^}]*}//g'
+}
+
+@test "seer bench step prints the documented keys, and as many steps as it was asked for" {
+    run --separate-stderr "$seer" bench step --config "$tiny" --steps 3 -o json
+    [ "$status" -eq 0 ]
+    [ "$(keys "$output")" = "$(documented 'seer bench step')" ]
+    jq -e '.schema_version == 1 and .steps == 3 and .threads == 1 and .parameters > 0 and
+        (.median_phase | keys_unsorted) ==
+            ["forward_ms", "loss_ms", "backward_ms", "reduce_ms", "apply_ms", "thread_cpu_ms"] and
+        (.each_step.wall_ms | length) == 3 and (.each_step.thread_cpu_ms | length) == 3 and
+        .step_best_ms == (.each_step.wall_ms | min) and .step_ms >= .step_best_ms and .step_best_ms > 0 and
+        .images_per_second > 0 and .images_per_second <= .images_per_second_best' <<<"$output"
+}
+
+@test "seer bench loader prints the documented keys, for files and for a store" {
+    run --separate-stderr "$seer" bench loader --seconds 1 -o json --images "$pictures"/jpeg-0-0.jpg "$pictures"/png-rgb.png
+    [ "$status" -eq 0 ]
+    [ "$(keys "$output")" = "$(documented 'seer bench loader')" ]
+    jq -e '.schema_version == 1 and .images == 2 and .images_per_second_per_core > 0 and
+        .crops[0].size_pixels == 224 and (.stage_us_per_image | keys_unsorted) ==
+            ["decode", "resize", "color", "blur", "save"]' <<<"$output"
+
+    "$seer" ingest "$pictures" --store "$BATS_TEST_TMPDIR/store" --quiet
+    run --separate-stderr "$seer" bench loader --store "$BATS_TEST_TMPDIR/store" --limit 5 --config "$tiny" --seconds 1 -o json
+    [ "$status" -eq 0 ]
+    jq -e '.images == 5 and (.crops | length) > 0 and .crops[0].size_pixels < 224' <<<"$output"
+}
+
+@test "seer bench allreduce prints the documented keys" {
+    run --separate-stderr "$seer" bench allreduce --members 2 --bytes 65536 --runs 5 -o json
+    [ "$status" -eq 0 ]
+    [ "$(keys "$output")" = "$(documented 'seer bench allreduce')" ]
+    jq -e '.schema_version == 1 and .members == 2 and .bytes == 65536 and .runs == 5 and .time_us_p50 > 0 and
+        .time_us_p99 >= .time_us_p50 and .megabytes_per_second > 0' <<<"$output"
+}
+
+@test "a benchmark that is asked for nonsense says so with exit code 2" {
+    for arguments in 'step' 'step --config /nowhere.yaml' 'loader --seconds 1' 'nonsense' \
+        'allreduce --members 0' 'allreduce --runs 0'; do
+        # shellcheck disable=SC2086 # words
+        run "$seer" bench $arguments
+        echo "$arguments: $status: $output"
+        [ "$status" -eq 2 ]
+    done
+}
