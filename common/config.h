@@ -107,6 +107,7 @@ struct config {
         int64_t heartbeat_ms, lost_ms, form_ms, step_ms; /* see reference.yaml */
         int64_t plan_ahead_steps;
         int64_t digest_every_steps;
+        int deal_by_speed;
     } server;
 };
 

@@ -245,6 +245,8 @@ static const struct config_row rows[] = {
     {"server.digest_every_steps", INT(server.digest_every_steps), RANGE(1, 1000000),
      .fallback = "1", .unit = "steps",
      .meaning = "How often the members' parameters are compared, bit for bit."},
+    {"server.deal_by_speed", BOOL(server.deal_by_speed), .fallback = "true",
+     .meaning = "Slower members compute fewer slots of a step, at least one."},
 };
 
 enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };

@@ -126,6 +126,7 @@ struct message_ready {
     uint64_t digest;           /* of the reduced gradient */
     uint64_t parameter_digest; /* of the parameters before this step; 0 when not asked for */
     int64_t phase_us[PHASE_COUNT]; /* time spent by phase */
+    int64_t compute_us; /* its own time for its slots, without waiting for others; 0 = unknown */
     uint32_t skip_count;
     struct message_skip *skips;
 };

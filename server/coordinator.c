@@ -48,7 +48,8 @@ void coordinator_destroy(struct coordinator *c)
     stream_destroy(c->stream);
     roster_done(&c->roster);
     mem_free(c->members);
-    mem_free(c->slot_starts);
+    mem_free(c->deal.starts);
+    mem_free(c->deal.starts_before);
     mem_free(c->snapshot.workers);
     mem_free(c->config_text);
     mem_free(c);

@@ -4,8 +4,9 @@
  * in as arguments, and what is to be done goes out as a list of actions that the caller carries out
  * in order. An ACTION_JOURNAL must be durable before any later action is carried out: on this rests
  * every promise about steps. In reading order: coordinator.c (dispatch), admission.c (who comes and
- * goes), formation.c (generations), round.c (plans, votes, verdicts), boundary.c (what happens
- * between two steps: joining, leaving, snapshots, stopping), recovery.c (the journal read back).
+ * goes), formation.c (generations), deal.c (who computes how much), round.c (plans, votes,
+ * verdicts), boundary.c (what happens between two steps: joining, leaving, snapshots, stopping),
+ * recovery.c (the journal read back).
  *
  * Life: create, restore (every record of the journal, in order), start, handle ... until
  * ACTION_FINISHED. One thread. */

@@ -50,6 +50,15 @@ struct core_group {
     char snapshot[JOURNAL_NAME_BYTES];
 };
 
+/* Who computes how many slots; see deal.h. */
+struct core_deal {
+    uint32_t count;          /* members */
+    uint32_t *starts;        /* [count + 1] from `step` on: member r computes slots [r]..[r+1] */
+    uint32_t *starts_before; /* [count + 1] of the generation's steps before */
+    uint64_t step;
+    uint32_t wishes; /* steps in a row that asked for another one */
+};
+
 struct coordinator {
     const struct config *config;
     char *config_text;
@@ -63,6 +72,7 @@ struct coordinator {
     uint64_t generation;
     uint32_t member_count; /* of it; 0 = it ended */
     uint64_t *members;     /* [member_count] in order of rank */
+    struct core_deal deal; /* of it */
     int has_last;
     struct journal_step last; /* the verdict of step - 1; its skips are not kept */
     struct schedule_state schedule;
@@ -78,7 +88,6 @@ struct coordinator {
     struct roster roster;
     struct core_group group;
     uint32_t world_size;   /* members of the generation, 0 when there is none */
-    uint32_t *slot_starts; /* [world_size + 1] member r computes slots [r]..[r+1] */
     struct message *votes; /* [world_size] Ready of each rank; kind 0 = none yet */
     uint64_t planned;      /* steps below are planned to this generation */
     uint64_t horizon; /* steps below may be planned to somebody: their images must not change */

@@ -10,6 +10,7 @@
 #include "common/mem.h"
 #include "server/admission.h"
 #include "server/boundary.h"
+#include "server/deal.h"
 #include "server/recovery.h"
 #include "server/round.h"
 
@@ -163,8 +164,10 @@ static void form(struct coordinator *c, uint32_t count)
     c->group.nonce = core_nonce(c);
     c->world_size = c->member_count = count;
     c->members = mem_resize(c->members, count * sizeof(*c->members));
-    round_deal(c);
+    round_prepare(c);
     journal_generation(c);
+    deal_evenly(c, count);
+    deal_begin(c);
     if (c->group.engine == ENGINE_MPI)
         start_helpers(c);
     core_set_state(c, RUN_FORMING);

@@ -245,6 +245,10 @@ static void code_record(struct codec *codec, struct journal_record *record)
     case JOURNAL_PAUSE:
         code_bool(codec, &record->pause.is_paused);
         return;
+    case JOURNAL_DEAL:
+        code_u64(codec, &record->deal.step);
+        code_numbers(codec, &record->deal.count, &record->deal.slots);
+        return;
     }
     codec->status = fail(ERR_CORRUPT, "is of unknown kind %u", (unsigned)record->kind);
 }

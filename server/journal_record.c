@@ -24,6 +24,13 @@ static void copy_skips(const struct journal_step *from, struct journal_step *cop
     }
 }
 
+static void copy_deal(const struct journal_deal *from, struct journal_deal *copy)
+{
+    copy->slots = mem_array(from->count, sizeof(*copy->slots));
+    for (uint32_t i = 0; i < from->count; i++)
+        copy->slots[i] = from->slots[i];
+}
+
 void journal_record_copy(const struct journal_record *from, struct journal_record *ret_copy)
 {
     *ret_copy = *from;
@@ -35,6 +42,8 @@ void journal_record_copy(const struct journal_record *from, struct journal_recor
         copy_members(&from->generation, &ret_copy->generation);
     else if (from->kind == JOURNAL_STEP)
         copy_skips(&from->step, &ret_copy->step);
+    else if (from->kind == JOURNAL_DEAL)
+        copy_deal(&from->deal, &ret_copy->deal);
 }
 
 void journal_record_done(struct journal_record *record)
@@ -51,6 +60,8 @@ void journal_record_done(struct journal_record *record)
         for (uint32_t i = 0; i < record->step.skip_count; i++)
             mem_free(record->step.skips[i].reason);
         mem_free(record->step.skips);
+    } else if (record->kind == JOURNAL_DEAL) {
+        mem_free(record->deal.slots);
     }
     *record = (struct journal_record){0};
 }
@@ -62,7 +73,7 @@ const char *journal_kind_name(enum journal_kind kind)
         [JOURNAL_RETIRE] = "retire",         [JOURNAL_ENTRY] = "entry",
         [JOURNAL_GENERATION] = "generation", [JOURNAL_STEP] = "step",
         [JOURNAL_SNAPSHOT] = "snapshot",     [JOURNAL_ROLLBACK] = "rollback",
-        [JOURNAL_PAUSE] = "pause",
+        [JOURNAL_PAUSE] = "pause",           [JOURNAL_DEAL] = "deal",
     };
-    return kind >= JOURNAL_START && kind <= JOURNAL_PAUSE ? names[kind] : "unknown";
+    return kind >= JOURNAL_START && kind <= JOURNAL_DEAL ? names[kind] : "unknown";
 }

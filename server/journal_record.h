@@ -25,6 +25,7 @@ enum journal_kind {
     JOURNAL_SNAPSHOT = 7,   /* a snapshot is complete in the parameter store */
     JOURNAL_ROLLBACK = 8,   /* steps from `step` on are void; the next lineage begins there */
     JOURNAL_PAUSE = 9,      /* an operator paused or resumed the run */
+    JOURNAL_DEAL = 10,      /* how many slots each member of the generation computes from now on */
 };
 
 enum { JOURNAL_NAME_BYTES = 64 };
@@ -90,6 +91,12 @@ struct journal_pause {
     int is_paused;
 };
 
+struct journal_deal {
+    uint64_t step; /* the first one that is planned by it */
+    uint32_t count;
+    uint32_t *slots; /* [count] of each member, in order of rank */
+};
+
 struct journal_record {
     enum journal_kind kind;
     union {
@@ -102,6 +109,7 @@ struct journal_record {
         struct journal_snapshot snapshot;
         struct journal_rollback rollback;
         struct journal_pause pause;
+        struct journal_deal deal;
     };
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "server/deal.h"
 #include "server/formation.h"
 #include "server/round.h"
 
@@ -66,6 +67,7 @@ static void restore_generation(struct coordinator *c, const struct journal_gener
     c->members = mem_resize(c->members, (c->member_count + 1) * sizeof(*c->members));
     for (uint32_t i = 0; i < c->member_count; i++)
         c->members[i] = generation->members[i].worker;
+    deal_evenly(c, c->member_count);
 }
 
 static void restore_snapshot(struct coordinator *c, const struct journal_snapshot *snapshot)
@@ -114,6 +116,8 @@ enum status recovery_restore(struct coordinator *c, const struct journal_record 
     case JOURNAL_PAUSE:
         c->is_paused = record->pause.is_paused;
         return OK;
+    case JOURNAL_DEAL:
+        return deal_restore(c, &record->deal);
     }
     return fail(ERR_CORRUPT, "journal: record of unknown kind %d", (int)record->kind);
 }
@@ -139,7 +143,7 @@ static void go_on(struct coordinator *c)
 {
     c->world_size = c->member_count;
     c->group.engine = c->world_size == 1 ? ENGINE_SELF : ENGINE_MPI;
-    round_deal(c);
+    round_prepare(c);
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
         struct worker *worker = roster_find_rank(&c->roster, (int)rank);
         worker->state = worker->state == WORKER_DRAINING ? WORKER_DRAINING : WORKER_MEMBER;

@@ -52,6 +52,7 @@ struct worker {
     int is_broken;                      /* has reported the present generation broken */
     struct message_heartbeat heartbeat; /* the last one; step of it: */
     uint64_t heartbeat_step;
+    double slot_us;          /* its own time for a slot, smoothed; 0 = not known yet */
     uint64_t images_trained; /* in committed steps since its Hello */
 };
 

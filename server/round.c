@@ -9,29 +9,11 @@
 #include "common/mem.h"
 #include "server/admission.h"
 #include "server/boundary.h"
+#include "server/deal.h"
 #include "server/formation.h"
 
-void round_deal_slots(uint32_t slots, uint32_t count, const double *weights, uint32_t *ret_starts)
+void round_prepare(struct coordinator *c)
 {
-    double total = 0.0, sum = 0.0;
-    for (uint32_t i = 0; i < count; i++)
-        total += weights != NULL ? weights[i] : 1.0;
-    ret_starts[0] = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        sum += weights != NULL ? weights[i] : 1.0;
-        uint32_t end = (uint32_t)floor(slots * (sum / total) + 0.5);
-        uint32_t lowest = ret_starts[i] + (slots >= count ? 1 : 0);
-        uint32_t highest = slots >= count ? slots - (count - 1 - i) : slots;
-        end = end < lowest ? lowest : end;
-        ret_starts[i + 1] = end > highest ? highest : end;
-    }
-    CHECK(ret_starts[count] == slots);
-}
-
-void round_deal(struct coordinator *c)
-{
-    c->slot_starts = mem_resize(c->slot_starts, (c->world_size + 1) * sizeof(*c->slot_starts));
-    round_deal_slots((uint32_t)config_slots(c->config), c->world_size, NULL, c->slot_starts);
     c->votes = mem_array(c->world_size, sizeof(*c->votes));
     c->planned = c->step;
 }
@@ -76,8 +58,9 @@ static void extend_stream(struct coordinator *c, uint64_t wanted)
 static void send_plan(struct coordinator *c, const struct worker *worker, uint64_t step)
 {
     uint32_t slot_images = (uint32_t)c->config->train.slot_images;
-    uint32_t first = c->slot_starts[worker->rank];
-    uint32_t slots = c->slot_starts[worker->rank + 1] - first;
+    const uint32_t *starts = deal_of(c, step);
+    uint32_t first = starts[worker->rank];
+    uint32_t slots = starts[worker->rank + 1] - first;
     uint32_t records = slots * slot_images;
     struct message message = {
         .kind = MESSAGE_PLAN,
@@ -276,6 +259,7 @@ static void journal_verdict(struct coordinator *c)
 static void decide(struct coordinator *c)
 {
     journal_verdict(c);
+    deal_learn(c);
     c->step++;
     c->attempt = 0;
     c->unequal_digests = 0;
@@ -293,6 +277,7 @@ static void decide(struct coordinator *c)
     c->step_ms = c->now_ms;
     stream_forget(c->stream, boundary_oldest_step(c) * c->batch_images);
     boundary_pass(c);
+    deal_try(c);
     round_plan(c);
 }
 

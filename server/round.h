@@ -9,11 +9,8 @@
 
 #include "server/core.h"
 
-/* Deals `slots` to members in consecutive runs, as even as the weights (positive; NULL = all equal)
- * allow; ret_starts[count + 1]. Every member gets at least one slot if there are enough. */
-void round_deal_slots(uint32_t slots, uint32_t count, const double *weights, uint32_t *ret_starts);
 /* Makes ready for a generation of world_size members. */
-void round_deal(struct coordinator *c);
+void round_prepare(struct coordinator *c);
 /* All are formed: plans the present step and those after it. */
 void round_begin(struct coordinator *c);
 /* Forgets votes and plans of the generation. */

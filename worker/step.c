@@ -28,6 +28,7 @@ struct step {
     enum worker_phase phase;
     int64_t phase_start_us;
     int64_t phase_us[PHASE_COUNT];
+    int64_t compute_us;
 };
 
 enum status step_create(const struct config *config, struct state *state, struct step **ret_step)
@@ -96,6 +97,7 @@ static enum status prepare(struct step *step, struct collective *collective,
 {
     const int slots = (int)batch->slot_count, size = collective_size(collective);
     memset(step->phase_us, 0, sizeof(step->phase_us));
+    step->phase = PHASE_IDLE; /* it was another one if the last step was given up */
     step->phase_start_us = clock_us();
     step->computed = 0;
     if (slots == 0)
@@ -128,6 +130,7 @@ static enum status measure(struct step *step, uint64_t number, struct step_resul
         .digest = digest,
     };
     memcpy(ret_result->phase_us, step->phase_us, sizeof(step->phase_us));
+    ret_result->compute_us = step->compute_us;
     step->computed = number + 1;
     return OK;
 }
@@ -138,6 +141,7 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
     TRY(prepare(step, collective, batch));
 
     enter(step, PHASE_FORWARD);
+    const int64_t start_us = step->phase_start_us - collective_waited_us(collective);
     TRY(model_load(step->model, collective, batch));
     TRY(model_forward(step->model));
 
@@ -150,6 +154,7 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
     TRY(model_backward(step->model, &step->buckets));
 
     enter(step, PHASE_REDUCE);
+    step->compute_us = step->phase_start_us - collective_waited_us(collective) - start_us;
     TRY(buckets_finish(&step->buckets));
     return measure(step, number, ret_result);
 }

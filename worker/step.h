@@ -28,6 +28,7 @@ struct step_result {
     uint32_t images; /* of this member */
     uint64_t digest; /* state_gradient_digest */
     int64_t phase_us[PHASE_COUNT];
+    int64_t compute_us; /* forward to backward, without waiting in the collective */
 };
 
 /* config and state are borrowed for the step's life. */

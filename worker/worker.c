@@ -155,13 +155,10 @@ static void copy_skips(const struct batch *batch, struct message_ready *ready)
                                                 .reason = mem_string(batch->skips[i].reason)};
 }
 
-/* Its own speed: without the time it waited for images and for the others' last gradients. */
-static double images_per_second(const struct step_result *result)
+/* Its own speed: without the time it waited for the others. */
+static double images_per_second(const struct message_ready *ready)
 {
-    int64_t us = 0;
-    for (int phase = PHASE_FORWARD; phase < PHASE_REDUCE; phase++)
-        us += result->phase_us[phase];
-    return us > 0 ? (double)result->images * 1e6 / (double)us : 0;
+    return ready->compute_us > 0 ? (double)ready->images * 1e6 / (double)ready->compute_us : 0;
 }
 
 static enum status compute(struct worker *worker, const struct job *job, struct report *report)
@@ -186,13 +183,14 @@ static enum status compute(struct worker *worker, const struct job *job, struct 
     copy_skips(batch, &report->ready);
     loader_give(worker->loader, &batch);
     result.phase_us[PHASE_DATA] += data_us;
-    report->images_per_second = images_per_second(&result);
     report->ready.is_finite = result.is_finite;
     report->ready.loss = result.loss;
     report->ready.grad_norm = result.grad_norm;
     report->ready.images = result.images;
     report->ready.digest = result.digest;
     memcpy(report->ready.phase_us, result.phase_us, sizeof(result.phase_us));
+    report->ready.compute_us = result.compute_us + data_us;
+    report->images_per_second = images_per_second(&report->ready);
     return status;
 }
 

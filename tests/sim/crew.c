@@ -294,8 +294,13 @@ static void start_job(struct world *world, struct sim_worker *worker)
     worker->is_running = 1;
     worker->is_abandoned = worker->has_met = 0;
     worker->run_count++;
-    world_job_ends(world, worker->place, worker->run_count, 0,
-                   1 + world_delay(world, longest[worker->jobs[0].kind]));
+    const struct job *job = &worker->jobs[0];
+    const struct message *plan = job->kind == MEMBER_COMPUTE ? find_plan(worker, job->step) : NULL;
+    int64_t longest_ms = longest[job->kind];
+    if (plan != NULL)
+        longest_ms = plan->plan.slot_count * world->slot_ms[worker->place];
+    worker->compute_ms = longest_ms / 2 + 1 + world_delay(world, longest_ms / 2);
+    world_job_ends(world, worker->place, worker->run_count, 0, worker->compute_ms);
 }
 
 static void finish_form(struct world *world, struct sim_worker *worker, struct job *job)
@@ -329,6 +334,7 @@ static void finish_compute(struct world *world, struct sim_worker *worker, struc
         .digest = meeting->gradient,
         .parameter_digest = job->wants_parameter_digest ? worker->model.hash : 0,
         .images = 1,
+        .compute_us = 1000 * worker->compute_ms,
     };
     /* A bit flips in the memory of one member; alone, nobody could notice. */
     if (worker->group.size > 1 && world->now < world->faults_until &&

@@ -61,7 +61,7 @@ void faults_happen(struct world *world)
     struct sim_worker *worker = &world->workers[place];
     char name[16];
     snprintf(name, sizeof(name), "w%d", place);
-    switch (random_below(&world->random, 13)) {
+    switch (random_below(&world->random, 14)) {
     case 0:
     case 1:
     case 2:
@@ -92,6 +92,9 @@ void faults_happen(struct world *world)
         break;
     case 10:
         world_command(world, world_chance(world, 0.3) ? COMMAND_PAUSE : COMMAND_RESUME, "");
+        break;
+    case 12: /* other work on its host, or no more of it */
+        world->slot_ms[place] = 1 + world_delay(world, 15);
         break;
     case 11:
         worker->hung_until = world->now + 9000;

@@ -28,7 +28,7 @@ static void check_step(struct world *world, const struct journal_step *step)
     if (step->step != world->committed)
         world_violation(world, "I6: step %llu is journaled where step %llu must follow",
                         (unsigned long long)step->step, (unsigned long long)world->committed);
-    if (step->position != step->step * WORLD_BATCH || step->images != WORLD_BATCH)
+    if (step->position != step->step * world->batch || step->images != world->batch)
         world_violation(world, "I3: step %llu takes positions from %llu",
                         (unsigned long long)step->step, (unsigned long long)step->position);
     if (step->generation != world->generation || step->epoch != world->epoch ||
@@ -86,6 +86,8 @@ void oracle_journal(struct world *world, const struct journal_record *record)
         check_step(world, &record->step);
     } else if (record->kind == JOURNAL_ROLLBACK) {
         check_rollback(world, &record->rollback);
+    } else if (record->kind == JOURNAL_DEAL) {
+        world->deals++;
     }
 }
 
@@ -151,7 +153,7 @@ uint64_t oracle_gradient(struct world *world, const struct meeting *meeting)
         const struct message_plan *plan = &meeting->plans[rank].plan;
         for (uint32_t i = 0; i < plan->slot_count; i++, expected++) {
             uint64_t position =
-                meeting->step * WORLD_BATCH + (uint64_t)expected * WORLD_SLOT_IMAGES;
+                meeting->step * world->batch + (uint64_t)expected * WORLD_SLOT_IMAGES;
             if (plan->slots[i].slot != expected || plan->slots[i].position != position)
                 world_violation(world,
                                 "I3: step %llu: slot %u at position %llu where slot %u is due",
@@ -162,9 +164,9 @@ uint64_t oracle_gradient(struct world *world, const struct meeting *meeting)
             hash = hash_bytes_seed(&plan->records[first], 4 * WORLD_SLOT_IMAGES, hash);
         }
     }
-    if (expected != WORLD_SLOTS)
-        world_violation(world, "I3: step %llu has %u slots of %d",
-                        (unsigned long long)meeting->step, expected, WORLD_SLOTS);
+    if (expected != world->slots)
+        world_violation(world, "I3: step %llu has %u slots of %u",
+                        (unsigned long long)meeting->step, expected, world->slots);
     return hash;
 }
 
@@ -172,19 +174,19 @@ void oracle_audit(struct world *world)
 {
     struct stream *stream = read_stream(world);
     for (uint64_t step = 0; step < world->committed; step++) {
-        struct message_slot slots[WORLD_SLOTS];
-        uint32_t shards[WORLD_BATCH], records[WORLD_BATCH];
-        for (uint32_t i = 0; i < WORLD_SLOTS; i++)
+        struct message_slot slots[WORLD_SLOTS_MAX];
+        uint32_t shards[WORLD_BATCH_MAX], records[WORLD_BATCH_MAX];
+        for (uint32_t i = 0; i < world->slots; i++)
             slots[i] =
-                (struct message_slot){i, step * WORLD_BATCH + (uint64_t)i * WORLD_SLOT_IMAGES};
-        for (uint32_t i = 0; i < WORLD_BATCH; i++) {
-            struct stream_place place = stream_find(stream, step * WORLD_BATCH + i);
+                (struct message_slot){i, step * world->batch + (uint64_t)i * WORLD_SLOT_IMAGES};
+        for (uint32_t i = 0; i < world->batch; i++) {
+            struct stream_place place = stream_find(stream, step * world->batch + i);
             shards[i] = place.shard;
             records[i] = place.record;
         }
         struct meeting meeting = {.step = step, .size = 1, .base = world->hashes[step]};
         meeting.plans[0].plan = (struct message_plan){
-            .slot_count = WORLD_SLOTS, .slots = slots, .shards = shards, .records = records};
+            .slot_count = world->slots, .slots = slots, .shards = shards, .records = records};
         if (oracle_gradient(world, &meeting) != world->gradients[step])
             world_violation(world, "I3: step %llu trained on other images than the catalogue names",
                             (unsigned long long)step);

@@ -1,6 +1,7 @@
 /* test_sim.c - thousands of lives of a run under fire; or, with --bug, the proof that this sees.
  *
- *   test_sim [--first N] [--seeds N] [--seed N] [--verbose] [--bug send-first|apply-first] */
+ *   test_sim [--first N] [--seeds N] [--seed N] [--verbose] [--bug send-first|apply-first]
+ *            [--straggler] */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
@@ -19,6 +20,29 @@ static enum world_bug parse_bug(const char *name)
     exit(2);
 }
 
+static double calm_step_ms(uint64_t seed, int64_t slot_ms, int is_by_speed)
+{
+    struct world *world = world_create(seed, BUG_NONE, 0);
+    world->config.server.deal_by_speed = is_by_speed;
+    double step_ms = world_run_calmly(world, slot_ms);
+    world_destroy(world);
+    return step_ms;
+}
+
+/* One of six members becomes four times slower: that takes an eighth of what they can do together.
+ * Dealt evenly the step lasts four times longer; by speed it may last as long as whole slots allow
+ * (one slot of the slow member instead of three of the others), half as long again at most. */
+static int try_straggler(uint64_t seed)
+{
+    double healthy_ms = calm_step_ms(seed, WORLD_CALM_SLOT_MS, 1);
+    double even_ms = calm_step_ms(seed, 4 * WORLD_CALM_SLOT_MS, 0);
+    double dealt_ms = calm_step_ms(seed, 4 * WORLD_CALM_SLOT_MS, 1);
+    printf("seed %llu: a step takes %.0f ms, with a straggler %.0f ms dealt evenly, %.0f ms by "
+           "speed\n",
+           (unsigned long long)seed, healthy_ms, even_ms, dealt_ms);
+    return even_ms > 2.0 * healthy_ms && dealt_ms < 1.5 * healthy_ms ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t first = 1, seeds = 2000;
@@ -30,6 +54,8 @@ int main(int argc, char **argv)
             is_verbose = 1;
             continue;
         }
+        if (strcmp(argv[i], "--straggler") == 0)
+            return try_straggler(1);
         if (strcmp(argv[i], "--first") == 0)
             first = strtoull(value, NULL, 10);
         else if (strcmp(argv[i], "--seeds") == 0)
@@ -42,7 +68,7 @@ int main(int argc, char **argv)
         }
         i++;
     }
-    uint64_t events = 0, commits = 0, kills = 0, server_kills = 0, rollbacks = 0;
+    uint64_t events = 0, commits = 0, kills = 0, server_kills = 0, rollbacks = 0, deals = 0;
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         struct world *world = world_create(seed, bug, is_verbose);
         world_run(world);
@@ -51,13 +77,15 @@ int main(int argc, char **argv)
         kills += world->kills;
         server_kills += world->server_kills;
         rollbacks += world->rollbacks;
+        deals += world->deals;
         world_destroy(world);
     }
     printf("seeds %llu to %llu: %llu events, %llu steps committed, %llu workers and %llu servers "
-           "killed, %llu rollbacks, every promise kept\n",
+           "killed, %llu rollbacks, %llu deals by speed, every promise kept\n",
            (unsigned long long)first, (unsigned long long)(first + seeds - 1),
            (unsigned long long)events, (unsigned long long)commits, (unsigned long long)kills,
-           (unsigned long long)server_kills, (unsigned long long)rollbacks);
+           (unsigned long long)server_kills, (unsigned long long)rollbacks,
+           (unsigned long long)deals);
     if (bug != BUG_NONE) {
         printf("but a bug was planted and not found\n");
         return 1;

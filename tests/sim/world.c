@@ -491,7 +491,7 @@ static void configure(struct world *world)
     struct config *config = &world->config;
     config_init(config);
     config->run.seed = (int64_t)world->seed;
-    config->train.batch_images = WORLD_BATCH;
+    config->train.batch_images = world->batch;
     config->train.slot_images = WORLD_SLOT_IMAGES;
     config->train.steps = 0;
     config->data.block_records = 4;
@@ -518,6 +518,10 @@ struct world *world_create(uint64_t seed, enum world_bug bug, int is_verbose)
     world->bug = bug;
     world->is_verbose = is_verbose;
     random_init(&world->random, seed, RANDOM_STREAM_TEST, 0, 0);
+    world->slots = seed % 2 == 0 ? 5 : WORLD_SLOTS_MAX;
+    world->batch = world->slots * WORLD_SLOT_IMAGES;
+    for (int i = 0; i < WORLD_WORKERS; i++)
+        world->slot_ms[i] = 1 + world_delay(world, 15);
     configure(world);
     world->hashes[0] = oracle_first_hash();
     world->fault_rate = 0.3 + 3.0 * random_uniform(&world->random, 0.0, 1.0);
@@ -549,6 +553,24 @@ void world_run(struct world *world)
     if (!world->is_finished)
         world_violation(world, "liveness: told to stop, still there");
     oracle_audit(world);
+}
+
+double world_run_calmly(struct world *world, int64_t slot_ms)
+{
+    enum { SETTLE_STEPS = 60, STEPS = 100 };
+    for (int i = 0; i < WORLD_WORKERS; i++)
+        world->slot_ms[i] = i == 0 ? slot_ms : WORLD_CALM_SLOT_MS;
+    world->is_calm = 1;
+    for (int i = 0; i < WORLD_WORKERS; i++)
+        crew_start(world, i);
+    after(world, 0, SERVER_START, 0, 0, 0);
+    live(world, world->now + SIM_CALM_MS, SETTLE_STEPS);
+    int64_t start_ms = world->now;
+    live(world, world->now + SIM_CALM_MS, STEPS);
+    if (world->commits < SETTLE_STEPS + STEPS)
+        world_violation(world, "liveness: %llu steps of %d without a fault",
+                        (unsigned long long)world->commits, SETTLE_STEPS + STEPS);
+    return (double)(world->now - start_ms) / STEPS;
 }
 
 void world_destroy(struct world *world)

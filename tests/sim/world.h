@@ -21,9 +21,9 @@ enum {
     WORLD_WORKERS = 6, /* places for worker processes */
     WORLD_JOBS = 64,
     WORLD_PLANS = 64,
-    WORLD_SLOTS = 5, /* fewer than workers: one may have to stand by */
+    WORLD_SLOTS_MAX = 16,
     WORLD_SLOT_IMAGES = 2,
-    WORLD_BATCH = WORLD_SLOTS * WORLD_SLOT_IMAGES,
+    WORLD_BATCH_MAX = WORLD_SLOTS_MAX * WORLD_SLOT_IMAGES,
     WORLD_STEPS_MAX = 4096,
 };
 
@@ -67,6 +67,7 @@ struct sim_worker {
     struct job jobs[WORLD_JOBS];  /* the first one runs */
     int is_running, is_abandoned; /* the first job runs; but nobody wants it any more */
     int has_met;                  /* it takes part in the meeting of its job */
+    int64_t compute_ms;           /* that its last COMPUTE took, without the meeting */
     uint64_t run_count;           /* names the running job, to know its end from older ones */
     uint32_t plan_count;
     struct message plans[WORLD_PLANS];
@@ -102,6 +103,9 @@ struct world {
     struct random random;
     struct config config;
     char *config_text;
+    uint32_t slots;                 /* 5 or 16: with fewer than workers one may have to stand by */
+    uint32_t batch;                 /* images of a step */
+    int64_t slot_ms[WORLD_WORKERS]; /* longest time that a worker at this place takes for a slot */
     int64_t now;
     uint64_t event_count, order;
     uint32_t heap_count, heap_capacity;
@@ -138,7 +142,7 @@ struct world {
     uint64_t gradients[WORLD_STEPS_MAX]; /* by step: digest of the verdict */
     uint64_t committed, epoch, generation;
     uint32_t lineage;
-    uint64_t commits, kills, server_kills, rollbacks; /* for the summary */
+    uint64_t commits, kills, server_kills, rollbacks, deals; /* for the summary */
 };
 
 /* A broken promise ends the program: prints seed and what broke. */
@@ -150,6 +154,10 @@ void world_trace(struct world *world, const char *format, ...)
 struct world *world_create(uint64_t seed, enum world_bug bug, int is_verbose);
 /* Lives through faults, then demands progress. */
 void world_run(struct world *world);
+/* Nothing goes wrong, but the worker at the first place takes slot_ms for a slot, the others
+ * WORLD_CALM_SLOT_MS. Returns the time of a step once all has settled. */
+enum { WORLD_CALM_SLOT_MS = 20 };
+double world_run_calmly(struct world *world, int64_t slot_ms);
 void world_destroy(struct world *world);
 
 /* Random helpers. */

@@ -73,6 +73,9 @@ struct journal_record journal_sample(enum journal_kind kind)
     case JOURNAL_PAUSE:
         record.pause.is_paused = 1;
         break;
+    case JOURNAL_DEAL:
+        record.deal = (struct journal_deal){1, 3, numbers};
+        break;
     }
     return record;
 }

@@ -46,6 +46,7 @@ static void fill_ready(struct message_ready *ready)
                                     .images = 17,
                                     .digest = UINT64_MAX,
                                     .parameter_digest = 1,
+                                    .compute_us = -7,
                                     .skip_count = MANY,
                                     .skips = mem_array(MANY, sizeof(struct message_skip))};
     for (int i = 0; i < PHASE_COUNT; i++)
@@ -190,7 +191,7 @@ static void assert_hello_equal(const struct message_hello *a, const struct messa
 static void assert_ready_equal(const struct message_ready *a, const struct message_ready *b)
 {
     SAME(is_finite), SAME(loss), SAME(grad_norm), SAME(images), SAME(digest);
-    SAME(parameter_digest), SAME(phase_us), SAME(skip_count);
+    SAME(parameter_digest), SAME(phase_us), SAME(compute_us), SAME(skip_count);
     for (uint32_t i = 0; i < a->skip_count; i++) {
         SAME(skips[i].shard), SAME(skips[i].record), SAME(skips[i].position);
         TEXT(skips[i].reason);

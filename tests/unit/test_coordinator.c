@@ -5,7 +5,6 @@
 
 #include "common/mem.h"
 #include "server/coordinator.h"
-#include "server/round.h"
 
 struct fixture {
     struct config config;
@@ -358,25 +357,6 @@ static void the_one_furthest_behind_is_blamed(void **state)
     roster_done(&roster);
 }
 
-static void slots_are_dealt_whole_and_as_even_as_weights_allow(void **state)
-{
-    (void)state;
-    uint32_t starts[9];
-    for (uint32_t slots = 1; slots <= 64; slots++)
-        for (uint32_t count = 1; count <= 8; count++) {
-            round_deal_slots(slots, count, NULL, starts);
-            for (uint32_t i = 0; i < count; i++) {
-                uint32_t got = starts[i + 1] - starts[i];
-                assert_true(got == slots / count || got == slots / count + 1);
-            }
-        }
-    const double weights[] = {1.0, 3.0, 0.001};
-    round_deal_slots(16, 3, weights, starts);
-    assert_int_equal(starts[1], 4);
-    assert_int_equal(starts[2], 15);
-    assert_int_equal(starts[3], 16);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,7 +385,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_journal_of_another_batch_size_is_refused_with_the_remedy,
                                         setup, teardown),
         cmocka_unit_test(the_one_furthest_behind_is_blamed),
-        cmocka_unit_test(slots_are_dealt_whole_and_as_even_as_weights_allow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

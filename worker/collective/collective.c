@@ -4,6 +4,7 @@
 #include "worker/collective/collective.h"
 
 #include "common/check.h"
+#include "common/clock.h"
 #include "worker/collective/engine.h"
 
 static void range_check(const struct collective *collective, const void *data, size_t bytes)
@@ -60,16 +61,31 @@ int collective_size(const struct collective *collective)
     return collective->size;
 }
 
+int64_t collective_waited_us(const struct collective *collective)
+{
+    return collective->waited_us;
+}
+
 size_t reduce_op_bytes(enum reduce_op op)
 {
     return op == REDUCE_SUM_DOUBLE ? sizeof(double) : sizeof(float);
+}
+
+/* Ends what began at start_us. */
+static enum status waited(struct collective *collective, int64_t start_us, enum status status)
+{
+    collective->waited_us += clock_us() - start_us;
+    return status;
 }
 
 enum status collective_allreduce(struct collective *collective, void *data, size_t count,
                                  enum reduce_op op)
 {
     range_check(collective, data, count * reduce_op_bytes(op));
-    return count == 0 ? OK : collective->ops->allreduce(collective, data, count, op);
+    if (count == 0)
+        return OK;
+    int64_t start_us = clock_us();
+    return waited(collective, start_us, collective->ops->allreduce(collective, data, count, op));
 }
 
 enum status collective_allreduce_start(struct collective *collective, void *data, size_t count,
@@ -77,23 +93,32 @@ enum status collective_allreduce_start(struct collective *collective, void *data
 {
     CHECK(count > 0);
     range_check(collective, data, count * reduce_op_bytes(op));
-    return collective->ops->allreduce_start(collective, data, count, op, ret_ticket);
+    int64_t start_us = clock_us();
+    return waited(collective, start_us,
+                  collective->ops->allreduce_start(collective, data, count, op, ret_ticket));
 }
 
 enum status collective_wait(struct collective *collective, uint64_t ticket)
 {
-    return collective->ops->wait(collective, ticket);
+    int64_t start_us = clock_us();
+    return waited(collective, start_us, collective->ops->wait(collective, ticket));
 }
 
 enum status collective_broadcast(struct collective *collective, void *data, size_t bytes, int root)
 {
     CHECK(root >= 0 && root < collective->size);
     range_check(collective, data, bytes);
-    return bytes == 0 ? OK : collective->ops->broadcast(collective, data, bytes, root);
+    if (bytes == 0)
+        return OK;
+    int64_t start_us = clock_us();
+    return waited(collective, start_us, collective->ops->broadcast(collective, data, bytes, root));
 }
 
 enum status collective_allgather(struct collective *collective, void *data, size_t bytes)
 {
     range_check(collective, data, bytes * (size_t)collective->size);
-    return bytes == 0 ? OK : collective->ops->allgather(collective, data, bytes);
+    if (bytes == 0)
+        return OK;
+    int64_t start_us = clock_us();
+    return waited(collective, start_us, collective->ops->allgather(collective, data, bytes));
 }

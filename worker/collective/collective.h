@@ -52,6 +52,8 @@ void collective_abort(struct collective *collective);
 
 int collective_rank(const struct collective *collective);
 int collective_size(const struct collective *collective);
+/* Time that the caller spent in the operations below, waiting for others. */
+int64_t collective_waited_us(const struct collective *collective);
 
 /* In place over count values of the op's type. Blocks. */
 enum status collective_allreduce(struct collective *collective, void *data, size_t count,

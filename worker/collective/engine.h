@@ -26,6 +26,7 @@ struct collective {
     int rank, size;
     char *region; /* borrowed */
     size_t region_bytes;
+    int64_t waited_us; /* in operations, so far */
 };
 
 enum status collective_self_form(const struct collective_group *group,
