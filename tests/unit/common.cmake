@@ -1,1 +1,1 @@
-seer_test(test_common LIBS common)
+seer_test(test_common LIBS common LABELS threads)
