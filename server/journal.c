@@ -7,9 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <lmdb.h>
@@ -21,6 +24,10 @@
 /* Address space, not memory or disk: some 10^8 steps. Fixed, because growing a map that others
  * read is where LMDB's users get hurt (facts: MDB_MAP_RESIZED). */
 #define MAP_BYTES (UINT64_C(64) << 30)
+
+/* The end of a process that was killed takes moments, longer on a busy machine: who starts the next
+ * server right away must not be told that the last one runs. */
+enum { OWNER_END_MS = 2000 };
 
 static const char banner[] = "everseer journal";
 
@@ -49,18 +56,44 @@ static enum status lmdb_fail(const struct journal *journal, const char *what, in
     return fail(status, "journal '%s': cannot %s: %s", journal->path, what, mdb_strerror(error));
 }
 
-static enum status fail_owned(const struct journal *journal)
+/* 0: it has not written it yet. */
+static pid_t owner_of(const struct journal *journal)
 {
-    char pid[32] = "?";
-    ssize_t length = pread(journal->lock, pid, sizeof(pid) - 1, 0);
-    pid[length > 0 ? length : 0] = 0;
-    return fail(ERR_INPUT,
-                "journal '%s' belongs to a server that runs (pid %s): stop it, or choose another "
-                "run directory",
-                journal->path, pid);
+    char text[32];
+    ssize_t length = pread(journal->lock, text, sizeof(text) - 1, 0);
+    text[length > 0 ? length : 0] = 0;
+    return (pid_t)strtol(text, NULL, 10);
 }
 
-/* flock(2) goes with the process, however it dies. */
+static enum status fail_owned(const struct journal *journal)
+{
+    return fail(ERR_INPUT,
+                "journal '%s' belongs to a server that runs (pid %d): stop it, or choose another "
+                "run directory",
+                journal->path, (int)owner_of(journal));
+}
+
+static void await_owner_end(const struct journal *journal)
+{
+    int process = (int)syscall(SYS_pidfd_open, owner_of(journal), 0);
+    if (process < 0)
+        return; /* it has ended meanwhile */
+    struct pollfd polled = {.fd = process, .events = POLLIN};
+    poll(&polled, 1, OWNER_END_MS);
+    close(process);
+}
+
+/* flock(2) goes with the process, however it dies. Says in errno why not. */
+static int take_lock(const struct journal *journal)
+{
+    if (flock(journal->lock, LOCK_EX | LOCK_NB) == 0)
+        return 1;
+    if (errno != EWOULDBLOCK)
+        return 0;
+    await_owner_end(journal);
+    return flock(journal->lock, LOCK_EX | LOCK_NB) == 0;
+}
+
 static enum status lock_owner(struct journal *journal)
 {
     char *path = mem_format("%s/owner", journal->path);
@@ -68,7 +101,7 @@ static enum status lock_owner(struct journal *journal)
     journal->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (journal->lock < 0)
         status = fail(ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    else if (flock(journal->lock, LOCK_EX | LOCK_NB) != 0)
+    else if (!take_lock(journal))
         status = errno == EWOULDBLOCK ? fail_owned(journal)
                                       : fail(ERR_IO, "cannot lock '%s': %s", path, strerror(errno));
     else if (ftruncate(journal->lock, 0) != 0 || dprintf(journal->lock, "%d", getpid()) < 0)

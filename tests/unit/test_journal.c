@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <lmdb.h>
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -145,6 +146,33 @@ static void another_process_reads_while_the_owner_writes_and_cannot_own(void **s
     journal_close(journal);
 }
 
+/* A server that was killed and is started again at once meets the last moments of its former life.
+ */
+static void an_owner_that_is_ending_is_waited_for(void **state)
+{
+    (void)state;
+    enum { LAST_MOMENTS_MS = 300 };
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct journal *journal = NULL;
+        char is_open = journal_open(directory, &journal) == OK;
+        if (write(ends[1], &is_open, 1) == 1)
+            poll(NULL, 0, LAST_MOMENTS_MS);
+        _exit(0);
+    }
+    char is_open = 0;
+    assert_int_equal(read(ends[0], &is_open, 1), 1);
+    assert_true(is_open);
+    struct journal *journal = NULL;
+    assert_ok(journal_open(directory, &journal));
+    journal_close(journal);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* Whoever dies owns nothing: what was acknowledged is there, and the next one takes over. */
 static void what_was_appended_survives_a_kill(void **state)
 {
@@ -243,6 +271,7 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_or_a_missing_byte_is_found),
         IN_DIRECTORY(records_come_back_in_order_after_a_restart),
         IN_DIRECTORY(another_process_reads_while_the_owner_writes_and_cannot_own),
+        IN_DIRECTORY(an_owner_that_is_ending_is_waited_for),
         IN_DIRECTORY(what_was_appended_survives_a_kill),
         IN_DIRECTORY(a_folder_without_journal_is_named),
         IN_DIRECTORY(a_foreign_database_is_refused),
