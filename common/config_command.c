@@ -11,6 +11,7 @@
 
 #include "common/config.h"
 #include "common/config_table.h"
+#include "common/json.h"
 
 enum { TEXT_BYTES_MAX = 1 << 20 };
 
@@ -97,9 +98,7 @@ static void print_json(const struct request *request, const struct config *confi
     if (has_values)
         json_object_set(root, "config", values);
     json_decref(values);
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    printf("\n");
-    json_decref(root);
+    json_print(root);
 }
 
 static enum status print_yaml(const struct request *request, const struct config *config)

@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/fs.h"
+#include "common/json.h"
 #include "common/mem.h"
 #include "common/options.h"
 #include "loader/image.h"
@@ -192,9 +193,7 @@ static void report_json(const struct bench *bench, double seconds)
                   "decode_only_images_per_second_per_core",
                   per_second(bench->decoded_count, bench->decode_us), "crops",
                   crops_json(&bench->config), "stage_us_per_image", stages);
-    json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    printf("\n");
-    json_decref(object);
+    json_print(object);
 }
 
 static void report_text(const struct bench *bench)

@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "common/json.h"
 #include "loader/commands.h"
 #include "loader/ingest.h"
 
@@ -96,9 +97,7 @@ static void print_json(const struct ingest_result *result)
         (json_int_t)result->labelled, "duplicates", (json_int_t)result->duplicates, "rejected",
         rejected, "shards", shards, "bytes", (json_int_t)result->bytes, "images_per_second", rate,
         "seconds", result->seconds, "stopped", result->is_stopped);
-    json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    printf("\n");
-    json_decref(all);
+    json_print(all);
 }
 
 static void print_table(const struct arguments *arguments, const struct ingest_result *result)

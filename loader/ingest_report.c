@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "common/mem.h"
+#include "common/json.h"
 
 enum status ingest_report_open(struct ingest_report *report, const char *path)
 {
@@ -19,22 +19,6 @@ enum status ingest_report_open(struct ingest_report *report, const char *path)
     if (report->file == NULL)
         return fail(ERR_IO, "cannot create the report '%s': %s", path, strerror(errno));
     return OK;
-}
-
-/* File names are bytes, JSON is UTF-8. */
-static json_t *json_text(const char *text)
-{
-    json_t *string = json_string(text);
-    if (string != NULL)
-        return string;
-    char *plain = mem_string(text);
-    for (char *at = plain; *at != '\0'; at++) {
-        if ((unsigned char)*at >= 0x80)
-            *at = '?';
-    }
-    string = json_string(plain);
-    mem_free(plain);
-    return string;
 }
 
 static enum status report_fail(const struct ingest_report *report)

@@ -10,6 +10,7 @@
 
 #include "common/fs.h"
 #include "common/hash.h"
+#include "common/json.h"
 #include "common/mem.h"
 #include "loader/commands.h"
 #include "loader/image.h"
@@ -26,13 +27,6 @@ struct arguments {
 static int is_json(const struct arguments *arguments)
 {
     return options_is_json(arguments->output);
-}
-
-static void print_and_drop(json_t *value)
-{
-    json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    printf("\n");
-    json_decref(value);
 }
 
 static void format_time(int64_t time_ms, char *text, size_t size)
@@ -60,8 +54,8 @@ static enum status run_ls(const struct store *store, const struct arguments *arg
         json_t *shards = json_array();
         for (uint32_t i = 0; i < store->shard_count; i++)
             json_array_append_new(shards, json_of_shard(&store->shards[i]));
-        print_and_drop(json_pack("{si ss so}", "schema_version", OUTPUT_SCHEMA_VERSION, "store",
-                                 store->path, "shards", shards));
+        json_print(json_pack("{si ss so}", "schema_version", OUTPUT_SCHEMA_VERSION, "store",
+                             store->path, "shards", shards));
         return OK;
     }
     printf("%-36s %10s %10s %10s  %s\n", "SHARD", "RECORDS", "LABELLED", "MB", "CREATED");
@@ -159,13 +153,13 @@ static void print_census(const struct store *store, const struct census *census,
         json_decref(labels);
         return;
     }
-    print_and_drop(
-        json_pack("{si ss sI sI sI sI s{sI sI sI} so sI}", "schema_version", OUTPUT_SCHEMA_VERSION,
-                  "store", store->path, "shards", (json_int_t)store->shard_count, "records",
-                  (json_int_t)store->record_count, "image_bytes", (json_int_t)census->bytes,
-                  "file_bytes", (json_int_t)file_bytes, "formats", "jpeg", (json_int_t)census->jpeg,
-                  "png", (json_int_t)census->png, "other", (json_int_t)census->other, "labels",
-                  labels, "unlabelled", (json_int_t)census->unlabelled));
+    json_print(json_pack("{si ss sI sI sI sI s{sI sI sI} so sI}", "schema_version",
+                         OUTPUT_SCHEMA_VERSION, "store", store->path, "shards",
+                         (json_int_t)store->shard_count, "records", (json_int_t)store->record_count,
+                         "image_bytes", (json_int_t)census->bytes, "file_bytes",
+                         (json_int_t)file_bytes, "formats", "jpeg", (json_int_t)census->jpeg, "png",
+                         (json_int_t)census->png, "other", (json_int_t)census->other, "labels",
+                         labels, "unlabelled", (json_int_t)census->unlabelled));
 }
 
 static enum status run_stat(const struct store *store, const struct arguments *arguments)
@@ -246,9 +240,9 @@ static enum status run_verify(const struct store *store, const struct arguments 
                                                 "error", words));
     }
     if (is_json(arguments))
-        print_and_drop(json_pack("{si ss sI sI so}", "schema_version", OUTPUT_SCHEMA_VERSION,
-                                 "store", store->path, "records", (json_int_t)store->record_count,
-                                 "damaged", (json_int_t)damaged, "shards", shards));
+        json_print(json_pack("{si ss sI sI so}", "schema_version", OUTPUT_SCHEMA_VERSION, "store",
+                             store->path, "records", (json_int_t)store->record_count, "damaged",
+                             (json_int_t)damaged, "shards", shards));
     else
         json_decref(shards);
     if (damaged > 0)

@@ -125,10 +125,3 @@ int client_exit(const char *program, enum status status)
         fprintf(stderr, "%s: %s\n", program, fail_message());
     return status_exit_code(status);
 }
-
-void client_print_json(const json_t *body)
-{
-    char *text = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    printf("%s\n", text);
-    free(text);
-}

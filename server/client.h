@@ -32,7 +32,5 @@ enum status client_ask(const struct client_options *options, const char *name, j
                        json_t **ret_body);
 /* Prints a failure, returns the exit code; 0 for OK. */
 int client_exit(const char *program, enum status status);
-/* One line of compact JSON on stdout. */
-void client_print_json(const json_t *body);
 
 #endif

@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
 
+#include "common/json.h"
 #include "server/client.h"
 #include "server/commands.h"
 
@@ -27,7 +28,7 @@ static int order_run(int argc, char **argv, const char *program, const char *sum
     if (status == OK)
         status = client_ask(&options, argv[0], json_object(), &body);
     if (status == OK && options_is_json(options.output))
-        client_print_json(body);
+        json_print(json_incref(body));
     json_decref(body);
     return client_exit(program, status);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -95,6 +96,12 @@ static void report_worker(struct server *server, const struct worker *worker, in
     feed_send(server->feed, &message);
 }
 
+/* Images that are known and not trained on yet. */
+static uint64_t backlog_of(const struct coordinator_view *view)
+{
+    return view->stream_end > view->position ? view->stream_end - view->position : 0;
+}
+
 void report_present(struct server *server)
 {
     struct coordinator_view view;
@@ -104,7 +111,7 @@ void report_present(struct server *server)
         report_worker(server, &view.roster->workers[i], now_ms);
     struct feed_message message = {
         .kind = FEED_STREAM,
-        .stream = {view.position, view.shards_live, view.stream_end - view.position},
+        .stream = {view.position, view.shards_live, backlog_of(&view)},
     };
     feed_send(server->feed, &message);
 }
@@ -114,25 +121,13 @@ static json_t *json_count(uint64_t value)
     return json_integer((json_int_t)value);
 }
 
-/* JSON has no NaN, and no strings that are not UTF-8. */
-static json_t *json_number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
-static json_t *json_word(const char *text)
-{
-    json_t *value = json_string(text);
-    return value != NULL ? value : json_string("?");
-}
-
 static json_t *worker_status(const struct worker *worker, int64_t now_ms)
 {
     json_t *object = json_object();
-    json_object_set_new(object, "name", json_word(worker->name));
+    json_object_set_new(object, "name", json_text(worker->name));
     json_object_set_new(object, "pid", json_integer(worker->pid));
-    json_object_set_new(object, "host", json_word(worker->host));
-    json_object_set_new(object, "device", json_word(worker->device));
+    json_object_set_new(object, "host", json_text(worker->host));
+    json_object_set_new(object, "device", json_text(worker->device));
     json_object_set_new(object, "rank", json_integer(worker->rank));
     json_object_set_new(object, "state", json_string(worker_state_name(worker->state)));
     json_object_set_new(object, "phase", json_string(phase_name(worker->heartbeat.phase)));
@@ -148,10 +143,9 @@ static json_t *worker_status(const struct worker *worker, int64_t now_ms)
 static json_t *stream_status(const struct coordinator_view *view)
 {
     json_t *stream = json_object();
-    uint64_t backlog = view->stream_end > view->position ? view->stream_end - view->position : 0;
     json_object_set_new(stream, "position", json_count(view->position));
     json_object_set_new(stream, "shards", json_integer(view->shards_live));
-    json_object_set_new(stream, "backlog_images", json_count(backlog));
+    json_object_set_new(stream, "backlog_images", json_count(backlog_of(view)));
     return stream;
 }
 
@@ -164,7 +158,7 @@ json_t *report_status(const struct server *server)
     snprintf(run, sizeof(run), "%016" PRIx64, view.run);
     json_t *status = json_object(), *workers = json_array();
     json_object_set_new(status, "schema_version", json_integer(STATUS_SCHEMA));
-    json_object_set_new(status, "name", json_word(server->config->run.name));
+    json_object_set_new(status, "name", json_text(server->config->run.name));
     json_object_set_new(status, "run", json_string(run));
     json_object_set_new(status, "state", json_string(run_state_name(view.state)));
     json_object_set_new(status, "step", json_count(view.step));
@@ -175,7 +169,7 @@ json_t *report_status(const struct server *server)
     json_object_set_new(status, "world_size", json_integer(view.world_size));
     json_object_set_new(status, "loss", json_number(view.loss));
     json_object_set_new(status, "lr", json_number(view.lr));
-    json_object_set_new(status, "snapshot", json_word(view.snapshot));
+    json_object_set_new(status, "snapshot", json_text(view.snapshot));
     for (uint32_t i = 0; i < view.roster->count; i++)
         json_array_append_new(workers, worker_status(&view.roster->workers[i], now_ms));
     json_object_set_new(status, "workers", workers);

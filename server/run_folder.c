@@ -16,6 +16,7 @@
 #include <jansson.h>
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/tensorboard.h"
@@ -127,12 +128,6 @@ static void write_line(int file, const char *name, json_t *line)
     json_decref(line);
 }
 
-/* JSON has no NaN. */
-static json_t *json_number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *step_line(const struct journal_step *step)
 {
     char digest[DIGEST_BYTES];
@@ -201,20 +196,6 @@ static json_t *time_now(void)
     size_t length = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &parts);
     snprintf(text + length, sizeof(text) - length, ".%03dZ", (int)(wall_ms % 1000));
     return json_string(text);
-}
-
-/* Text may hold bytes of a file's name that are no UTF-8; JSON cannot. */
-static json_t *json_text(const char *text)
-{
-    json_t *value = json_string(text);
-    if (value != NULL)
-        return value;
-    char *ascii = mem_string(text);
-    for (char *at = ascii; *at != 0; at++)
-        *at = (unsigned char)*at < 0x80 ? *at : '?';
-    value = json_string(ascii);
-    mem_free(ascii);
-    return value;
 }
 
 void run_folder_event(struct run_folder *folder, const char *kind, int is_warning, const char *text)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "common/mem.h"
 #include "server/client.h"
 #include "server/commands.h"
@@ -43,7 +44,7 @@ static enum status list(const struct client_options *options)
     else
         TRY(client_ask(options, "snapshot_list", json_object(), &body));
     if (options_is_json(options->output))
-        client_print_json(body);
+        json_print(json_incref(body));
     else
         print_table(body);
     json_decref(body);
@@ -55,7 +56,7 @@ static enum status order(const struct client_options *options, const char *name,
     json_t *body = NULL;
     TRY(client_ask(options, name, arguments, &body));
     if (options_is_json(options->output))
-        client_print_json(body);
+        json_print(json_incref(body));
     json_decref(body);
     return OK;
 }

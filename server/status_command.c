@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
 
+#include "common/json.h"
 #include "server/client.h"
 #include "server/commands.h"
 
@@ -76,7 +77,7 @@ static int status_run(int argc, char **argv)
     if (status == OK)
         status = client_ask(&options, "status", json_object(), &status_body);
     if (status == OK && options_is_json(options.output))
-        client_print_json(status_body);
+        json_print(json_incref(status_body));
     else if (status == OK)
         print_table(status_body);
     json_decref(status_body);

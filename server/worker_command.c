@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/json.h"
 #include "server/client.h"
 #include "server/commands.h"
 
@@ -28,8 +29,7 @@ static enum status list(const struct client_options *options)
     const json_t *workers = json_object_get(body, "workers");
     if (options_is_json(options->output)) {
         json_t *answer = json_pack("{s:i, s:O}", "schema_version", 1, "workers", workers);
-        client_print_json(answer);
-        json_decref(answer);
+        json_print(answer);
     } else {
         print_table(workers);
     }
@@ -42,7 +42,7 @@ static enum status drain(const struct client_options *options, const char *name)
     json_t *body = NULL;
     TRY(client_ask(options, "worker_drain", json_pack("{s:s}", "name", name), &body));
     if (options_is_json(options->output))
-        client_print_json(body);
+        json_print(json_incref(body));
     json_decref(body);
     return OK;
 }

@@ -4,11 +4,13 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <math.h>
 #include <unistd.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/fs.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/options.h"
@@ -222,6 +224,21 @@ static void fs_writes_files_that_are_complete_or_absent(void **state)
     mem_free(nested);
 }
 
+static void json_takes_any_text_and_any_number(void **state)
+{
+    (void)state;
+    json_t *text = json_text("caf\xc3\xa9"), *bytes = json_text("caf\xe9.jpg");
+    assert_string_equal(json_string_value(text), "caf\xc3\xa9");
+    assert_string_equal(json_string_value(bytes), "caf?.jpg");
+    json_decref(text);
+    json_decref(bytes);
+    json_t *number = json_number(0.5), *nan = json_number(NAN), *infinite = json_number(-INFINITY);
+    assert_true(json_real_value(number) == 0.5);
+    assert_true(json_is_null(nan));
+    assert_true(json_is_null(infinite));
+    json_decref(number);
+}
+
 static void a_log_line_is_one_line_whatever_is_in_it(void **state)
 {
     (void)state;
@@ -251,6 +268,7 @@ int main(void)
         cmocka_unit_test(options_fill_their_targets_and_suggest_the_nearest_name),
         cmocka_unit_test(options_refuse_words_that_nobody_reads),
         cmocka_unit_test(fs_writes_files_that_are_complete_or_absent),
+        cmocka_unit_test(json_takes_any_text_and_any_number),
         cmocka_unit_test(a_log_line_is_one_line_whatever_is_in_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/options.h"
 #include "worker/collective/local_group.h"
 
@@ -56,9 +57,7 @@ static void report(const struct measurement *m, int64_t members, int is_json)
                   "members", (json_int_t)members, "bytes", (json_int_t)bytes, "runs",
                   (json_int_t)m->runs, "time_us_p50", (json_int_t)p50, "time_us_p99",
                   (json_int_t)p99, "megabytes_per_second", (double)bytes / (double)(p50 + !p50));
-    json_dumpf(object, stdout, JSON_INDENT(2));
-    printf("\n");
-    json_decref(object);
+    json_print(object);
 }
 
 static enum status measure(struct measurement *m, int64_t members)
