@@ -23,7 +23,7 @@ enum {
 enum status client_options_check(const struct usage *usage, const struct client_options *options)
 {
     if ((options->run == NULL) == (options->server == NULL))
-        return fail(ERR_INPUT, "give either --run DIR or --server URL");
+        return fail(ERR_INPUT, "%s: give either --run DIR or --server URL", usage->program);
     return options_check_output(usage, options->output);
 }
 

@@ -20,13 +20,13 @@ static int order_run(int argc, char **argv, const char *program, const char *sum
     int first = argc;
     json_t *body = NULL;
     enum status status = options_parse(&usage, argc, argv, &first);
-    if (status != OK)
-        return options_exit(&usage, status);
-    status = client_options_check(&usage, &options);
+    if (status == OK)
+        status = client_options_check(&usage, &options);
     if (status == OK)
         status = options_check_rest(&usage, argc, argv, first);
-    if (status == OK)
-        status = client_ask(&options, argv[0], json_object(), &body);
+    if (status != OK)
+        return options_exit(&usage, status);
+    status = client_ask(&options, argv[0], json_object(), &body);
     if (status == OK && options_is_json(options.output))
         json_print(json_incref(body));
     json_decref(body);

@@ -95,12 +95,11 @@ static int snapshot_run(int argc, char **argv)
     };
     int first = argc;
     enum status status = options_parse(&usage, argc, argv, &first);
+    if (status == OK)
+        status = client_options_check(&usage, &options);
     if (status != OK)
         return options_exit(&usage, status);
-    status = client_options_check(&usage, &options);
-    if (status == OK)
-        status = carry_out(&options, argc - first, argv + first);
-    return client_exit(usage.program, status);
+    return client_exit(usage.program, carry_out(&options, argc - first, argv + first));
 }
 
 const struct command snapshot_command = {"snapshot", "list, save, pin, remove snapshots",

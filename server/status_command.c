@@ -69,13 +69,13 @@ static int status_run(int argc, char **argv)
     int first = argc;
     json_t *status_body = NULL;
     enum status status = options_parse(&usage, argc, argv, &first);
-    if (status != OK)
-        return options_exit(&usage, status);
-    status = client_options_check(&usage, &options);
+    if (status == OK)
+        status = client_options_check(&usage, &options);
     if (status == OK)
         status = options_check_rest(&usage, argc, argv, first);
-    if (status == OK)
-        status = client_ask(&options, "status", json_object(), &status_body);
+    if (status != OK)
+        return options_exit(&usage, status);
+    status = client_ask(&options, "status", json_object(), &status_body);
     if (status == OK && options_is_json(options.output))
         json_print(json_incref(status_body));
     else if (status == OK)

@@ -42,7 +42,7 @@ setup() {
     for command in stop pause resume status; do
         run "$seer" "$command" worker-1 --run "$BATS_TEST_TMPDIR"
         [ "$status" -eq 2 ] || { echo "$command: $output"; false; }
-        [[ "$output" == *"no place for 'worker-1'"* ]] || { echo "$command: $output"; false; }
+        [[ "${lines[0]}" == "seer $command: there is no place for 'worker-1'" ]] || { echo "$command: $output"; false; }
     done
 }
 
