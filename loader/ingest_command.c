@@ -37,6 +37,16 @@ static void on_signal(int number)
     atomic_store(&is_stop_asked, 1);
 }
 
+static void catch_signals(void)
+{
+    struct sigaction action = {
+        .sa_handler = on_signal,
+        .sa_flags = (int)SA_RESETHAND, /* the second Ctrl-C ends us at once */
+    };
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 static enum status read_labels(const char *word, struct source_options *ret_options)
 {
     if (strcmp(word, "auto") == 0 || strcmp(word, "cls") == 0) {
@@ -214,12 +224,7 @@ static int ingest_command_run(int argc, char **argv)
         .report = arguments.report,
         .stop = &is_stop_asked,
     };
-    struct sigaction action = {
-        .sa_handler = on_signal,
-        .sa_flags = (int)SA_RESETHAND, /* the second Ctrl-C ends us at once */
-    };
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    catch_signals();
     return ingest(&arguments, &options);
 }
 

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$SEER_SOURCE"
 command -v pmccabe >/dev/null || { echo "skipped: no pmccabe"; exit 77; }
 
-file_max=800 function_max=100 complexity_max=25
+file_max=500 function_max=80 complexity_max=18
 
 quantiles() { # NAME: of the numbers on standard input
     sort -n | awk -v name="$1" '{ v[NR] = $1 }
