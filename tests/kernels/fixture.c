@@ -7,6 +7,42 @@
 
 #include "common/mem.h"
 #include "common/random.h"
+#include "worker/device/cpu/cpu.h"
+
+int target_list(int *argc, char **argv, struct target ret_targets[TARGET_MAX])
+{
+    int count = 0;
+    if (*argc < 3 || strcmp(argv[1], "--device") != 0) {
+        for (const struct cpu_isa *isa = cpu_isa_list(); isa->name != NULL; isa++) {
+            assert_true(count < TARGET_MAX);
+            ret_targets[count++] = (struct target){isa->name, isa};
+        }
+        return count;
+    }
+    struct device *device = NULL;
+    enum status status = device_open(argv[2], 1, &device);
+    if (status == ERR_DEVICE)
+        test_skip(fail_message());
+    if (status != OK) {
+        fprintf(stderr, "%s\n", fail_message());
+        exit(2);
+    }
+    device_close(device);
+    ret_targets[0] = (struct target){argv[2], NULL};
+    memmove(argv + 1, argv + 3, (size_t)(*argc - 2) * sizeof(*argv)); /* with the NULL behind */
+    *argc -= 2;
+    return 1;
+}
+
+struct device *target_open(const struct target *target)
+{
+    struct device *device = NULL;
+    if (target->isa != NULL)
+        assert_ok(cpu_create(target->isa, 1, &device));
+    else
+        assert_ok(device_open(target->name, 1, &device));
+    return device;
+}
 
 void fixture_begin(struct fixture *fixture, const char *format, ...)
 {

@@ -24,6 +24,19 @@ struct fixture {
     int array_count;
 };
 
+/* What a test runs on. */
+struct target {
+    const char *name;          /* for messages */
+    const struct cpu_isa *isa; /* of the cpu; NULL: the device of that name */
+};
+
+enum { TARGET_MAX = 8 };
+
+/* Without arguments every instruction set of this cpu, with --device NAME that device; takes the
+ * two words out of argv. Ends the test as skipped (77) where the device is not to be had. */
+int target_list(int *argc, char **argv, struct target ret_targets[TARGET_MAX]);
+struct device *target_open(const struct target *target);
+
 /* Forgets the arrays of the case before and names the next. */
 void fixture_begin(struct fixture *fixture, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

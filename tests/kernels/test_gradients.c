@@ -13,7 +13,6 @@
 
 #include "common/random.h"
 #include "tests/kernels/reference.h"
-#include "worker/device/cpu/cpu.h"
 
 static const double step = 1.0 / 8192, tolerance = 4e-3;
 
@@ -327,13 +326,15 @@ struct entry {
 };
 
 static uint64_t seed = 1;
+static struct target targets[TARGET_MAX];
+static int target_count;
 
 static void gradient_agrees_with_finite_differences(void **state)
 {
     const struct entry *entry = *state;
-    for (const struct cpu_isa *isa = cpu_isa_list(); isa->name != NULL; isa++) {
-        struct fixture fixture = {.isa = isa->name, .seed = seed};
-        assert_ok(cpu_create(isa, 1, &fixture.device));
+    for (int i = 0; i < target_count; i++) {
+        struct fixture fixture = {.isa = targets[i].name, .seed = seed};
+        fixture.device = target_open(&targets[i]);
         fixture.ops = fixture.device->ops;
         entry->run(&fixture);
         fixture_end(&fixture);
@@ -341,7 +342,7 @@ static void gradient_agrees_with_finite_differences(void **state)
     }
 }
 
-/* test_gradients [SEED] */
+/* test_gradients [--device NAME] [SEED] */
 int main(int argc, char **argv)
 {
     static struct entry entries[] = {
@@ -353,6 +354,7 @@ int main(int argc, char **argv)
     };
     enum { COUNT = sizeof(entries) / sizeof(*entries) };
     struct CMUnitTest tests[COUNT];
+    target_count = target_list(&argc, argv, targets);
     if (argc > 1)
         seed = strtoull(argv[1], NULL, 10);
     printf("seed=%llu\n", (unsigned long long)seed);

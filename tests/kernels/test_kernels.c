@@ -1,4 +1,5 @@
-/* test_kernels.c - every operation of the CPU device on every instruction set against a reference.
+/* test_kernels.c - every operation of a device, the CPU's on every instruction set, against a
+ * reference.
  *
  * One table: an operation, the shapes it runs on. Shapes are those where kernels go wrong: group
  * widths 8, 16, 24, 56, channels that fill no vector, odd sizes at stride 2, one row, one pixel,
@@ -6,7 +7,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/kernels/cases.h"
-#include "worker/device/cpu/cpu.h"
 
 struct operation {
     const char *name;
@@ -96,11 +96,14 @@ static const struct operation operations[] = {
     {"optimizer", case_optimizer, row_shapes},
     {"LARC golden values", case_larc_golden, one_shape},
 };
-enum { OPERATION_COUNT = sizeof(operations) / sizeof(*operations), ISA_MAX = 4 };
+enum {
+    OPERATION_COUNT = sizeof(operations) / sizeof(*operations),
+    ENTRY_MAX = OPERATION_COUNT * TARGET_MAX
+};
 
 struct entry {
     const struct operation *operation;
-    const struct cpu_isa *isa;
+    const struct target *target;
     char name[96];
 };
 
@@ -109,8 +112,8 @@ static uint64_t seed = 1;
 static void operation_agrees_with_its_reference_on_every_shape(void **state)
 {
     const struct entry *entry = *state;
-    struct fixture fixture = {.isa = entry->isa->name, .seed = seed};
-    assert_ok(cpu_create(entry->isa, 1, &fixture.device));
+    struct fixture fixture = {.isa = entry->target->name, .seed = seed};
+    fixture.device = target_open(entry->target);
     fixture.ops = fixture.device->ops;
     for (const struct case_shape *s = entry->operation->shapes; s->rows > 0; s++) {
         fixture_begin(&fixture, "%s rows=%d %dx%d channels=%d->%d kernel=%d stride=%d groups=%d",
@@ -124,22 +127,24 @@ static void operation_agrees_with_its_reference_on_every_shape(void **state)
     device_close(fixture.device);
 }
 
-/* test_kernels [SEED] */
+/* test_kernels [--device NAME] [SEED] */
 int main(int argc, char **argv)
 {
-    static struct entry entries[OPERATION_COUNT * ISA_MAX];
-    static struct CMUnitTest tests[OPERATION_COUNT * ISA_MAX];
+    static struct entry entries[ENTRY_MAX];
+    static struct CMUnitTest tests[ENTRY_MAX];
+    struct target targets[TARGET_MAX];
+    const int target_count = target_list(&argc, argv, targets);
     size_t count = 0;
     if (argc > 1)
         seed = strtoull(argv[1], NULL, 10);
     printf("seed=%llu\n", (unsigned long long)seed);
-    for (const struct cpu_isa *isa = cpu_isa_list(); isa->name != NULL; isa++)
+    for (int t = 0; t < target_count; t++)
         for (int i = 0; i < OPERATION_COUNT; i++, count++) {
             struct entry *entry = &entries[count];
             entry->operation = &operations[i];
-            entry->isa = isa;
+            entry->target = &targets[t];
             snprintf(entry->name, sizeof(entry->name), "%s agrees with its reference (%s)",
-                     operations[i].name, isa->name);
+                     operations[i].name, targets[t].name);
             tests[count] = (struct CMUnitTest){
                 entry->name, operation_agrees_with_its_reference_on_every_shape, NULL, NULL, entry};
         }
