@@ -291,12 +291,18 @@ static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers
         helpers_log(&server->helpers);
     if (has_ended)
         handle_helpers_end(server);
-    for (uint32_t i = 0; i < watched; i++)
-        if (items[POLL_FIXED + i].revents != 0)
-            handle_process_end(server, workers[i]);
+    for (uint32_t i = 0; i < watched; i++) {
+        if (items[POLL_FIXED + i].revents == 0)
+            continue;
+        handle_process_end(server, workers[i]);
+        has_ended = 1;
+    }
     if (items[1].revents != 0)
         handle_signals(server);
-    dispatch_messages(server);
+    /* Others may have ended while that was handled. Look again before a successor's Hello is heard,
+     * or it would not get the name back. */
+    if (!has_ended)
+        dispatch_messages(server);
     handle_troubles(server);
     handle_time(server);
 }
