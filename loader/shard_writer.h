@@ -1,8 +1,9 @@
 /* shard_writer.h - writing one shard, complete or absent.
  *
- * Records go into STORE/unsealed/NAME; sealing flushes them, writes the manifest beside them and renames
- * the directory into STORE/shards. A process that dies leaves only a directory in unsealed/, which
- * shard_writer_clean removes once the lock of its owner is gone. Threads: one owner. */
+ * Records go into STORE/unsealed/NAME; sealing flushes them, writes the manifest beside them and
+ * renames the directory into STORE/shards. A process that dies leaves only a directory in
+ * unsealed/, which shard_writer_clean removes once the lock of its owner is gone. Threads: one
+ * owner. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_SHARD_WRITER_H

@@ -3,7 +3,7 @@
  *     STORE/shards/NAME/data.mdb        records; never changes once it is there
  *     STORE/shards/NAME/manifest.json   counts, bytes, hash, time; small enough to read at once
  *     STORE/shards/NAME/hashes.bin      XXH3-128 of each record's image, in order
- *     STORE/unsealed/NAME/                   a shard being written; its owner holds a lock in it
+ *     STORE/unsealed/NAME/              a shard being written; its owner holds a lock in it
  *     STORE/labels.txt                  line i is the name of label i
  *
  * Names sort by time. Ingest may add shards while others read: a store_load is a snapshot. */
