@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+# step_beside_torch.py - our training step beside PyTorch's of the same work, in alternation, as a Markdown table.
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The everseer authors
+"""A tool, not a test: its table goes into docs/benchmarks.md, from a machine with nothing else to do.
+
+RegNetY-400MF on 2 crops of 224 and 4 of 96 pixels, 8 images, one slot; head 440-440-256 with ReLU, 3000 prototypes,
+3 Sinkhorn iterations, SwAV loss, SGD with momentum; f32, one thread. Each round times both layouts of torch and
+`seer bench step`, who goes first changing with the round, so that what disturbs the machine disturbs both. The
+ratio of a round compares medians with the better layout of that same round. CPU time is that of the process in
+torch, of the computing thread in seer, which is all there is with one thread.
+"""
+import argparse
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
+
+try:
+    import torch
+    import torch.nn.functional as F
+    import torchvision
+    from torch import nn
+except ImportError as error:
+    print("skipped: PyTorch or torchvision is not installed for", sys.executable, "-", error)
+    sys.exit(77)
+
+IMAGES, BIG, SMALL, PROTOTYPES = 8, 2, 4, 3000
+TEMPERATURE, EPSILON, ITERATIONS = 0.1, 0.05, 3
+WARMUP_STEPS = 2  # as seer bench step does
+OVERRIDES = ["model.head=[440,256]", "train.batch_images=8", "train.slot_images=8", "swav.queue_images=0",
+             "swav.sinkhorn_iterations=3", "optimizer.kind=sgd"]
+
+
+class Torch:
+    """The step of SwAV (Caron et al. 2020, listing in appendix A) with torchvision's trunk."""
+
+    def __init__(self, layout):
+        torch.manual_seed(1)
+        trunk = torchvision.models.regnet_y_400mf()
+        width = trunk.fc.in_features
+        trunk.fc = nn.Identity()
+        self.trunk = trunk.to(memory_format=layout).train()
+        self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 256))
+        self.prototypes = nn.Linear(256, PROTOTYPES, bias=False)
+        net = nn.ModuleList([self.trunk, self.head, self.prototypes])
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-6)
+        self.crops = [torch.randn(count * IMAGES, 3, size, size).contiguous(memory_format=layout)
+                      for count, size in ((BIG, 224), (SMALL, 96))]
+
+    @staticmethod
+    def codes(scores):
+        q = torch.exp(scores / EPSILON).t()
+        q /= q.sum()
+        for _ in range(ITERATIONS):
+            q /= q.sum(1, keepdim=True) * q.shape[0]
+            q /= q.sum(0, keepdim=True) * q.shape[1]
+        return (q * q.shape[1]).t()
+
+    def step(self):
+        with torch.no_grad():
+            self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+        features = torch.cat([self.trunk(crop) for crop in self.crops])
+        scores = self.prototypes(F.normalize(self.head(features), dim=1))
+        log_p = F.log_softmax(scores / TEMPERATURE, dim=1).view(BIG + SMALL, IMAGES, -1)
+        loss = 0
+        for crop in range(BIG):
+            with torch.no_grad():
+                q = self.codes(scores.detach()[crop * IMAGES:(crop + 1) * IMAGES])
+            for other in range(BIG + SMALL):
+                if other != crop:
+                    loss = loss - (q * log_p[other]).sum(1).mean()
+        loss = loss / (BIG * (BIG + SMALL - 1))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def measure(self, steps):
+        wall, cpu = [], []
+        for i in range(WARMUP_STEPS + steps):
+            wall_start, cpu_start = time.perf_counter(), time.process_time()
+            loss = self.step()
+            wall_end, cpu_end = time.perf_counter(), time.process_time()
+            if not 0 < loss < 100:
+                sys.exit(f"torch's loss is {loss}: this is no training step")
+            if i >= WARMUP_STEPS:
+                wall.append(1000 * (wall_end - wall_start))
+                cpu.append(1000 * (cpu_end - cpu_start))
+        return {"cpu": cpu, "wall": wall}
+
+
+class Seer:
+    def __init__(self, program, config):
+        self.command = [program, "bench", "step", "--config", config, "--threads", "1"]
+        for override in OVERRIDES:
+            self.command += ["--set", override]
+
+    def measure(self, steps):
+        command = self.command + ["--steps", str(steps), "-o", "json"]
+        result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        self.device = result["device"]
+        return {"cpu": result["each_step"]["thread_cpu_ms"], "wall": result["each_step"]["wall_ms"]}
+
+
+def processor():
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def row(name, rounds, clock):
+    values = [value for measured in rounds for value in measured[clock]]
+    return f"| {name} | {clock} | {min(values):.1f} | {statistics.median(values):.1f} | {max(values):.1f} |"
+
+
+def main():
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seer", default=os.path.join(source, "build", "release", "bin", "seer"))
+    parser.add_argument("--config", default=os.path.join(source, "configs", "regnety_400mf.yaml"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of each in a round, after two more")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    ours = Seer(options.seer, options.config)
+    layouts = {"torch, channels first": Torch(torch.contiguous_format),
+               "torch, channels last": Torch(torch.channels_last)}
+    order = [("seer", ours), *layouts.items()]
+    measured = {name: [] for name, _ in order}
+    for number in range(options.rounds):
+        for name, one in order if number % 2 == 0 else order[::-1]:
+            measured[name].append(one.measure(options.steps))
+            print(f"round {number + 1}, {name}: {statistics.median(measured[name][-1]['cpu']):.1f} ms of CPU",
+                  file=sys.stderr)
+
+    print(f"{time.strftime('%Y-%m-%d')}, {processor()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the end; "
+          f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}; "
+          f"seer on {ours.device}.\n")
+    command = shlex.join(["python3", "tests/bench/step_beside_torch.py", "--rounds", str(options.rounds), "--steps",
+                          str(options.steps)])
+    print(f"    {command}\n")
+    print("| one step of 8 images | time | min ms | median ms | max ms |\n|---|---|---|---|---|")
+    for name, _ in order:
+        for clock in ("cpu", "wall"):
+            print(row(name, measured[name], clock))
+    print("\n| round | seer ms CPU | better torch ms CPU | times faster by CPU | by wall |\n|---|---|---|---|---|")
+    ratios = {"cpu": [], "wall": []}
+    for number in range(options.rounds):
+        mine = {clock: statistics.median(measured["seer"][number][clock]) for clock in ratios}
+        best = {clock: min(statistics.median(measured[name][number][clock]) for name in layouts) for clock in ratios}
+        for clock, values in ratios.items():
+            values.append(best[clock] / mine[clock])
+        print(f"| {number + 1} | {mine['cpu']:.1f} | {best['cpu']:.1f} | {ratios['cpu'][-1]:.2f} | "
+              f"{ratios['wall'][-1]:.2f} |")
+    print(f"| median | | | {statistics.median(ratios['cpu']):.2f} | {statistics.median(ratios['wall']):.2f} |")
+
+
+if __name__ == "__main__":
+    main()
