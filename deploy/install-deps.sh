@@ -15,7 +15,7 @@ build=(
     libyaml-dev libjansson-dev libxxhash-dev
 )
 test=(
-    libcmocka-dev bats jq clang-format libclang-rt-14-dev pmccabe shellcheck spin lmdb-utils
+    libcmocka-dev bats jq clang-format libclang-rt-14-dev pmccabe shellcheck spin strace lmdb-utils
     python3-torch python3-torchvision python3-pil python3-numpy python3-lmdb python3-zmq
 )
 demo=(dataset-fashion-mnist jq)
