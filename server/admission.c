@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "server/boundary.h"
+#include "server/discharge.h"
 #include "server/formation.h"
 #include "server/recovery.h"
 #include "server/round.h"
@@ -17,6 +18,12 @@ static void reject(struct coordinator *c, uint64_t connection, uint64_t worker, 
     struct message message = {.kind = MESSAGE_REJECT,
                               .reject = {.reason = reason, .is_final = is_final}};
     core_send_to(c, connection, worker, &message);
+}
+
+static int is_evicted(const struct coordinator *c, uint64_t worker)
+{
+    const struct journal_discharge *discharge = discharge_find(c, worker);
+    return discharge != NULL && discharge->is_evicted;
 }
 
 /* Why a worker cannot be let in for as long as it runs; NULL = it can. */
@@ -36,6 +43,8 @@ static char *find_objection(const struct coordinator *c, const struct message *m
         snprintf(text, bytes, "worker has another config: start it again");
     else if (c->state == RUN_FINISHED)
         snprintf(text, bytes, "the run is finished");
+    else if (is_evicted(c, message->header.worker))
+        snprintf(text, bytes, "evicted by an operator; start it again to let it join");
     else
         return NULL;
     return text;
@@ -155,6 +164,8 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
         worker->hello_ms = c->now_ms;
         actions_event(c->out, "worker_joined", 0, "worker=%s host=%s pid=%u device=%s",
                       worker->name, worker->host, worker->pid, worker->device);
+        if (discharge_find(c, id) != NULL)
+            worker->state = WORKER_DRAINING; /* said to a server that has died since */
     }
     welcome(c, worker);
     watch(c, worker);

@@ -126,6 +126,7 @@ enum status audit_add(struct audit *audit, const struct journal_record *record)
     case JOURNAL_SNAPSHOT:
     case JOURNAL_PAUSE:
     case JOURNAL_DEAL:
+    case JOURNAL_DISCHARGE:
         return OK;
     }
     return fail(ERR_CORRUPT, "is of unknown kind %d", (int)record->kind);

@@ -10,6 +10,7 @@
 #include "server/admission.h"
 #include "server/boundary.h"
 #include "server/core.h"
+#include "server/discharge.h"
 #include "server/formation.h"
 #include "server/recovery.h"
 #include "server/round.h"
@@ -205,15 +206,6 @@ static enum status set_paused(struct coordinator *c, int is_paused)
     return OK;
 }
 
-static enum status drain(struct coordinator *c, const char *name)
-{
-    struct worker *worker = roster_find_name(&c->roster, name);
-    if (worker == NULL)
-        return fail(ERR_INPUT, "no worker '%s': see seer status", name);
-    admission_drain(c, worker);
-    return OK;
-}
-
 static enum status stop(struct coordinator *c)
 {
     c->is_stopping = 1;
@@ -236,6 +228,7 @@ static void handle_command(struct coordinator *c, const struct coordinator_event
 {
     const char *argument = event->command.argument != NULL ? event->command.argument : "";
     enum status status = OK;
+    uint64_t worker = 0;
     switch (event->command.command) {
     case COMMAND_PAUSE:
         status = set_paused(c, 1);
@@ -247,7 +240,8 @@ static void handle_command(struct coordinator *c, const struct coordinator_event
         status = stop(c);
         break;
     case COMMAND_DRAIN:
-        status = drain(c, argument);
+    case COMMAND_EVICT:
+        status = discharge_order(c, argument, event->command.command == COMMAND_EVICT, &worker);
         break;
     case COMMAND_SNAPSHOT:
         status = take_snapshot(c, argument);
@@ -258,8 +252,11 @@ static void handle_command(struct coordinator *c, const struct coordinator_event
     }
     if (event->connection == 0)
         return;
-    char body[512];
-    snprintf(body, sizeof(body), "%s", status == OK ? "{}" : fail_message());
+    char body[512] = "{}";
+    if (status != OK)
+        snprintf(body, sizeof(body), "%s", fail_message());
+    else if (worker != 0)
+        snprintf(body, sizeof(body), "{\"worker\":\"%016llx\"}", (unsigned long long)worker);
     struct message message = {
         .kind = MESSAGE_REPLY,
         .reply = {.request = event->command.request, .status = (uint32_t)status, .body = body},

@@ -51,7 +51,8 @@ enum coordinator_command {
     COMMAND_PAUSE,
     COMMAND_RESUME,
     COMMAND_STOP,     /* snapshot, dismiss everybody, finish */
-    COMMAND_DRAIN,    /* argument: a worker's name */
+    COMMAND_DRAIN,    /* argument: a worker's name; it leaves at the next boundary */
+    COMMAND_EVICT,    /* argument: a worker's name; it is out at once */
     COMMAND_SNAPSHOT, /* argument: a name, or "" */
     COMMAND_RETIRE,   /* argument: a shard's path */
 };

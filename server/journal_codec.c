@@ -249,6 +249,11 @@ static void code_record(struct codec *codec, struct journal_record *record)
         code_u64(codec, &record->deal.step);
         code_numbers(codec, &record->deal.count, &record->deal.slots);
         return;
+    case JOURNAL_DISCHARGE:
+        code_u64(codec, &record->discharge.worker);
+        code_bool(codec, &record->discharge.is_evicted);
+        code_name(codec, record->discharge.name);
+        return;
     }
     codec->status = fail(ERR_CORRUPT, "is of unknown kind %u", (unsigned)record->kind);
 }

@@ -74,6 +74,7 @@ const char *journal_kind_name(enum journal_kind kind)
         [JOURNAL_GENERATION] = "generation", [JOURNAL_STEP] = "step",
         [JOURNAL_SNAPSHOT] = "snapshot",     [JOURNAL_ROLLBACK] = "rollback",
         [JOURNAL_PAUSE] = "pause",           [JOURNAL_DEAL] = "deal",
+        [JOURNAL_DISCHARGE] = "discharge",
     };
-    return kind >= JOURNAL_START && kind <= JOURNAL_DEAL ? names[kind] : "unknown";
+    return kind >= JOURNAL_START && kind <= JOURNAL_DISCHARGE ? names[kind] : "unknown";
 }

@@ -26,6 +26,7 @@ enum journal_kind {
     JOURNAL_ROLLBACK = 8,   /* steps from `step` on are void; the next lineage begins there */
     JOURNAL_PAUSE = 9,      /* an operator paused or resumed the run */
     JOURNAL_DEAL = 10,      /* how many slots each member of the generation computes from now on */
+    JOURNAL_DISCHARGE = 11, /* an operator sends a worker away */
 };
 
 enum { JOURNAL_NAME_BYTES = 64 };
@@ -97,6 +98,12 @@ struct journal_deal {
     uint32_t *slots; /* [count] of each member, in order of rank */
 };
 
+struct journal_discharge {
+    uint64_t worker;
+    int is_evicted; /* at once, and for good; otherwise it drains */
+    char name[JOURNAL_NAME_BYTES];
+};
+
 struct journal_record {
     enum journal_kind kind;
     union {
@@ -110,6 +117,7 @@ struct journal_record {
         struct journal_rollback rollback;
         struct journal_pause pause;
         struct journal_deal deal;
+        struct journal_discharge discharge;
     };
 };
 

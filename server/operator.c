@@ -71,6 +71,7 @@ static const struct row {
     {"resume", NULL, COMMAND_RESUME},
     {"stop", NULL, COMMAND_STOP},
     {"worker_drain", NULL, COMMAND_DRAIN},
+    {"worker_evict", NULL, COMMAND_EVICT},
     {"stream_retire", NULL, COMMAND_RETIRE},
 };
 

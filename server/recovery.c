@@ -7,6 +7,7 @@
 
 #include "common/mem.h"
 #include "server/deal.h"
+#include "server/discharge.h"
 #include "server/formation.h"
 #include "server/round.h"
 
@@ -118,6 +119,9 @@ enum status recovery_restore(struct coordinator *c, const struct journal_record 
         return OK;
     case JOURNAL_DEAL:
         return deal_restore(c, &record->deal);
+    case JOURNAL_DISCHARGE:
+        discharge_restore(c, &record->discharge);
+        return OK;
     }
     return fail(ERR_CORRUPT, "journal: record of unknown kind %d", (int)record->kind);
 }

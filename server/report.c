@@ -124,6 +124,9 @@ static json_t *json_count(uint64_t value)
 static json_t *worker_status(const struct worker *worker, int64_t now_ms)
 {
     json_t *object = json_object();
+    char id[17];
+    snprintf(id, sizeof(id), "%016" PRIx64, worker->id);
+    json_object_set_new(object, "worker", json_string(id));
     json_object_set_new(object, "name", json_text(worker->name));
     json_object_set_new(object, "pid", json_integer(worker->pid));
     json_object_set_new(object, "host", json_text(worker->host));

@@ -73,6 +73,30 @@ teardown() {
     audit_is_clean "$RUN"
 }
 
+@test "a worker that hangs is evicted: the others go on, and its process is not let in again" {
+    start_cluster "$RUN" 2
+    wait_until 60 committed_at_least "$RUN" 5
+    hangs=$(pid_of "$RUN" worker-2)
+    kill -STOP "$hangs"
+    seer worker evict worker-2 --run "$RUN" --wait 10
+    seer worker evict worker-2 --run "$RUN" # idempotent
+    before=$(committed "$RUN")
+    wait_until 60 committed_at_least "$RUN" $((before + 5))
+    kill -CONT "$hangs"
+    wait_until 30 is_gone "$hangs"
+    status_is "$RUN" '.workers | length' 1
+    grep -q '"kind":"worker_lost".*worker=worker-2 .*evicted by an operator' "$RUN/events.jsonl"
+    run seer worker evict nobody --run "$RUN"
+    [ "$status" -eq 2 ]
+    kill -STOP "$(pid_of "$RUN" worker-1)"
+    run seer worker drain worker-1 --run "$RUN" --wait 1
+    [ "$status" -eq 5 ]
+    kill -CONT "$(pid_of "$RUN" worker-1)"
+    seer worker drain worker-1 --run "$RUN" --wait 30
+    stop_cluster "$RUN"
+    audit_is_clean "$RUN"
+}
+
 @test "a server that is killed goes on from the step it was at, and no worker restarts" {
     start_cluster "$RUN" 2
     wait_until 60 committed_at_least "$RUN" 10

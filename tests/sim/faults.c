@@ -78,7 +78,7 @@ void faults_happen(struct world *world)
         worker->stalled_until = world->now + world_delay(world, 3000);
         break;
     case 7:
-        world_command(world, COMMAND_DRAIN, name);
+        world_command(world, world_chance(world, 0.5) ? COMMAND_DRAIN : COMMAND_EVICT, name);
         break;
     case 8:
         if (worker->is_alive)

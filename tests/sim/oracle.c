@@ -86,6 +86,8 @@ void oracle_journal(struct world *world, const struct journal_record *record)
         check_step(world, &record->step);
     } else if (record->kind == JOURNAL_ROLLBACK) {
         check_rollback(world, &record->rollback);
+    } else if (record->kind == JOURNAL_DISCHARGE && record->discharge.is_evicted) {
+        world->evicted[world->evicted_count++ % WORLD_EVICTED_MAX] = record->discharge.worker;
     } else if (record->kind == JOURNAL_DEAL) {
         world->deals++;
     }
@@ -115,6 +117,10 @@ void oracle_look(struct world *world)
         return;
     struct coordinator_view view;
     coordinator_view(world->coordinator, &view);
+    for (uint32_t i = 0; i < world->evicted_count && i < WORLD_EVICTED_MAX; i++)
+        if (roster_find((struct roster *)(uintptr_t)view.roster, world->evicted[i]) != NULL)
+            world_violation(world, "worker %llu is back, but was evicted",
+                            (unsigned long long)world->evicted[i]);
     if (view.roster->count > 4 * WORLD_WORKERS)
         world_violation(world, "I12: %u workers in the roster", view.roster->count);
 }

@@ -25,6 +25,7 @@ enum {
     WORLD_SLOT_IMAGES = 2,
     WORLD_BATCH_MAX = WORLD_SLOTS_MAX * WORLD_SLOT_IMAGES,
     WORLD_STEPS_MAX = 4096,
+    WORLD_EVICTED_MAX = 64,
 };
 
 /* Bugs to plant, to see that they are found. */
@@ -142,6 +143,8 @@ struct world {
     uint64_t gradients[WORLD_STEPS_MAX]; /* by step: digest of the verdict */
     uint64_t committed, epoch, generation;
     uint32_t lineage;
+    uint32_t evicted_count;
+    uint64_t evicted[WORLD_EVICTED_MAX]; /* workers that may never be let in again */
     uint64_t commits, kills, server_kills, rollbacks, deals; /* for the summary */
 };
 

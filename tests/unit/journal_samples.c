@@ -76,6 +76,9 @@ struct journal_record journal_sample(enum journal_kind kind)
     case JOURNAL_DEAL:
         record.deal = (struct journal_deal){1, 3, numbers};
         break;
+    case JOURNAL_DISCHARGE:
+        record.discharge = (struct journal_discharge){1, 1, "worker-2"};
+        break;
     }
     return record;
 }

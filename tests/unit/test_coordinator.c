@@ -237,6 +237,21 @@ static void a_server_that_slept_blames_nobody(void **state)
     assert_int_equal(view.roster->count, 0);
 }
 
+static void who_comes_while_a_generation_forms_waits_for_its_first_step(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 1, PROTOCOL_VERSION, 0);
+    for (int i = 0; i < 20 && find(f, ACTION_SEND, MESSAGE_REGROUP) < 0; i++)
+        tick(f, COORDINATOR_TICK_MS);
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    say(f, 1, (struct message){.kind = MESSAGE_FORMED, .formed = {.digest = 9}}, 0);
+    assert_true(find(f, ACTION_SEND, MESSAGE_PLAN) >= 0);
+    assert_int_equal(find(f, ACTION_SEND, MESSAGE_REGROUP), -1);
+    vote(f, 1, 0, 3, 1);
+    assert_true(find(f, ACTION_STEP, 0) >= 0);
+    assert_true(find(f, ACTION_SEND, MESSAGE_REGROUP) > find(f, ACTION_STEP, 0));
+}
+
 static void a_pause_holds_the_verdict_and_a_resume_gives_it(void **state)
 {
     struct fixture *f = *state;
@@ -248,6 +263,63 @@ static void a_pause_holds_the_verdict_and_a_resume_gives_it(void **state)
     handle(f, (struct coordinator_event){.kind = COORDINATOR_COMMAND,
                                          .command = {COMMAND_RESUME, 2, ""}});
     assert_true(find(f, ACTION_JOURNAL, JOURNAL_STEP) >= 0);
+}
+
+static void order(struct fixture *f, enum coordinator_command command, const char *name)
+{
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_COMMAND, .connection = 99, .command = {command, 1, name}});
+}
+
+static void who_is_evicted_is_out_at_once_and_for_good(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 2);
+    order(f, COMMAND_EVICT, "w-2");
+    int journal = find(f, ACTION_JOURNAL, JOURNAL_DISCHARGE);
+    int reject = find(f, ACTION_SEND, MESSAGE_REJECT);
+    assert_true(journal >= 0 && journal < reject);
+    assert_true(find(f, ACTION_SEND, MESSAGE_REGROUP) > reject);
+    struct journal_record kept;
+    journal_record_copy(&f->actions.items[journal].record, &kept);
+    order(f, COMMAND_EVICT, "w-2"); /* again: the same answer, no other effect */
+    int reply = find(f, ACTION_SEND, MESSAGE_REPLY);
+    assert_string_equal(f->actions.items[reply].send.message.reply.body,
+                        "{\"worker\":\"0000000000000002\"}");
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_DISCHARGE), -1);
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    reject = find(f, ACTION_SEND, MESSAGE_REJECT);
+    assert_true(reject >= 0 && f->actions.items[reject].send.message.reject.is_final);
+    order(f, COMMAND_EVICT, "nobody");
+    reply = find(f, ACTION_SEND, MESSAGE_REPLY);
+    assert_int_equal(f->actions.items[reply].send.message.reply.status, ERR_INPUT);
+
+    /* A server that starts again knows. */
+    coordinator_destroy(f->coordinator);
+    make(f);
+    assert_ok(coordinator_restore(f->coordinator, &kept));
+    coordinator_start(f->coordinator, f->now, &f->actions);
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    assert_true(find(f, ACTION_SEND, MESSAGE_REJECT) >= 0);
+    journal_record_done(&kept);
+}
+
+static void who_drains_still_drains_when_the_server_starts_again(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 2);
+    order(f, COMMAND_DRAIN, "w");
+    int journal = find(f, ACTION_JOURNAL, JOURNAL_DISCHARGE);
+    assert_true(journal >= 0);
+    struct journal_record kept;
+    journal_record_copy(&f->actions.items[journal].record, &kept);
+    coordinator_destroy(f->coordinator);
+    make(f);
+    assert_ok(coordinator_restore(f->coordinator, &kept));
+    coordinator_start(f->coordinator, f->now, &f->actions);
+    hello(f, 1, PROTOCOL_VERSION, 0);
+    assert_true(find(f, ACTION_SEND, MESSAGE_DISMISS) >= 0);
+    journal_record_done(&kept);
 }
 
 static void a_stop_takes_a_snapshot_first_and_then_finishes(void **state)
@@ -376,6 +448,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_server_that_slept_blames_nobody, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pause_holds_the_verdict_and_a_resume_gives_it, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(who_is_evicted_is_out_at_once_and_for_good, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(who_drains_still_drains_when_the_server_starts_again, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(who_comes_while_a_generation_forms_waits_for_its_first_step,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_stop_takes_a_snapshot_first_and_then_finishes, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_finished_run_ends_when_everybody_said_bye, setup,

@@ -42,7 +42,7 @@ static void encode(const struct journal_record *record, struct buf *bytes)
 static void every_field_of_every_kind_survives(void **state)
 {
     (void)state;
-    for (int kind = JOURNAL_START; kind <= JOURNAL_DEAL; kind++) {
+    for (int kind = JOURNAL_START; kind <= JOURNAL_DISCHARGE; kind++) {
         struct journal_record record = journal_sample((enum journal_kind)kind), back;
         struct buf bytes, again;
         encode(&record, &bytes);
@@ -72,7 +72,7 @@ static void every_field_of_every_kind_survives(void **state)
 static void a_flipped_bit_or_a_missing_byte_is_found(void **state)
 {
     (void)state;
-    for (int kind = JOURNAL_START; kind <= JOURNAL_DEAL; kind++) {
+    for (int kind = JOURNAL_START; kind <= JOURNAL_DISCHARGE; kind++) {
         struct journal_record record = journal_sample((enum journal_kind)kind), back;
         struct buf bytes;
         encode(&record, &bytes);
