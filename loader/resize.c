@@ -69,17 +69,18 @@ static void taps_reserve(struct taps *taps, int outputs)
         grown(taps->exact, &taps->exact_capacity, (size_t)taps->stride, sizeof(*taps->exact));
 }
 
-/* Pillow's precompute_coeffs and normalize_coeffs_8bpc for the triangle filter. */
-static void taps_compute(struct taps *taps, int inputs, int outputs)
+/* Pillow's precompute_coeffs and normalize_coeffs_8bpc for the triangle filter. `inputs` become
+ * `scaled`, of which outputs from `start` on are wanted. */
+static void taps_compute(struct taps *taps, int inputs, int scaled, int start, int outputs)
 {
-    double scale = (double)inputs / outputs;
+    double scale = (double)inputs / scaled;
     double support = scale < 1.0 ? 1.0 : scale; /* also what the filter is stretched by */
     double shrink = 1.0 / support;
     taps->stride = (int)ceil(support) * 2 + 1;
     CHECK(taps->stride < TAPS_MAX);
     taps_reserve(taps, outputs);
     for (int i = 0; i < outputs; i++) {
-        double center = (i + 0.5) * scale;
+        double center = (start + i + 0.5) * scale;
         int first = (int)(center - support + 0.5);
         int last = (int)(center + support + 0.5);
         first = first < 0 ? 0 : first;
@@ -222,12 +223,13 @@ static void resize_reserve(struct resize *resize, const struct crop_box *box,
     resize->middle = grown(resize->middle, &resize->middle_capacity, rows * planes->row_bytes, 1);
 }
 
-void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
-                const struct crop_box *box, int is_flipped, struct planes *planes)
+void resize_window(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
+                   const struct crop_box *box, const struct crop_box *window, int is_flipped,
+                   struct planes *planes)
 {
     resize_reserve(resize, box, planes);
-    taps_compute(&resize->horizontal, box->width, planes->size);
-    taps_compute(&resize->vertical, box->height, planes->size);
+    taps_compute(&resize->horizontal, box->width, window->width, window->x, planes->size);
+    taps_compute(&resize->vertical, box->height, window->height, window->y, planes->size);
     const uint8_t *corner = rgb + (size_t)box->y * row_bytes + (size_t)box->x * 3;
     for (int top = 0; top < box->height; top += STRIP) {
         const uint8_t *rows[STRIP];
@@ -242,4 +244,11 @@ void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
                       resize->middle + (size_t)top * planes->row_bytes, planes->row_bytes);
     }
     weigh_rows(resize->middle, &resize->vertical, planes);
+}
+
+void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
+                const struct crop_box *box, int is_flipped, struct planes *planes)
+{
+    const struct crop_box whole = {.width = planes->size, .height = planes->size};
+    resize_window(resize, rgb, row_bytes, box, &whole, is_flipped, planes);
 }

@@ -24,5 +24,10 @@ void resize_destroy(struct resize *resize); /* NULL is fine */
  * mirrored left to right when is_flipped. */
 void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
                 const struct crop_box *box, int is_flipped, struct planes *planes);
+/* Scales box to window->width x window->height and keeps of that the square of planes' size whose
+ * corner is (window->x, window->y), which must lie within: what Resize and CenterCrop do. */
+void resize_window(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
+                   const struct crop_box *box, const struct crop_box *window, int is_flipped,
+                   struct planes *planes);
 
 #endif

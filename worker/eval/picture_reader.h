@@ -1,8 +1,7 @@
 /* picture_reader.h - the pictures of a store, one after another, all of one size.
  *
- * As evaluation sees them: the central square of 224/256 of the shorter side, scaled to size with
- * Pillow's bilinear filter (the usual resize to 256 and crop of 224, but that the filter sees
- * nothing outside the square); a picture that has the size already is taken as it is. Order: shards
+ * As evaluation sees them: torchvision's Resize(256) and CenterCrop(224) on Pillow's pixels, other
+ * sizes in the same ratio; a picture that has the size already is taken as it is. Order: shards
  * by name, records within. With a limit, a random sample that depends on the store's size alone. A
  * record that cannot be decoded is left out and counted. One thread. */
 /* SPDX-License-Identifier: Apache-2.0
