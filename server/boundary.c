@@ -139,6 +139,13 @@ static void count_wishes(const struct coordinator *c, int *ret_joining, int *ret
         *ret_joining = 0; /* there is no slot for them: they stand by */
 }
 
+/* A generation that was formed because somebody died commits a step before those who come after it
+ * end it again: who is started anew must not double the time in which nothing is learned. */
+static int may_join(const struct coordinator *c)
+{
+    return c->state != RUN_TRAINING || (c->has_last && c->last.generation == c->generation);
+}
+
 static void change_members(struct coordinator *c)
 {
     formation_end(c, "members come or go", 0);
@@ -161,7 +168,7 @@ void boundary_pass(struct coordinator *c)
     if (is_due && !c->snapshot.is_pending && c->snapshot.step != c->step &&
         !has_present_snapshot(c))
         boundary_snapshot(c, "");
-    if (joining > 0 || leaving > 0)
+    if ((joining > 0 && may_join(c)) || leaving > 0)
         change_members(c);
 }
 
