@@ -50,13 +50,13 @@ if [ "$mode" != quick ]; then
 
     # Threads and memory are checked where they live; the programs themselves run in release below.
     build tsan
-    say 'test tsan'
-    ctest --test-dir build/tsan --output-on-failure -L 'threads' -j 2 || failed=1
+    say 'test tsan: what runs in several threads'
+    ctest --test-dir build/tsan --output-on-failure -L threads -j 2 || failed=1
     build dev
-    say 'test dev (ASan, UBSan)'
-    ctest --test-dir build/dev --output-on-failure -LE 'golden|lint|slow|integration|chaos' -j 2 || failed=1
+    say 'test dev: ASan and UBSan'
+    ctest --test-dir build/dev --output-on-failure -L 'unit|kernels|sim|torture|fuzz' -LE gpu -j 2 || failed=1
 fi
 build release
-say 'test release'
+say 'test release: everything'
 ctest --test-dir build/release --output-on-failure -j 2 || failed=1
 exit $failed
