@@ -104,9 +104,13 @@ static void reply(struct server *server, uint64_t connection, const struct messa
     free(text);
 }
 
-static void give_order(struct server *server, uint64_t connection, const struct message *message,
-                       const struct row *row, const json_t *arguments)
+/* Which names are taken, the folder knows better than the coordinator. */
+static enum status give_order(struct server *server, uint64_t connection,
+                              const struct message *message, const struct row *row,
+                              const json_t *arguments)
 {
+    if (row->order == COMMAND_SNAPSHOT && name_of(arguments)[0] != 0)
+        TRY(parameter_store_check_new(server->store, name_of(arguments)));
     char *text = mem_format("command=%s argument=%s", row->name, name_of(arguments));
     report_event(server, "operator_command", 0, text);
     mem_free(text);
@@ -118,6 +122,7 @@ static void give_order(struct server *server, uint64_t connection, const struct 
                     .argument = name_of(arguments)},
     };
     server_handle(server, &event);
+    return OK;
 }
 
 void operator_command(struct server *server, uint64_t connection, const struct message *message)
@@ -133,7 +138,7 @@ void operator_command(struct server *server, uint64_t connection, const struct m
     else if (!json_is_object(arguments))
         status = fail(ERR_INPUT, "command '%s': the arguments are no JSON object", row->name);
     else if (row->ask == NULL)
-        give_order(server, connection, message, row, arguments);
+        status = give_order(server, connection, message, row, arguments);
     else
         status = row->ask(server, arguments, &body);
     if (body != NULL || status != OK)

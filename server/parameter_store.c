@@ -418,9 +418,22 @@ enum status parameter_store_remove(struct parameter_store *store, const char *na
 }
 
 /* Names that the server gives; what an operator named is the operator's to remove. */
-static int is_automatic(const struct snapshot_info *info)
+static int is_automatic(const char *name)
 {
-    return strncmp(info->name, SNAPSHOT_AUTOMATIC, strlen(SNAPSHOT_AUTOMATIC)) == 0;
+    return strncmp(name, SNAPSHOT_AUTOMATIC, strlen(SNAPSHOT_AUTOMATIC)) == 0;
+}
+
+enum status parameter_store_check_new(struct parameter_store *store, const char *name)
+{
+    TRY(snapshot_name_check(name));
+    if (is_automatic(name))
+        return fail(ERR_INPUT,
+                    "'%s': names with '%s' in front are the server's own; choose another", name,
+                    SNAPSHOT_AUTOMATIC);
+    if (require(store, name) == OK)
+        return fail(ERR_INPUT, "there is a snapshot '%s' already: 'seer snapshot rm' removes it",
+                    name);
+    return OK;
 }
 
 static int is_milestone(const struct snapshot_info *info, int64_t keep_every, int64_t every_steps)
@@ -442,7 +455,7 @@ void parameter_store_retain(struct parameter_store *store, int64_t keep_last, in
         return;
     }
     for (int i = count; i-- > 0;) {
-        if (!is_automatic(&list[i]) || ++kept <= keep_last || list[i].is_pinned ||
+        if (!is_automatic(list[i].name) || ++kept <= keep_last || list[i].is_pinned ||
             is_milestone(&list[i], keep_every, every_steps))
             continue;
         if (parameter_store_remove(store, list[i].name) == OK)

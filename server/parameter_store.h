@@ -41,6 +41,9 @@ void parameter_store_close(struct parameter_store *store); /* NULL is fine */
 /* A name is a file name without its suffix: letters, digits, '-', '_', '.', not beginning with '.'.
  * ERR_INPUT says what is wrong with it. */
 enum status snapshot_name_check(const char *name);
+/* A name that an operator gives to a new snapshot. ERR_INPUT: no name, one that is the
+ * coordinator's to give, or taken: what an operator named stays until an operator removes it. */
+enum status parameter_store_check_new(struct parameter_store *store, const char *name);
 
 /* From now on parts of name are taken. Only one snapshot is expected at a time: another one that is
  * unfinished is dropped. */

@@ -233,6 +233,19 @@ static void names_cannot_leave_the_folder(void **state)
     }
 }
 
+static void a_new_name_is_neither_taken_nor_the_servers_own(void **state)
+{
+    struct fixture *fixture = *state;
+    struct parameter_store *store = fixture->store;
+    char *path = mem_format("%s/best.safetensors", fixture->directory);
+    assert_ok(parameter_store_check_new(store, "best"));
+    assert_ok(fs_write_file(path, "x", 1));
+    assert_fails(parameter_store_check_new(store, "best"), ERR_INPUT, "'best' already");
+    assert_fails(parameter_store_check_new(store, "step-mine"), ERR_INPUT, "the server's own");
+    assert_fails(parameter_store_check_new(store, "a b"), ERR_INPUT, "no snapshot name");
+    mem_free(path);
+}
+
 static void what_was_pushed_is_served_byte_for_byte(void **state)
 {
     struct fixture *fixture = *state;
@@ -302,6 +315,7 @@ int main(void)
         WITH_STORE(what_was_unfinished_is_removed_at_the_next_start),
         WITH_STORE(names_cannot_leave_the_folder),
         WITH_STORE(what_was_pushed_is_served_byte_for_byte),
+        WITH_STORE(a_new_name_is_neither_taken_nor_the_servers_own),
         WITH_STORE(retention_keeps_the_last_the_milestones_the_pinned_and_the_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
