@@ -4,7 +4,8 @@
 #include "common/config.h"
 
 #include <inttypes.h>
-#include <math.h>
+
+#include "common/regnet.h"
 
 static enum status check_batch(const struct config *config)
 {
@@ -54,34 +55,15 @@ static enum status check_crops(const struct config *config)
     return OK;
 }
 
-/* The last block's width before it is rounded to the group (facts: RegNet generator, Radosavovic et
- * al. 2020, equations 2 to 4). */
-static double widest_block(const struct config *config)
-{
-    double w0 = (double)config->model.w0;
-    double linear = w0 + config->model.wa * (double)(config->model.depth - 1);
-    double power = rint(log(linear / w0) / log(config->model.wm));
-    return 8 * rint(w0 * pow(config->model.wm, power) / 8);
-}
-
 static enum status check_model(const struct config *config)
 {
-    enum { WIDTH_MAX = 65536 };
-    if (config->model.w0 % 8 != 0)
-        return fail(ERR_INPUT,
-                    "model.w0 (%" PRId64 ") is not a multiple of 8: use %" PRId64 " or %" PRId64,
-                    config->model.w0, config->model.w0 / 8 * 8, (config->model.w0 / 8 + 1) * 8);
-    double widest = widest_block(config);
-    if (!(widest <= WIDTH_MAX))
-        return fail(ERR_INPUT,
-                    "model.depth, w0, wa and wm make a last stage of %.0f channels (limit %d): "
-                    "lower model.wa",
-                    widest, WIDTH_MAX);
-    if ((double)config->model.group_width > widest)
+    struct regnet regnet;
+    TRY(regnet_init(&regnet, config));
+    if (config->model.group_width > regnet_width(&regnet))
         return fail(ERR_INPUT,
                     "model.group_width (%" PRId64
-                    ") divides no stage: the widest has %.0f channels; use a divisor of that",
-                    config->model.group_width, widest);
+                    ") divides no stage: the widest has %d channels; use a divisor of that",
+                    config->model.group_width, regnet_width(&regnet));
     return OK;
 }
 

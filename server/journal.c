@@ -331,7 +331,8 @@ visit_all(const struct journal *journal, MDB_cursor *cursor,
         error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
         if (error != 0)
             break;
-        memcpy(&number, key.mv_data, sizeof(number));
+        if (key.mv_size == sizeof(number))
+            memcpy(&number, key.mv_data, sizeof(number));
         if (key.mv_size != sizeof(number) || be64toh(number) != expected)
             return fail(ERR_CORRUPT, "journal '%s': record %" PRIu64 " is missing", journal->path,
                         expected);

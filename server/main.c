@@ -10,7 +10,6 @@
 #include "common/mem.h"
 #include "common/options.h"
 #include "server/server.h"
-#include "worker/model/regnet.h"
 
 struct request {
     const char *config;
@@ -49,7 +48,6 @@ static enum status load(const struct request *request, struct config *config)
         config->train.steps = request->steps;
     TRY(add_stores(config, &request->stores));
     TRY(config_check(config));
-    TRY(regnet_check(config));
     if (config->data.store_count == 0)
         return fail(ERR_INPUT,
                     "no store to train from: give --store DIR or set data.stores in "

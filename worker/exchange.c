@@ -4,7 +4,7 @@
 #include "worker/exchange.h"
 
 #include "common/check.h"
-#include "worker/model/regnet.h"
+#include "common/regnet.h"
 
 /* Channels of the widest pair of BN layers that share a message (see norm_share). */
 static size_t widest_norms(const struct config *config)

@@ -11,8 +11,8 @@
 #include "common/hash.h"
 #include "common/mem.h"
 #include "common/random.h"
+#include "common/regnet.h"
 #include "worker/exchange.h"
-#include "worker/model/regnet.h"
 
 enum { DIGEST_BYTES = 1 << 20 };
 

@@ -3,7 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
-#include "worker/model/regnet.h"
+#include "common/regnet.h"
 
 struct expected {
     const char *name;

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/regnet.h"
 #include "worker/export/pth.h"
-#include "worker/model/regnet.h"
 
 struct export_tensor {
     struct keymap_target target;

@@ -10,9 +10,9 @@
 #ifndef WORKER_MODEL_BLOCK_H
 #define WORKER_MODEL_BLOCK_H
 
+#include "common/regnet.h"
 #include "worker/model/filter.h"
 #include "worker/model/norm.h"
-#include "worker/model/regnet.h"
 #include "worker/model/squeeze.h"
 
 /* Activations of a block at one resolution; all of them NHWC, by row. Inference reuses memory:

@@ -6,8 +6,8 @@
  * Pure: knows neither device nor tensors, so the server can refuse a config with it. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WORKER_MODEL_REGNET_H
-#define WORKER_MODEL_REGNET_H
+#ifndef COMMON_REGNET_H
+#define COMMON_REGNET_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* regnet.c - the blocks of a RegNetY from its few numbers. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "worker/model/regnet.h"
+#include "common/regnet.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -37,7 +37,9 @@ static enum status check_numbers(const struct config *config)
         return fail(ERR_INPUT, "model.depth is %" PRId64 ": use 1 to %d blocks",
                     config->model.depth, REGNET_BLOCKS_MAX);
     if (config->model.w0 < 8 || config->model.w0 % 8 != 0)
-        return fail(ERR_INPUT, "model.w0 is %" PRId64 ": use a multiple of 8", config->model.w0);
+        return fail(ERR_INPUT,
+                    "model.w0 (%" PRId64 ") is not a multiple of 8: use %" PRId64 " or %" PRId64,
+                    config->model.w0, config->model.w0 / 8 * 8, (config->model.w0 / 8 + 1) * 8);
     if (!(config->model.wm > 1))
         return fail(ERR_INPUT, "model.wm is %g: use a number above 1", config->model.wm);
     if (!(config->model.wa >= 0))
