@@ -174,7 +174,7 @@ static void damaged_headers_never_crash_the_reader(void **state)
     buf_init(&good, 1 << 16);
     safetensors_add_metadata(&header, "format", "pt");
     for (int i = 0; i < 12; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof(name), "tensor%d", i);
         assert_ok(
             safetensors_add(&header, name, (enum safetensors_type)(i % 10), i % 5, shape, NULL));
