@@ -79,6 +79,8 @@ static const struct field heartbeat_fields[] = {
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, phase_ms),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, images_per_second),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, memory_bytes),
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, operations),
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, helper_ms),
     {.kind = FIELD_END},
 };
 

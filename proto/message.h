@@ -104,6 +104,8 @@ struct message_heartbeat {
     int64_t phase_ms;  /* how long it has been in this phase */
     double images_per_second;
     uint64_t memory_bytes;
+    uint64_t operations; /* collective operations it has called in header.generation */
+    int64_t helper_ms; /* how long its helper has given no sign of life; 0 = it does, or is none */
 };
 
 /* Member has formed the collective and holds the state of header.step. */

@@ -159,7 +159,7 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
     if (!admission_note_state(worker, message))
         return; /* an old Hello that was long under way */
     worker->connection = connection;
-    worker->heard_ms = c->now_ms;
+    worker->heard_ms = worker->moved_ms = c->now_ms;
     if (is_new) {
         worker->hello_ms = c->now_ms;
         actions_event(c->out, "worker_joined", 0, "worker=%s host=%s pid=%u device=%s",
@@ -188,8 +188,11 @@ void admission_lose(struct coordinator *c, struct worker *worker, const char *re
     uint64_t id = worker->id;
     char text[ROSTER_NAME_BYTES + 16];
     snprintf(text, sizeof(text), "lost %s", worker->name);
-    actions_event(c->out, "worker_lost", 1, "worker=%s step=%llu generation=%llu reason=\"%s\"",
+    actions_event(c->out, "worker_lost", 1,
+                  "worker=%s step=%llu generation=%llu phase=%s heartbeat_age_ms=%lld "
+                  "reason=\"%s\"",
                   worker->name, (unsigned long long)worker->step, (unsigned long long)c->generation,
+                  phase_name(worker->heartbeat.phase), (long long)(c->now_ms - worker->heard_ms),
                   reason);
     admission_forget(c, worker);
     if (was_member && c->state != RUN_CLOSING && c->state != RUN_RECOVERING)

@@ -8,6 +8,7 @@
 
 #include "common/mem.h"
 #include "server/admission.h"
+#include "server/blame.h"
 #include "server/boundary.h"
 #include "server/core.h"
 #include "server/discharge.h"
@@ -107,12 +108,19 @@ static void handle_broken(struct coordinator *c, struct worker *worker,
     formation_fail(c, "a collective broke");
 }
 
-static void handle_heartbeat(struct worker *worker, const struct message *message, int is_newest)
+static void handle_heartbeat(struct coordinator *c, struct worker *worker,
+                             const struct message *message, int is_newest)
 {
+    const struct message_header *header = &message->header;
     if (!is_newest)
         return;
+    if (worker->heartbeat.progress != message->heartbeat.progress ||
+        worker->heartbeat_step != header->step ||
+        worker->heartbeat_generation != header->generation)
+        worker->moved_ms = c->now_ms;
     worker->heartbeat = message->heartbeat;
-    worker->heartbeat_step = message->header.step;
+    worker->heartbeat_step = header->step;
+    worker->heartbeat_generation = header->generation;
 }
 
 static void handle_message(struct coordinator *c, uint64_t connection,
@@ -130,8 +138,10 @@ static void handle_message(struct coordinator *c, uint64_t connection,
     }
     worker->heard_ms = c->now_ms;
     int is_newest = admission_note_state(worker, message);
+    if (message->kind != MESSAGE_HEARTBEAT)
+        worker->moved_ms = c->now_ms;
     if (message->kind == MESSAGE_HEARTBEAT)
-        handle_heartbeat(worker, message, is_newest);
+        handle_heartbeat(c, worker, message, is_newest);
     else if (message->kind == MESSAGE_FORMED)
         formation_formed(c, worker, message);
     else if (message->kind == MESSAGE_READY)
@@ -338,7 +348,7 @@ static void advance(struct coordinator *c)
     } else if (c->state == RUN_TRAINING) {
         round_plan(c);
         round_try_decide(c);
-        round_check_deadline(c);
+        blame_check(c);
     }
 }
 

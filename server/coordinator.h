@@ -4,7 +4,8 @@
  * in as arguments, and what is to be done goes out as a list of actions that the caller carries out
  * in order. An ACTION_JOURNAL must be durable before any later action is carried out: on this rests
  * every promise about steps. In reading order: coordinator.c (dispatch), admission.c (who comes and
- * goes), formation.c (generations), deal.c (who computes how much), round.c (plans, votes,
+ * goes), formation.c (generations), deal.c (who computes how much), blame.c
+ * (who holds a step up), round.c (plans, votes,
  * verdicts), boundary.c (what happens between two steps: joining, leaving, snapshots, stopping),
  * recovery.c (the journal read back).
  *

@@ -60,6 +60,17 @@ struct core_deal {
     uint32_t wishes; /* steps in a row that asked for another one */
 };
 
+/* How long steps took lately; see blame.h. */
+enum { CORE_BLAME_STEPS = 64 };
+
+struct core_blame {
+    uint64_t count;                                  /* steps learned from */
+    int64_t phase_us[CORE_BLAME_STEPS][PHASE_COUNT]; /* the slowest member; of IDLE: whole steps */
+    uint32_t doublings; /* of the deadline, since the last committed step */
+    uint64_t told_step; /* 1 + the step whose standstill is in the event log */
+    uint32_t told_attempt;
+};
+
 struct coordinator {
     const struct config *config;
     char *config_text;
@@ -98,6 +109,7 @@ struct coordinator {
     uint32_t unequal_digests;
     uint64_t nonces, sequence;
     struct core_snapshot snapshot;
+    struct core_blame blame;
     int is_stopping;        /* an operator, or the last step, ends the run */
     int is_over;            /* ACTION_FINISHED was said */
     int closing_failures;   /* final snapshots that failed */

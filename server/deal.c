@@ -12,12 +12,12 @@
 enum {
     DEAL_WARM_STEPS = 2,  /* after a change: memory is planned and touched for the first time */
     DEAL_REST_STEPS = 10, /* between two changes: time for the new speeds to show */
-    DEAL_PATIENCE = 4,    /* steps in a row that must ask for a change */
+    DEAL_PATIENCE = 8,    /* steps in a row that must ask for a change */
     DEAL_TEXT_BYTES = 512,
 };
 
 static const double DEAL_GAIN = 0.1;   /* a change must shorten the step by this part of it */
-static const double DEAL_SMOOTH = 0.2; /* weight of the newest step */
+static const double DEAL_SMOOTH = 0.1; /* weight of the newest step */
 static const double DEAL_LEAP = 2.0; /* a single step counts as at most so much slower or faster */
 
 static double slot_us_of(const double *slot_us, uint32_t member)

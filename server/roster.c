@@ -78,8 +78,10 @@ void roster_remove(struct roster *roster, struct worker *worker)
 
 void roster_extend(struct roster *roster, int64_t gap_ms)
 {
-    for (uint32_t i = 0; i < roster->count; i++)
+    for (uint32_t i = 0; i < roster->count; i++) {
         roster->workers[i].heard_ms += gap_ms;
+        roster->workers[i].moved_ms += gap_ms;
+    }
 }
 
 struct worker *roster_find_silent(struct roster *roster, int64_t now_ms, int64_t lost_ms)
@@ -94,14 +96,14 @@ struct worker *roster_find_silent(struct roster *roster, int64_t now_ms, int64_t
     return silent;
 }
 
-/* Is a further behind than b? */
-static int is_behind(const struct worker *a, const struct worker *b)
+int roster_is_behind(const struct worker *a, const struct worker *b)
 {
     if (a->heartbeat_step != b->heartbeat_step)
         return a->heartbeat_step < b->heartbeat_step;
-    if (a->heartbeat.phase != b->heartbeat.phase)
-        return a->heartbeat.phase < b->heartbeat.phase;
-    return a->heartbeat.phase_ms > b->heartbeat.phase_ms;
+    if (a->heartbeat_generation == b->heartbeat_generation &&
+        a->heartbeat.operations != b->heartbeat.operations)
+        return a->heartbeat.operations < b->heartbeat.operations;
+    return a->heartbeat.phase < b->heartbeat.phase;
 }
 
 struct worker *roster_find_blamed(struct roster *roster)
@@ -111,7 +113,8 @@ struct worker *roster_find_blamed(struct roster *roster)
         struct worker *worker = &roster->workers[i];
         if (worker->rank < 0 || worker->is_ready)
             continue;
-        if (blamed == NULL || is_behind(worker, blamed))
+        int is_worse = blamed == NULL || roster_is_behind(worker, blamed);
+        if (is_worse || (!roster_is_behind(blamed, worker) && worker->moved_ms < blamed->moved_ms))
             blamed = worker;
     }
     return blamed;

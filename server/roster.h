@@ -51,7 +51,8 @@ struct worker {
     int is_ready;                       /* has voted for the present step */
     int is_broken;                      /* has reported the present generation broken */
     struct message_heartbeat heartbeat; /* the last one; step of it: */
-    uint64_t heartbeat_step;
+    uint64_t heartbeat_step, heartbeat_generation;
+    int64_t moved_ms;        /* when it was last seen to get anything done */
     double slot_us;          /* its own time for a slot, smoothed; 0 = not known yet */
     uint64_t images_trained; /* in committed steps since its Hello */
 };
@@ -73,8 +74,11 @@ void roster_remove(struct roster *roster, struct worker *worker);
 void roster_extend(struct roster *roster, int64_t gap_ms);
 /* The worker that was silent for longest, if longer than lost_ms; NULL = none. */
 struct worker *roster_find_silent(struct roster *roster, int64_t now_ms, int64_t lost_ms);
-/* Member to blame when step `step` does not come to an end: the smallest (step, phase) among those
- * that have not voted, the longest in it if several. NULL if all have voted. */
+/* Is a further behind than b, by what their heartbeats say? In order: step, collective operations
+ * called (if of one generation), phase. */
+int roster_is_behind(const struct worker *a, const struct worker *b);
+/* Member to blame when a step does not come to an end: the one furthest behind of those that have
+ * not voted, the longest there if several. NULL if all have voted. */
 struct worker *roster_find_blamed(struct roster *roster);
 struct worker *roster_find_rank(struct roster *roster, int rank);
 const char *worker_state_name(enum worker_state state);

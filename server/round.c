@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "server/admission.h"
+#include "server/blame.h"
 #include "server/boundary.h"
 #include "server/deal.h"
 #include "server/formation.h"
@@ -260,6 +261,7 @@ static void decide(struct coordinator *c)
 {
     journal_verdict(c);
     deal_learn(c);
+    blame_learn(c);
     c->step++;
     c->attempt = 0;
     c->unequal_digests = 0;
@@ -308,14 +310,4 @@ void round_ready(struct coordinator *c, struct worker *worker, const struct mess
     worker->is_ready = 1;
     message_copy(message, &c->votes[worker->rank]);
     round_try_decide(c);
-}
-
-void round_check_deadline(struct coordinator *c)
-{
-    if (c->state != RUN_TRAINING || c->planned <= c->step ||
-        c->now_ms - c->step_ms <= c->config->server.step_ms)
-        return;
-    struct worker *worker = roster_find_blamed(&c->roster);
-    if (worker != NULL)
-        admission_send_away(c, worker, "its step did not end before the deadline step_ms");
 }

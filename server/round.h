@@ -23,7 +23,6 @@ void round_resume(struct coordinator *c, const struct worker *worker);
 void round_ready(struct coordinator *c, struct worker *worker, const struct message *message);
 /* Decides the present step if all have voted and nothing holds it. */
 void round_try_decide(struct coordinator *c);
-void round_check_deadline(struct coordinator *c);
 /* Repeats the last verdict. */
 void round_send_verdict(struct coordinator *c, const struct worker *worker);
 

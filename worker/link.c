@@ -298,6 +298,8 @@ static void beat(struct link *link)
         .phase_ms = clock_ms() - atomic_load(&progress->phase_since_ms),
         .images_per_second = link->images_per_second,
         .memory_bytes = memory_bytes(),
+        .operations = atomic_load(&progress->pulse.operations),
+        .helper_ms = atomic_load(&progress->pulse.helper_still_ms),
     };
     struct member_event event = {.kind = MEMBER_TICK, .heartbeat = &heartbeat};
     link_handle(link, &event);

@@ -90,6 +90,7 @@ static enum status form(struct worker *worker, const struct job *job)
         .cancel_fd = worker->handover.cancel_fd,
         .form_timeout_ms = worker->config->server.form_ms,
         .timeout_ms = worker->config->server.step_ms,
+        .pulse = &worker->progress.pulse,
     };
     worker_phase(worker, PHASE_FORM);
     collective_destroy(worker->collective);

@@ -97,6 +97,49 @@ teardown() {
     audit_is_clean "$RUN"
 }
 
+children_of() { # PID
+    cat "/proc/$1"/task/*/children | xargs
+}
+
+helper_of() { # RUN NAME: the pid of its collective helper
+    local rank pid mpirun
+    rank=$(status_of "$1" ".workers[] | select(.name == \"$2\") | .rank")
+    mpirun=$(children_of "$(pid_of "$1" server)")
+    for pid in $(children_of "$mpirun"); do
+        ! tr '\0' '\n' <"/proc/$pid/environ" | grep -qx "OMPI_COMM_WORLD_RANK=$rank" || echo "$pid"
+    done
+}
+
+standstill_names() { # RUN CULPRIT
+    grep '"kind":"standstill"' "$1/events.jsonl" | grep -qF "culprit=\\\"$2\\\""
+}
+
+@test "a helper that hangs is named and replaced, and no worker is sent away" {
+    start_cluster "$RUN" 3
+    wait_until 60 committed_at_least "$RUN" 20
+    kill -STOP "$(helper_of "$RUN" worker-2)"
+    wait_until 30 standstill_names "$RUN" 'helper of worker-2'
+    before=$(committed "$RUN")
+    wait_until 60 committed_at_least "$RUN" $((before + 5))
+    status_is "$RUN" '.workers | map(select(.state == "member")) | length' 3
+    stop_cluster "$RUN"
+    audit_is_clean "$RUN"
+}
+
+@test "a worker that is stopped is named before it is given up" {
+    start_cluster "$RUN" 3
+    wait_until 60 committed_at_least "$RUN" 20
+    stopped=$(pid_of "$RUN" worker-3)
+    kill -STOP "$stopped"
+    wait_until 30 standstill_names "$RUN" worker-3
+    before=$(committed "$RUN")
+    wait_until 60 committed_at_least "$RUN" $((before + 5))
+    status_is "$RUN" '.workers | map(select(.state == "member")) | length' 2
+    kill -CONT "$stopped"
+    stop_cluster "$RUN"
+    audit_is_clean "$RUN"
+}
+
 @test "a server that is killed goes on from the step it was at, and no worker restarts" {
     start_cluster "$RUN" 2
     wait_until 60 committed_at_least "$RUN" 10

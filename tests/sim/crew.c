@@ -168,11 +168,14 @@ void crew_handle(struct world *world, int place, const struct member_event *even
 void crew_tick(struct world *world, int place)
 {
     struct sim_worker *worker = &world->workers[place];
-    struct message_heartbeat heartbeat = {.phase = PHASE_IDLE, .progress = worker->run_count};
+    struct message_heartbeat heartbeat = {
+        .phase = PHASE_IDLE, .progress = 2 * worker->run_count + (uint64_t)worker->has_met};
     if (worker->is_running)
         heartbeat.phase = worker->jobs[0].kind == MEMBER_FORM ? PHASE_FORM
                           : worker->has_met                   ? PHASE_REDUCE
                                                               : PHASE_FORWARD;
+    if (worker->is_running && worker->jobs[0].kind == MEMBER_COMPUTE)
+        heartbeat.operations = 2 * worker->jobs[0].step + (uint64_t)worker->has_met;
     crew_handle(world, place, &(struct member_event){.kind = MEMBER_TICK, .heartbeat = &heartbeat});
 }
 

@@ -19,6 +19,10 @@ enum status collective_form(const struct collective_group *group,
 {
     CHECK(group->size >= 1 && group->rank >= 0 && group->rank < group->size);
     struct collective *collective = NULL;
+    if (group->pulse != NULL) {
+        atomic_store(&group->pulse->operations, 0);
+        atomic_store(&group->pulse->helper_still_ms, 0);
+    }
     switch (group->engine) {
     case COLLECTIVE_SELF:
         TRY(collective_self_form(group, &collective));
@@ -36,6 +40,7 @@ enum status collective_form(const struct collective_group *group,
     collective->size = group->size;
     collective->region = group->region;
     collective->region_bytes = group->region_bytes;
+    collective->pulse = group->pulse;
     *ret_collective = collective;
     return OK;
 }
@@ -71,6 +76,14 @@ size_t reduce_op_bytes(enum reduce_op op)
     return op == REDUCE_SUM_DOUBLE ? sizeof(double) : sizeof(float);
 }
 
+/* An operation is called; the time. */
+static int64_t begin(struct collective *collective)
+{
+    if (collective->pulse != NULL)
+        atomic_fetch_add(&collective->pulse->operations, 1);
+    return clock_us();
+}
+
 /* Ends what began at start_us. */
 static enum status waited(struct collective *collective, int64_t start_us, enum status status)
 {
@@ -84,7 +97,7 @@ enum status collective_allreduce(struct collective *collective, void *data, size
     range_check(collective, data, count * reduce_op_bytes(op));
     if (count == 0)
         return OK;
-    int64_t start_us = clock_us();
+    int64_t start_us = begin(collective);
     return waited(collective, start_us, collective->ops->allreduce(collective, data, count, op));
 }
 
@@ -93,7 +106,7 @@ enum status collective_allreduce_start(struct collective *collective, void *data
 {
     CHECK(count > 0);
     range_check(collective, data, count * reduce_op_bytes(op));
-    int64_t start_us = clock_us();
+    int64_t start_us = begin(collective);
     return waited(collective, start_us,
                   collective->ops->allreduce_start(collective, data, count, op, ret_ticket));
 }
@@ -110,7 +123,7 @@ enum status collective_broadcast(struct collective *collective, void *data, size
     range_check(collective, data, bytes);
     if (bytes == 0)
         return OK;
-    int64_t start_us = clock_us();
+    int64_t start_us = begin(collective);
     return waited(collective, start_us, collective->ops->broadcast(collective, data, bytes, root));
 }
 
@@ -119,6 +132,6 @@ enum status collective_allgather(struct collective *collective, void *data, size
     range_check(collective, data, bytes * (size_t)collective->size);
     if (bytes == 0)
         return OK;
-    int64_t start_us = clock_us();
+    int64_t start_us = begin(collective);
     return waited(collective, start_us, collective->ops->allgather(collective, data, bytes));
 }

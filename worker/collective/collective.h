@@ -15,6 +15,7 @@
 #ifndef WORKER_COLLECTIVE_COLLECTIVE_H
 #define WORKER_COLLECTIVE_COLLECTIVE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,13 @@
 enum collective_engine { COLLECTIVE_SELF, COLLECTIVE_MPI, COLLECTIVE_NCCL };
 /* What is summed or compared, and of what type. */
 enum reduce_op { REDUCE_SUM, REDUCE_MAX, REDUCE_SUM_DOUBLE };
+
+/* How far a collective is, for watchers in other threads; may outlive it. All members of a
+ * generation count the same operations: whoever is behind holds up the others. */
+struct collective_pulse {
+    _Atomic uint64_t operations;     /* called so far in this generation */
+    _Atomic int64_t helper_still_ms; /* mpi: the helper has given no sign of life for so long */
+};
 
 /* What the members of a generation must agree on, and this member's place. */
 struct collective_group {
@@ -37,7 +45,8 @@ struct collective_group {
     int listen_fd; /* mpi: listening Unix socket on which the helper calls; see helper_listen */
     int cancel_fd; /* mpi: once readable, as collective_abort, while forming too; 0: none */
     int64_t form_timeout_ms;
-    int64_t timeout_ms; /* deadline of each operation once formed */
+    int64_t timeout_ms;             /* deadline of each operation once formed */
+    struct collective_pulse *pulse; /* borrowed; NULL: nobody watches */
 };
 
 struct collective;

@@ -26,7 +26,8 @@ struct collective {
     int rank, size;
     char *region; /* borrowed */
     size_t region_bytes;
-    int64_t waited_us; /* in operations, so far */
+    int64_t waited_us;              /* in operations, so far */
+    struct collective_pulse *pulse; /* borrowed; NULL: nobody watches */
 };
 
 enum status collective_self_form(const struct collective_group *group,

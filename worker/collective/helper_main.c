@@ -149,6 +149,7 @@ static void helper_serve(struct helper *helper)
     int polls = 0;
     long sleep_ns = SLEEP_MIN_NS;
     for (;;) {
+        atomic_fetch_add_explicit(&helper->ring->turns, 1, memory_order_relaxed);
         if (helper_turn(helper)) {
             polls = 0;
             sleep_ns = SLEEP_MIN_NS;

@@ -33,15 +33,39 @@ struct mpi {
     _Atomic int is_aborted; /* collective_abort, or cancel_fd */
 };
 
+/* Asleep or at work, a helper turns many times in this time. */
+enum { LOOK_MS = 200 };
+
+/* Has the helper turned since the last look? Counted in looks: if this process itself was stopped
+ * meanwhile, that is nothing against the helper. */
+static void watch_helper(struct mpi *mpi, uint64_t *turns)
+{
+    uint64_t now = atomic_load(&mpi->ring->turns);
+    int is_still = now == *turns && atomic_load(&mpi->ring->is_formed) != 0;
+    *turns = now;
+    if (mpi->base.pulse == NULL)
+        return;
+    if (is_still)
+        atomic_fetch_add(&mpi->base.pulse->helper_still_ms, LOOK_MS);
+    else
+        atomic_store(&mpi->base.pulse->helper_still_ms, 0);
+}
+
 /* Ends when the helper has gone. */
 static void watcher_run(void *argument)
 {
     struct mpi *mpi = argument;
+    uint64_t turns = 0;
     struct pollfd polled[2] = {{.fd = mpi->socket, .events = POLLIN},
                                {.fd = mpi->cancel_fd > 0 ? mpi->cancel_fd : -1, .events = POLLIN}};
     for (;;) {
-        if (poll(polled, 2, -1) < 0) {
+        int count = poll(polled, 2, LOOK_MS);
+        if (count < 0) {
             CHECK(errno == EINTR);
+            continue;
+        }
+        if (count == 0) {
+            watch_helper(mpi, &turns);
             continue;
         }
         if (polled[1].revents != 0) {
@@ -243,6 +267,7 @@ enum status collective_mpi_form(const struct collective_group *group,
     mpi->base.region = group->region;
     mpi->socket = -1;
     mpi->cancel_fd = group->cancel_fd;
+    mpi->base.pulse = group->pulse; /* the watcher needs it before we return */
     mpi->generation = group->generation;
     mpi->timeout_ms = group->timeout_ms;
     if (group->region_fd < 0) {

@@ -39,6 +39,7 @@ struct ring {
     struct bell worker_bell;    /* completions, formed, failures */
     struct bell helper_bell;    /* orders */
     _Atomic uint32_t is_formed; /* the helper has met all others */
+    _Atomic uint64_t turns;     /* counted up by the helper for as long as it runs */
     _Atomic uint64_t posted;    /* orders posted so far: the next sequence */
     struct ring_command commands[RING_COMMANDS];
 };
