@@ -305,6 +305,13 @@ static void handle_formed(struct member *m, uint64_t digest)
 
 static void handle_plan(struct member *m, const struct message *message)
 {
+    /* A server that is back plans the step that we have voted on: if the vote came while it was
+     * still gathering the members, it was not counted. */
+    if (m->is_prepared && message->header.step == m->step &&
+        message->header.generation == m->prepared_generation) {
+        send(m, &m->ready, m->prepared_generation);
+        return;
+    }
     int is_under_way = m->state == MEMBER_STATE_BUSY || m->state == MEMBER_STATE_PREPARED;
     uint64_t next = m->step + (uint64_t)is_under_way + m->plan_count;
     if (message->header.generation != m->generation || !m->is_formed ||
