@@ -15,12 +15,14 @@ Exits 0 when all promises held, 1 with the reason and the logs, 77 when it canno
 import argparse, collections, os, random, shutil, signal, statistics, subprocess, sys, tempfile, time
 
 import chaos_oracle as oracle
-from chaos_run import BIN, ChaosRun, Failure, state_of
+from chaos_run import BIN, ChaosRun, Failure, state_of, words_of
 
 # As tight as a busy machine of two cores bears without a false alarm.
 LOST_MS, FORM_MS, STEP_MS = 1500, 6000, 5000
 SETTINGS = ["server.heartbeat_ms=100", f"server.lost_ms={LOST_MS}", f"server.form_ms={FORM_MS}",
-            f"server.step_ms={STEP_MS}"]
+            f"server.step_ms={STEP_MS}",
+            # All state there is must survive, and snapshots are to be under way when it strikes.
+            "swav.queue_images=48", "swav.queue_start_step=10", "snapshot.every_steps=7"]
 MARGIN_S = 5    # for a thing that is to happen at a limit
 GUESTS_MAX = 2  # with 4 workers as many members as the tiny config has slots
 
@@ -54,12 +56,17 @@ class Chaos:
         send(pid, signal.SIGKILL)
 
     def any_program(self, program):
-        """Of one member there are no helpers; then the run must become whole first."""
+        """Of one member there are no helpers; then the run must become whole first. One of a past
+        generation may still be about to end: its death ends no other."""
         pids = self.run.programs(program)
         if not pids:
             self.heal()
             pids = self.run.programs(program)
-        return self.rng.choice(pids)
+        pid = self.rng.choice(pids)
+        words = words_of(pid)
+        if "--generation" in words:
+            self.ended = int(words[words.index("--generation") + 1])
+        return pid
 
     def heal(self):
         self.run.wait_whole(self.ended)

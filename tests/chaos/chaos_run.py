@@ -4,7 +4,7 @@
 """The cluster is deploy/local_cluster.sh --respawn, as an operator starts it. Workers that join or
 come back after a drain are ours ("guests"); like those of the cluster they are started again when
 they die. Every process is known by a mark in its environment, which helpers inherit."""
-import glob, json, os, shlex, signal, subprocess, time
+import glob, json, os, shlex, shutil, signal, subprocess, time
 
 BIN = os.environ["SEER_BIN"]
 CLUSTER = os.path.join(os.environ["SEER_SOURCE"], "deploy", "local_cluster.sh")
@@ -246,10 +246,14 @@ class ChaosRun:
         self.steps.read()
         self.events.read()
 
+    def scratch(self):
+        path = os.path.join(self.directory, "server.json")
+        return glob.glob(f"/dev/shm/everseer-{self.run_id()}*") if os.path.exists(path) else []
+
     def leftovers(self):
         left = [f"process {pid} {' '.join(words_of(pid))[:200]}"
                 for pid in processes_with(self.mark)]
-        return left + glob.glob(f"/dev/shm/everseer-{self.run_id()}*")
+        return left + self.scratch()
 
     def crashes(self):
         """Ends of supervised workers that no fault of ours explains."""
@@ -268,8 +272,10 @@ class ChaosRun:
                     pass
             self.tend_dead()
             if not left:
-                return
+                break
             time.sleep(0.05)
+        for scratch in self.scratch():
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def tend_dead(self):
         for process in [*self.guests.values(), *self.leaving.values(), *self.servers]:
