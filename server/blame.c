@@ -15,8 +15,7 @@ enum {
     BLAME_TIMES = 5,
     BLAME_KNOWN_STEPS = 16, /* fewer are no experience */
     BLAME_WARM_STEPS = 2, /* of a deal: members plan their memory and touch it for the first time */
-    BLAME_SILENT_MS = 1000, /* whose heartbeat is so old stands still as a whole */
-    BLAME_HELPER_MS = 800,  /* a helper without a sign for so long explains a member that hangs */
+    BLAME_HELPER_MS = 800, /* a helper without a sign for so long explains a member that hangs */
     BLAME_DOUBLINGS_MAX = 20,
     BLAME_TEXT_BYTES = 512,
 };
@@ -68,7 +67,7 @@ int64_t blame_deadline_ms(const struct coordinator *c, enum worker_phase phase)
 static int is_silent(const struct coordinator *c, const struct worker *worker)
 {
     int64_t limit_ms = 3 * c->config->server.heartbeat_ms;
-    return c->now_ms - worker->heard_ms > (limit_ms > BLAME_SILENT_MS ? limit_ms : BLAME_SILENT_MS);
+    return c->now_ms - worker->heard_ms > (limit_ms > CORE_SILENT_MS ? limit_ms : CORE_SILENT_MS);
 }
 
 /* Once for each attempt at a step. */
@@ -117,19 +116,25 @@ static int blame_helper(struct coordinator *c, int64_t least_ms)
     return 1;
 }
 
-/* Names all that stand where `worker` stands; returns whether any member is further. */
+/* Names all that stand where `worker` stands, and when one of them moved last; returns whether any
+ * member is further. */
 static int name_candidates(const struct coordinator *c, const struct worker *worker, char *text,
-                           size_t bytes)
+                           size_t bytes, int64_t *ret_moved_ms)
 {
     int is_anybody_ahead = 0;
     size_t length = (size_t)snprintf(text, bytes, "one of");
+    *ret_moved_ms = worker->moved_ms;
     for (uint32_t i = 0; i < c->roster.count; i++) {
         const struct worker *other = &c->roster.workers[i];
         if (other->rank < 0)
             continue;
-        if (other->is_ready || roster_is_behind(worker, other))
+        if (other->is_ready || roster_is_behind(worker, other)) {
             is_anybody_ahead = 1;
-        else if (length < bytes)
+            continue;
+        }
+        if (other->moved_ms > *ret_moved_ms)
+            *ret_moved_ms = other->moved_ms;
+        if (length < bytes)
             length += (size_t)snprintf(text + length, bytes - length, " %s", other->name);
     }
     return is_anybody_ahead;
@@ -139,11 +144,14 @@ static void blame_member(struct coordinator *c, struct worker *worker)
 {
     char text[BLAME_TEXT_BYTES];
     enum worker_phase phase = worker->heartbeat.phase;
-    int64_t still_ms = c->now_ms - worker->moved_ms;
-    if (still_ms <= blame_deadline_ms(c, phase) || blame_helper(c, BLAME_HELPER_MS))
+    int64_t moved_ms, still_ms = c->now_ms - worker->moved_ms;
+    int64_t deadline_ms = blame_deadline_ms(c, phase);
+    if (still_ms <= deadline_ms || blame_helper(c, BLAME_HELPER_MS))
         return;
-    int is_certain = c->world_size == 1 || is_silent(c, worker) ||
-                     name_candidates(c, worker, text, sizeof(text));
+    int is_behind = name_candidates(c, worker, text, sizeof(text), &moved_ms);
+    int is_certain = c->world_size == 1 || is_silent(c, worker) || is_behind;
+    if (!is_certain && c->now_ms - moved_ms <= deadline_ms)
+        return; /* one of them has just begun to move again */
     tell(c, worker, is_certain ? worker->name : text, still_ms);
     if (is_silent(c, worker) || !is_computing(phase))
         return; /* lost_ms or step_ms will tell */

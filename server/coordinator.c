@@ -136,6 +136,8 @@ static void handle_message(struct coordinator *c, uint64_t connection,
             admission_ask_hello(c, connection, message->header.worker);
         return;
     }
+    if (c->now_ms - worker->heard_ms > CORE_SILENT_MS)
+        worker->moved_ms = c->now_ms; /* stopped as a whole and going again: time to show it */
     worker->heard_ms = c->now_ms;
     int is_newest = admission_note_state(worker, message);
     if (message->kind != MESSAGE_HEARTBEAT)

@@ -23,6 +23,7 @@ enum {
     CORE_BACKOFF_DOUBLINGS = 6,
     CORE_FAREWELL_MS = 2000, /* at the end of a run, for everybody to say bye */
     CORE_DEVIATIONS_MAX = 2, /* a worker that differs this often in a row is sent away */
+    CORE_SILENT_MS = 1000,   /* a worker without heartbeats for so long stands still as a whole */
     CORE_DISCHARGES = 256,   /* workers sent away that are remembered */
     CORE_SHARDS_IN_MESSAGE = 1024,
     CORE_PLAN_AHEAD_MAX = 64, /* the largest plan_ahead_steps that a config can have */

@@ -169,6 +169,22 @@ static void who_falls_silent_is_named_before_lost_ms_tells(void **state)
     unmake(&f);
 }
 
+static void who_goes_on_after_a_stop_is_not_sent_away(void **state)
+{
+    (void)state;
+    struct fixture f;
+    make(&f, 100);
+    for (int i = 0; i < MEMBERS; i++)
+        stand(&f, i, PHASE_FORWARD, 40);
+    wait(&f, 2500, 1);
+    assert_has(event(&f, "standstill"), "culprit=\"w-2\"");
+    actions_clear(&f.actions);
+    f.c.roster.workers[1].moved_ms = f.c.now_ms; /* as its first heartbeat after the silence does */
+    wait(&f, 1500, -1);
+    assert_int_equal(f.actions.count, 0);
+    unmake(&f);
+}
+
 static void who_waits_for_images_is_named_but_not_sent_away(void **state)
 {
     (void)state;
@@ -214,6 +230,7 @@ int main(void)
         cmocka_unit_test(a_member_that_hangs_for_its_helper_is_not_sent_away),
         cmocka_unit_test(if_it_cannot_be_told_all_are_named_and_nobody_is_sent_away),
         cmocka_unit_test(who_falls_silent_is_named_before_lost_ms_tells),
+        cmocka_unit_test(who_goes_on_after_a_stop_is_not_sent_away),
         cmocka_unit_test(who_waits_for_images_is_named_but_not_sent_away),
         cmocka_unit_test(deadlines_follow_what_phases_take),
     };
