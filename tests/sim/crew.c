@@ -194,7 +194,7 @@ static const struct message_regroup *regroup_of(const struct job *job)
 
 void meeting_done(struct meeting *meeting)
 {
-    for (uint32_t rank = 0; rank < WORLD_WORKERS; rank++)
+    for (uint32_t rank = 0; rank < WORLD_SLOTS_MAX; rank++)
         message_done(&meeting->plans[rank]);
     *meeting = (struct meeting){0};
 }

@@ -82,10 +82,10 @@ struct meeting {
     uint64_t base; /* hash of the state that all must share, or of the source */
     int has_base;
     uint64_t gradient;
-    struct message plans[WORLD_WORKERS]; /* by rank */
+    struct message plans[WORLD_SLOTS_MAX]; /* by rank */
     struct {
         uint64_t worker, run;
-    } guests[WORLD_WORKERS];
+    } guests[WORLD_SLOTS_MAX];
 };
 
 enum { HISTORY_SNAPSHOTS = 64, WORLD_MEETINGS = 64 };

@@ -39,6 +39,17 @@ static void encode(const struct journal_record *record, struct buf *bytes)
     assert_ok(journal_encode(record, bytes));
 }
 
+#define SAME(field) assert_memory_equal(&a->field, &b->field, sizeof(a->field))
+
+/* All before the pointers at its end; field by field, since what lies between them is nobody's. */
+static void assert_steps_equal(const struct journal_step *a, const struct journal_step *b)
+{
+    SAME(step), SAME(generation), SAME(epoch), SAME(lineage), SAME(attempt), SAME(world_size);
+    SAME(is_commit), SAME(position), SAME(images), SAME(lr), SAME(loss), SAME(grad_norm);
+    SAME(digest), SAME(parameter_digest), SAME(unequal_digests), SAME(step_ms);
+    SAME(data_wait_ms), SAME(phase_us);
+}
+
 static void every_field_of_every_kind_survives(void **state)
 {
     (void)state;
@@ -54,8 +65,7 @@ static void every_field_of_every_kind_survives(void **state)
             assert_int_equal(back.step.skip_count, 2);
             assert_string_equal(back.step.skips[0].reason, "truncated");
             assert_int_equal(back.step.skips[1].position, UINT64_C(1) << 50);
-            /* All before the pointers at its end. */
-            assert_memory_equal(&record.step, &back.step, offsetof(struct journal_step, schedule));
+            assert_steps_equal(&record.step, &back.step);
             assert_memory_equal(record.step.schedule.part_sums, back.step.schedule.part_sums,
                                 sizeof(back.step.schedule.part_sums));
         } else if (kind == JOURNAL_START) {
