@@ -51,11 +51,13 @@ struct link {
 
 static void link_handle(struct link *link, const struct member_event *event);
 
-static void link_send(struct link *link, const struct message *message)
+static int link_send(struct link *link, const struct message *message)
 {
-    if (endpoint_send(link->endpoint, NULL, message) != OK)
-        log_debug("event=send_failed message=%s reason=\"%s\"", message_kind_name(message->kind),
-                  fail_message());
+    if (endpoint_send(link->endpoint, NULL, message) == OK)
+        return 1;
+    log_debug("event=send_failed message=%s reason=\"%s\"", message_kind_name(message->kind),
+              fail_message());
+    return 0;
 }
 
 /* The end of a worker that cannot go on. Its state is elsewhere too; the server sees it go. */
@@ -69,8 +71,12 @@ static void push_parts(struct link *link)
 {
     struct message message = {.kind = MESSAGE_SNAPSHOT_PART, .header = link->header};
     message.header.step = link->push.share != NULL ? link->push.share->step : 0;
-    while (link->is_up && snapshot_push_next(&link->push, &message.snapshot_part))
-        link_send(link, &message);
+    while (link->is_up && snapshot_push_next(&link->push, &message.snapshot_part)) {
+        if (link_send(link, &message))
+            continue;
+        snapshot_push_put_back(&link->push, &message.snapshot_part);
+        return; /* the queue to the server is full: on the next turn */
+    }
 }
 
 /* The config, its loader and the fingerprint at once; the rest is the training thread's job. */

@@ -61,6 +61,12 @@ int snapshot_push_next(struct snapshot_push *push, struct message_snapshot_part 
     return 1;
 }
 
+void snapshot_push_put_back(struct snapshot_push *push, const struct message_snapshot_part *part)
+{
+    push->states[(part->offset - push->share->offset) / MESSAGE_PART_BYTES] = PART_WAITING;
+    push->flying_count--;
+}
+
 void snapshot_push_acknowledge(struct snapshot_push *push,
                                const struct message_snapshot_ack *acknowledged)
 {

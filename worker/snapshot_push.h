@@ -20,6 +20,8 @@ void snapshot_push_done(struct snapshot_push *push);
 void snapshot_push_start(struct snapshot_push *push, struct snapshot_share **share);
 /* The next part to send now; 0: none. Borrows from the share until the next call. */
 int snapshot_push_next(struct snapshot_push *push, struct message_snapshot_part *ret_part);
+/* The part that snapshot_push_next gave last could not be sent: it waits again. */
+void snapshot_push_put_back(struct snapshot_push *push, const struct message_snapshot_part *part);
 void snapshot_push_acknowledge(struct snapshot_push *push,
                                const struct message_snapshot_ack *acknowledged);
 /* The connection is new: what flew may be lost. */

@@ -60,6 +60,23 @@ static void four_parts_fly_and_all_arrive_once(void **unused)
     assert_false(snapshot_push_next(&push, &part));
 }
 
+static void a_part_that_could_not_be_sent_is_given_again(void **unused)
+{
+    (void)unused;
+    struct snapshot_push push = {0};
+    struct message_snapshot_part part;
+    start(&push, "s");
+    for (uint64_t i = 0; i < 3; i++)
+        assert_true(snapshot_push_next(&push, &part));
+    snapshot_push_put_back(&push, &part);
+    assert_true(snapshot_push_next(&push, &part));
+    assert_int_equal(part.offset, OFFSET + 2 * MESSAGE_PART_BYTES);
+    assert_true(snapshot_push_next(&push, &part));
+    assert_int_equal(part.offset, OFFSET + 3 * MESSAGE_PART_BYTES);
+    assert_false(snapshot_push_next(&push, &part)); /* four fly, not three */
+    snapshot_push_done(&push);
+}
+
 static void after_a_reconnect_only_what_flew_is_sent_again(void **unused)
 {
     (void)unused;
@@ -98,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(four_parts_fly_and_all_arrive_once),
+        cmocka_unit_test(a_part_that_could_not_be_sent_is_given_again),
         cmocka_unit_test(after_a_reconnect_only_what_flew_is_sent_again),
         cmocka_unit_test(a_newer_share_replaces_an_unfinished_one),
     };
