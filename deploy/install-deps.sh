@@ -8,15 +8,15 @@
 set -euo pipefail
 
 build=(
-    gcc clang cmake ninja-build pkg-config
+    git gcc clang cmake ninja-build pkg-config
     libzmq3-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler
     libopenmpi-dev openmpi-bin libdnnl-dev
     libjpeg62-turbo-dev libpng-dev libarchive-dev zlib1g-dev
     libyaml-dev libjansson-dev libxxhash-dev
 )
 test=(
-    libcmocka-dev bats jq clang-format libclang-rt-14-dev pmccabe shellcheck spin strace lmdb-utils
-    python3-torch python3-torchvision python3-pil python3-numpy python3-lmdb python3-zmq
+    libcmocka-dev bats jq clang-format libclang-rt-dev pmccabe shellcheck spin strace lmdb-utils
+    python3 python3-torch python3-torchvision python3-pil python3-numpy python3-lmdb python3-zmq
 )
 demo=(dataset-fashion-mnist jq)
 
