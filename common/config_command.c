@@ -19,7 +19,6 @@ struct request {
     struct option_list sets;
     const char *output;
     int is_reference;
-    const char *verb;
     const char *path; /* NULL: defaults */
 };
 
@@ -99,6 +98,7 @@ static void print_json(const struct request *request, const struct config *confi
         json_object_set(root, "config", values);
     json_decref(values);
     json_print(root);
+    json_decref(root);
 }
 
 static enum status print_yaml(const struct request *request, const struct config *config)
@@ -123,29 +123,45 @@ static enum status load(const struct request *request, struct config *config)
     return config_check(config);
 }
 
-static enum status run(const struct request *request)
+static enum status end_output(void)
 {
-    struct config config;
-    int is_json = request->output != NULL;
-    if (is_json && strcmp(request->output, "json") != 0)
-        return fail(ERR_INPUT, "seer config: -o knows json, not '%s'", request->output);
-    if (strcmp(request->verb, "show") != 0 && strcmp(request->verb, "check") != 0)
-        return fail(ERR_INPUT, "seer config: unknown action '%s'; there are show and check",
-                    request->verb);
-    int is_check = request->verb[0] == 'c';
-    if (is_check && request->path == NULL)
-        return fail(ERR_INPUT, "seer config check: which file?");
-    if (request->is_reference && (is_check || is_json || request->path != NULL))
-        return fail(ERR_INPUT, "seer config: --reference goes with show alone");
-    TRY(load(request, &config));
-    if (is_json)
-        print_json(request, &config, !is_check);
-    else if (is_check)
-        printf("%s: ok, fingerprint %016" PRIx64 "\n", request->path, config_fingerprint(&config));
-    else
-        TRY(print_yaml(request, &config));
-    return fflush(stdout) == 0 ? OK : fail(ERR_IO, "seer config: cannot write the output");
+    return fflush(stdout) == 0 ? OK : fail(ERR_IO, "cannot write the output");
 }
+
+static enum status show(const void *argument, int count, char **words)
+{
+    struct request request = *(const struct request *)argument;
+    struct config config;
+    request.path = count > 0 ? words[0] : NULL;
+    if (request.is_reference && (options_is_json(request.output) || request.path != NULL))
+        return fail(ERR_INPUT, "--reference goes with show alone");
+    TRY(load(&request, &config));
+    if (options_is_json(request.output))
+        print_json(&request, &config, 1);
+    else
+        TRY(print_yaml(&request, &config));
+    return end_output();
+}
+
+static enum status check(const void *argument, int count, char **words)
+{
+    struct request request = *(const struct request *)argument;
+    struct config config;
+    (void)count;
+    request.path = words[0];
+    if (request.is_reference)
+        return fail(ERR_INPUT, "--reference goes with show alone");
+    TRY(load(&request, &config));
+    if (options_is_json(request.output))
+        print_json(&request, &config, 0);
+    else
+        printf("%s: ok, fingerprint %016" PRIx64 "\n", request.path, config_fingerprint(&config));
+    return end_output();
+}
+
+static const struct verb verbs[] = {{"show", "[FILE]", 0, 1, show}, {"check", "FILE", 1, 1, check}};
+
+enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
 static int config_run(int argc, char **argv)
 {
@@ -154,7 +170,7 @@ static int config_run(int argc, char **argv)
         {"set", 0, OPTION_LIST, &request.sets, "KEY=VALUE", "override a key; may be repeated"},
         {"reference", 0, OPTION_FLAG, &request.is_reference, NULL,
          "with show: every key with meaning, unit, range and default"},
-        {"output", 'o', OPTION_STRING, &request.output, "json", "for scripts"},
+        {"output", 'o', OPTION_STRING, &request.output, "FORMAT", "table (default: YAML) or json"},
         {0},
     };
     const struct usage usage = {
@@ -168,14 +184,14 @@ static int config_run(int argc, char **argv)
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK && (first == argc || argc - first > 2))
-        status = fail(ERR_INPUT, "seer config: say show or check, and one file");
-    if (status == OK) {
-        request.verb = argv[first];
-        request.path = first + 1 < argc ? argv[first + 1] : NULL;
-        status = run(&request);
-    }
-    return status == OK ? 0 : options_exit(&usage, status);
+    const struct verb *verb = NULL;
+    if (status == OK)
+        status = options_check_output(request.output);
+    if (status == OK)
+        status = verb_find(verbs, VERB_COUNT, argc - first, argv + first, &verb);
+    if (status != OK)
+        return options_exit(&usage, status);
+    return command_exit(usage.program, verb->run(&request, argc - first - 1, argv + first + 1));
 }
 
 const struct command config_command = {"config", "show or check a config", config_run};

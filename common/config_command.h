@@ -4,7 +4,7 @@
 #ifndef COMMON_CONFIG_COMMAND_H
 #define COMMON_CONFIG_COMMAND_H
 
-#include "common/options.h"
+#include "common/command.h"
 
 extern const struct command config_command;
 

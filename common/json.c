@@ -29,9 +29,8 @@ json_t *json_number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-void json_print(json_t *document)
+void json_print(const json_t *document)
 {
     json_dumpf(document, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(PRINTED_DIGITS));
     printf("\n");
-    json_decref(document);
 }

@@ -13,7 +13,7 @@
 json_t *json_text(const char *text);
 /* A number, or null for NaN and infinity, which JSON does not have. */
 json_t *json_number(double value);
-/* Prints a document on stdout as every command does, and drops it. */
-void json_print(json_t *document);
+/* Prints a document on stdout as every command does. */
+void json_print(const json_t *document);
 
 #endif

@@ -64,7 +64,7 @@ static void print_help(const struct usage *usage)
     printf("  %-30s %s\n", "-h, --help", "show this help");
 }
 
-static enum status take_value(const struct usage *usage, const struct option_row *row, char *value)
+static enum status take_value(const struct option_row *row, char *value)
 {
     char *end = value;
     errno = 0;
@@ -84,25 +84,22 @@ static enum status take_value(const struct usage *usage, const struct option_row
     case OPTION_LIST: {
         struct option_list *list = row->target;
         if (list->count == OPTION_LIST_MAX)
-            return fail(ERR_INPUT, "%s: --%s is given more than %d times", usage->program,
-                        row->name, OPTION_LIST_MAX);
+            return fail(ERR_INPUT, "--%s is given more than %d times", row->name, OPTION_LIST_MAX);
         list->items[list->count++] = value;
         return OK;
     }
     }
     if (*value == '\0' || *end != '\0' || errno != 0)
-        return fail(ERR_INPUT, "%s: --%s needs a number, not '%s'", usage->program, row->name,
-                    value);
+        return fail(ERR_INPUT, "--%s needs a number, not '%s'", row->name, value);
     return OK;
 }
 
 static enum status unknown_option(const struct usage *usage, const char *word)
 {
     if (optopt >= LONG_ONLY)
-        return fail(ERR_INPUT, "%s: '%s' takes no value", usage->program, word);
+        return fail(ERR_INPUT, "'%s' takes no value", word);
     if (optopt != 0) /* among letters that stand together, word may be the one before */
-        return fail(ERR_INPUT, "%s: unknown option '-%c'; see '%s --help'", usage->program, optopt,
-                    usage->program);
+        return fail(ERR_INPUT, "unknown option '-%c'", optopt);
     const char *names[OPTION_ROWS_MAX];
     int count = row_count(usage->options);
     for (int i = 0; i < count; i++)
@@ -110,10 +107,8 @@ static enum status unknown_option(const struct usage *usage, const char *word)
     const char *nearest =
         strncmp(word, "--", 2) == 0 ? options_nearest(word + 2, names, count) : NULL;
     if (nearest != NULL)
-        return fail(ERR_INPUT, "%s: unknown option '%s'; did you mean '--%s'?", usage->program,
-                    word, nearest);
-    return fail(ERR_INPUT, "%s: unknown option '%s'; see '%s --help'", usage->program, word,
-                usage->program);
+        return fail(ERR_INPUT, "unknown option '%s'; did you mean '--%s'?", word, nearest);
+    return fail(ERR_INPUT, "unknown option '%s'", word);
 }
 
 const char *options_nearest(const char *word, const char *const *candidates, int count)
@@ -128,6 +123,32 @@ const char *options_nearest(const char *word, const char *const *candidates, int
         }
     }
     return nearest;
+}
+
+/* "ls, drain or evict" */
+static void join_words(const char *const *words, int count, char *text, size_t bytes)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < count && used < bytes; i++)
+        used += (size_t)snprintf(text + used, bytes - used, "%s%s",
+                                 i == 0          ? ""
+                                 : i + 1 < count ? ", "
+                                                 : " or ",
+                                 words[i]);
+}
+
+enum status options_unknown(const char *kind, const char *word, const char *const *candidates,
+                            int count)
+{
+    char all[512];
+    const char *nearest = options_nearest(word, candidates, count);
+    join_words(candidates, count, all, sizeof(all));
+    if (word[0] == '\0')
+        return fail(ERR_INPUT, "a %s is missing: %s", kind, all);
+    if (nearest != NULL)
+        return fail(ERR_INPUT, "unknown %s '%s'; did you mean '%s'?", kind, word, nearest);
+    return fail(ERR_INPUT, "unknown %s '%s': it is %s", kind, word, all);
 }
 
 enum status options_parse(const struct usage *usage, int argc, char **argv, int *ret_first)
@@ -156,7 +177,7 @@ enum status options_parse(const struct usage *usage, int argc, char **argv, int 
             return fail(ERR_END, "help was printed");
         }
         if (option == ':')
-            return fail(ERR_INPUT, "%s: '%s' needs a value", usage->program, argv[optind - 1]);
+            return fail(ERR_INPUT, "'%s' needs a value", argv[optind - 1]);
         if (option == '?')
             return unknown_option(usage, argv[optind - 1]);
         int i = option - LONG_ONLY;
@@ -164,23 +185,23 @@ enum status options_parse(const struct usage *usage, int argc, char **argv, int 
             if (usage->options[j].letter == option)
                 i = j;
         }
-        TRY(take_value(usage, &usage->options[i], optarg));
+        TRY(take_value(&usage->options[i], optarg));
     }
     *ret_first = optind;
     return OK;
 }
 
-enum status options_check_rest(const struct usage *usage, int argc, char **argv, int first)
+enum status options_check_rest(int argc, char **argv, int first)
 {
     if (first < argc)
-        return fail(ERR_INPUT, "%s: there is no place for '%s'", usage->program, argv[first]);
+        return fail(ERR_INPUT, "there is no place for '%s'", argv[first]);
     return OK;
 }
 
-enum status options_check_output(const struct usage *usage, const char *output)
+enum status options_check_output(const char *output)
 {
     if (output != NULL && strcmp(output, "table") != 0 && strcmp(output, "json") != 0)
-        return fail(ERR_INPUT, "%s: -o is table or json, not '%s'", usage->program, output);
+        return fail(ERR_INPUT, "-o is table or json, not '%s'", output);
     return OK;
 }
 
@@ -193,6 +214,6 @@ int options_exit(const struct usage *usage, enum status status)
 {
     if (status == ERR_END)
         return 0;
-    fprintf(stderr, "%s\nTry '%s --help'.\n", fail_message(), usage->program);
+    fprintf(stderr, "%s: %s\nTry '%s --help'.\n", usage->program, fail_message(), usage->program);
     return status_exit_code(status);
 }

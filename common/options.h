@@ -46,22 +46,21 @@ struct usage {
 enum status options_parse(const struct usage *usage, int argc, char **argv, int *ret_first);
 /* For commands that take no argument, or no more: whatever is left at argv[first] is ERR_INPUT,
  * since "seer stop worker-1" must not stop everything. */
-enum status options_check_rest(const struct usage *usage, int argc, char **argv, int first);
+enum status options_check_rest(int argc, char **argv, int first);
 /* For -o: "table", "json" or NULL, which is table. ERR_INPUT for any other word. */
-enum status options_check_output(const struct usage *usage, const char *output);
-int options_is_json(const char *output);
-/* What a command's main does with a failed options_parse: prints it, returns the exit code. */
+enum status options_check_output(const char *output);
+int options_is_json(const char *output); /* NULL is not */
+/* What a command's main does with wrong usage (a failed options_parse or check): prints it behind
+ * the program's name and points to --help; returns the exit code, 0 after --help itself. */
 int options_exit(const struct usage *usage, enum status status);
 
 /* The candidate nearest to word by edit distance, or NULL if none is near (distance > 1/2 length).
  */
 const char *options_nearest(const char *word, const char *const *candidates, int count);
 
-/* One command of `seer`; each lives with its part, the table of all is seer_main.c. */
-struct command {
-    const char *name;
-    const char *summary;
-    int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit code */
-};
+/* ERR_INPUT "unknown KIND 'word'", with the nearest candidate or, if none is near, all of them; an
+ * empty word is a missing one. */
+enum status options_unknown(const char *kind, const char *word, const char *const *candidates,
+                            int count);
 
 #endif

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/command.h"
 #include "common/config_command.h"
 #include "common/log.h"
-#include "common/options.h"
 #include "loader/bench_loader.h"
 #include "loader/commands.h"
 #include "server/commands.h"
@@ -26,27 +26,14 @@ static int version_run(int argc, char **argv)
 }
 
 /* Benchmarks live with what they measure. */
-static const struct command benches[] = {
-    {"loader", "images decoded and augmented in a second", bench_loader_run},
-    {"step", "training steps of one worker, phase by phase", bench_step_run},
-    {"allreduce", "gradients reduced among workers on this host", bench_allreduce_run},
-};
-
-enum { BENCH_COUNT = sizeof(benches) / sizeof(benches[0]) };
+static const struct command *const benches[] = {&bench_loader_command, &bench_step_command,
+                                                &bench_allreduce_command};
 
 static int bench_run(int argc, char **argv)
 {
-    const char *word = argc > 1 ? argv[1] : "";
-    for (int i = 0; i < BENCH_COUNT; i++) {
-        if (strcmp(word, benches[i].name) == 0)
-            return benches[i].run(argc - 1, argv + 1);
-    }
-    int is_help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
-    FILE *to = is_help ? stdout : stderr;
-    fprintf(to, "Usage: seer bench WHAT [options]\n");
-    for (int i = 0; i < BENCH_COUNT; i++)
-        fprintf(to, "  %-10s %s\n", benches[i].name, benches[i].summary);
-    return is_help ? 0 : status_exit_code(ERR_INPUT);
+    const struct command_group group = {"seer bench", "Measures speed on this host.", benches,
+                                        sizeof(benches) / sizeof(benches[0])};
+    return command_run(&group, argc, argv);
 }
 
 static const struct command bench_command = {"bench", "measure speed", bench_run};
@@ -60,46 +47,15 @@ static const struct command *const commands[] = {
     &embed_command,  &eval_command,     &bench_command,  &version_command,
 };
 
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
-
-static void print_summary(FILE *to)
-{
-    fprintf(to, "Pretrains vision models without labels, on a stream of images that never stops "
-                "changing.\n\nUsage: seer COMMAND [options]\n\nCommands:\n");
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(to, "\n'seer COMMAND --help' tells more; 'seer --version' prints the version.\n");
-}
-
-static int unknown_command(const char *word)
-{
-    const char *names[COMMAND_COUNT];
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        names[i] = commands[i]->name;
-    const char *nearest = options_nearest(word, names, COMMAND_COUNT);
-    fprintf(stderr, "seer: unknown command '%s'%s%s%s\nTry 'seer --help'.\n", word,
-            nearest != NULL ? "; did you mean '" : "", nearest != NULL ? nearest : "",
-            nearest != NULL ? "'?" : "");
-    return status_exit_code(ERR_INPUT);
-}
+static const struct command_group group = {
+    "seer",
+    "Pretrains vision models without labels, on a stream of images that never stops changing.",
+    commands, sizeof(commands) / sizeof(commands[0])};
 
 int main(int argc, char **argv)
 {
     log_start("seer", LOG_LEVEL_WARN);
-    if (argc < 2) {
-        print_summary(stderr);
-        return status_exit_code(ERR_INPUT);
-    }
-    const char *word = argv[1];
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
-        print_summary(stdout);
-        return 0;
-    }
-    if (strcmp(word, "--version") == 0)
+    if (argc > 1 && strcmp(argv[1], "--version") == 0)
         return version_run(argc, argv);
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(word, commands[i]->name) == 0)
-            return commands[i]->run(argc - 1, argv + 1);
-    }
-    return unknown_command(word);
+    return command_run(&group, argc, argv);
 }

@@ -13,9 +13,9 @@
 #include <archive_entry.h>
 
 #include "common/buf.h"
+#include "common/command.h"
 #include "common/fs.h"
 #include "common/mem.h"
-#include "common/options.h"
 #include "common/random.h"
 #include "loader/png.h"
 
@@ -252,15 +252,13 @@ int main(int argc, char **argv)
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK && argc - first != 1)
-        status = fail(ERR_INPUT, "colour-fashion: name one OUT_DIR");
+        status = fail(ERR_INPUT, "name one OUT_DIR");
     if (status == OK && (arguments.train < 0 || arguments.train > TRAIN_COUNT ||
                          arguments.test < 0 || arguments.test > TEST_COUNT))
-        status = fail(ERR_INPUT, "colour-fashion: there are %d training and %d test images",
-                      TRAIN_COUNT, TEST_COUNT);
+        status =
+            fail(ERR_INPUT, "there are %d training and %d test images", TRAIN_COUNT, TEST_COUNT);
     if (status != OK)
         return options_exit(&usage, status);
     status = make(argv[first], &arguments);
-    if (status != OK)
-        fprintf(stderr, "colour-fashion: %s\n", fail_message());
-    return status_exit_code(status);
+    return command_exit(usage.program, status);
 }

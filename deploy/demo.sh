@@ -103,7 +103,7 @@ snapshot=$("$bin/seer" snapshot ls --run "$folder/run" -o json | jq -r '.snapsho
 jq -r '"     kNN top-1   raw pixels \(.baseline_pixels_top1) %   random init \(.baseline_random_init_top1) %   after training \(.top1) %"' "$folder/knn.json"
 "$bin/seer" audit "$folder/run" -o json |
     jq -r '"     audit       \(.positions_trained) images trained, \(.lost) lost, \(.duplicated) counted twice, \(.unequal_digests) unequal digests"'
-"$bin/seer" export "$snapshot" --format pth --layout torchvision --output "$folder/trunk.pth"
+"$bin/seer" export "$snapshot" --format pth --layout torchvision --to "$folder/trunk.pth"
 if [ -n "$keep" ]; then
     say "kept in $folder: stores, run folder, trunk.pth (torchvision key names)"
 fi

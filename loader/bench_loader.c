@@ -17,7 +17,6 @@
 #include "common/fs.h"
 #include "common/json.h"
 #include "common/mem.h"
-#include "common/options.h"
 #include "loader/image.h"
 #include "loader/multicrop.h"
 #include "loader/shard.h"
@@ -194,6 +193,7 @@ static void report_json(const struct bench *bench, double seconds)
                   per_second(bench->decoded_count, bench->decode_us), "crops",
                   crops_json(&bench->config), "stage_us_per_image", stages);
     json_print(object);
+    json_decref(object);
 }
 
 static void report_text(const struct bench *bench)
@@ -237,7 +237,7 @@ static enum status bench_run(struct bench *bench, const char *store, int64_t lim
     return measure(bench, seconds);
 }
 
-int bench_loader_run(int argc, char **argv)
+static int bench_loader_run(int argc, char **argv)
 {
     const char *store = NULL, *config = NULL, *output = NULL;
     int64_t limit = IMAGES_DEFAULT;
@@ -264,24 +264,24 @@ int bench_loader_run(int argc, char **argv)
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK && (store != NULL) == (first < argc))
-        status = fail(ERR_INPUT, "seer bench loader: give either --store DIR or image files");
+        status = fail(ERR_INPUT, "give either --store DIR or image files");
     if (status == OK && (limit < 1 || limit > IMAGES_MAX || !(seconds >= 0 && seconds <= 3600)))
-        status = fail(ERR_INPUT, "seer bench loader: --limit is 1 to %d, --seconds 0 to 3600",
-                      IMAGES_MAX);
+        status = fail(ERR_INPUT, "--limit is 1 to %d, --seconds 0 to 3600", IMAGES_MAX);
     if (status == OK)
-        status = options_check_output(&usage, output);
+        status = options_check_output(output);
     if (status != OK)
         return options_exit(&usage, status);
     struct bench *bench = mem_zero(sizeof(*bench));
     status = bench_run(bench, store, limit, config, seconds, argc - first, argv + first);
-    if (status != OK)
-        fprintf(stderr, "seer bench loader: %s\n", fail_message());
-    else if (options_is_json(output))
+    if (status == OK && options_is_json(output))
         report_json(bench, seconds);
-    else
+    else if (status == OK)
         report_text(bench);
     for (int i = 0; i < bench->image_count; i++)
         buf_done(&bench->images[i]);
     mem_free(bench);
-    return status_exit_code(status);
+    return command_exit(usage.program, status);
 }
+
+const struct command bench_loader_command = {"loader", "images decoded and augmented in a second",
+                                             bench_loader_run};

@@ -4,7 +4,8 @@
 #ifndef LOADER_BENCH_LOADER_H
 #define LOADER_BENCH_LOADER_H
 
-/* argv[0] is "loader"; returns the exit code. */
-int bench_loader_run(int argc, char **argv);
+#include "common/command.h"
+
+extern const struct command bench_loader_command;
 
 #endif

@@ -4,7 +4,7 @@
 #ifndef LOADER_COMMANDS_H
 #define LOADER_COMMANDS_H
 
-#include "common/options.h"
+#include "common/command.h"
 
 extern const struct command ingest_command;
 extern const struct command store_command;

@@ -59,8 +59,7 @@ static enum status read_labels(const char *word, struct source_options *ret_opti
         ret_options->rule = LABEL_RULE_AUTO;
         ret_options->idx_labels = word + 4;
     } else {
-        return fail(ERR_INPUT,
-                    "seer ingest: --labels is auto, cls, dir, none or idx:FILE, not '%s'", word);
+        return fail(ERR_INPUT, "--labels is auto, cls, dir, none or idx:FILE, not '%s'", word);
     }
     return OK;
 }
@@ -68,7 +67,7 @@ static enum status read_labels(const char *word, struct source_options *ret_opti
 static enum status check_range(const char *name, int64_t value, int64_t low, int64_t high)
 {
     if (value < low || value > high)
-        return fail(ERR_INPUT, "seer ingest: --%s is %lld to %lld, not %lld", name, (long long)low,
+        return fail(ERR_INPUT, "--%s is %lld to %lld, not %lld", name, (long long)low,
                     (long long)high, (long long)value);
     return OK;
 }
@@ -81,12 +80,10 @@ static enum status check_arguments(const struct arguments *arguments, int source
     TRY(check_range("max-pixels", arguments->max_pixels, 1, 1 << 30));
     TRY(check_range("min-side", arguments->min_side, 1, 65500));
     if (source_count < 1)
-        return fail(ERR_INPUT, "seer ingest: name at least one SOURCE");
+        return fail(ERR_INPUT, "name at least one SOURCE");
     if (arguments->store == NULL || arguments->store[0] == '\0')
-        return fail(ERR_INPUT, "seer ingest: --store DIR is missing");
-    if (strcmp(arguments->output, "table") != 0 && strcmp(arguments->output, "json") != 0)
-        return fail(ERR_INPUT, "seer ingest: -o is table or json, not '%s'", arguments->output);
-    return OK;
+        return fail(ERR_INPUT, "--store DIR is missing");
+    return options_check_output(arguments->output);
 }
 
 static void print_json(const struct ingest_result *result)
@@ -108,6 +105,7 @@ static void print_json(const struct ingest_result *result)
         rejected, "shards", shards, "bytes", (json_int_t)result->bytes, "images_per_second", rate,
         "seconds", result->seconds, "stopped", result->is_stopped);
     json_print(all);
+    json_decref(all);
 }
 
 static void print_table(const struct arguments *arguments, const struct ingest_result *result)
@@ -133,15 +131,13 @@ static int ingest(const struct arguments *arguments, const struct ingest_options
 {
     struct ingest_result result;
     enum status status = ingest_run(options, &result);
-    if (status != OK)
-        fprintf(stderr, "seer ingest: %s\n", fail_message());
+    int code = command_exit("seer ingest", status);
     if (status == OK || result.shard_count > 0) {
-        if (strcmp(arguments->output, "json") == 0)
+        if (options_is_json(arguments->output))
             print_json(&result);
         else
             print_table(arguments, &result);
     }
-    int code = status_exit_code(status);
     if (status == OK && result.is_stopped)
         code = EXIT_INTERRUPTED;
     else if (status == OK && arguments->is_strict && result.rejected_count > 0)

@@ -54,8 +54,10 @@ static enum status run_ls(const struct store *store, const struct arguments *arg
         json_t *shards = json_array();
         for (uint32_t i = 0; i < store->shard_count; i++)
             json_array_append_new(shards, json_of_shard(&store->shards[i]));
-        json_print(json_pack("{si ss so}", "schema_version", OUTPUT_SCHEMA_VERSION, "store",
-                             store->path, "shards", shards));
+        json_t *answer = json_pack("{si ss so}", "schema_version", OUTPUT_SCHEMA_VERSION, "store",
+                                   store->path, "shards", shards);
+        json_print(answer);
+        json_decref(answer);
         return OK;
     }
     printf("%-36s %10s %10s %10s  %s\n", "SHARD", "RECORDS", "LABELLED", "MB", "CREATED");
@@ -153,13 +155,15 @@ static void print_census(const struct store *store, const struct census *census,
         json_decref(labels);
         return;
     }
-    json_print(json_pack("{si ss sI sI sI sI s{sI sI sI} so sI}", "schema_version",
-                         OUTPUT_SCHEMA_VERSION, "store", store->path, "shards",
-                         (json_int_t)store->shard_count, "records", (json_int_t)store->record_count,
-                         "image_bytes", (json_int_t)census->bytes, "file_bytes",
-                         (json_int_t)file_bytes, "formats", "jpeg", (json_int_t)census->jpeg, "png",
-                         (json_int_t)census->png, "other", (json_int_t)census->other, "labels",
-                         labels, "unlabelled", (json_int_t)census->unlabelled));
+    json_t *answer =
+        json_pack("{si ss sI sI sI sI s{sI sI sI} so sI}", "schema_version", OUTPUT_SCHEMA_VERSION,
+                  "store", store->path, "shards", (json_int_t)store->shard_count, "records",
+                  (json_int_t)store->record_count, "image_bytes", (json_int_t)census->bytes,
+                  "file_bytes", (json_int_t)file_bytes, "formats", "jpeg", (json_int_t)census->jpeg,
+                  "png", (json_int_t)census->png, "other", (json_int_t)census->other, "labels",
+                  labels, "unlabelled", (json_int_t)census->unlabelled);
+    json_print(answer);
+    json_decref(answer);
 }
 
 static enum status run_stat(const struct store *store, const struct arguments *arguments)
@@ -239,12 +243,12 @@ static enum status run_verify(const struct store *store, const struct arguments 
                                                 (json_int_t)shard->record_count, "ok", status == OK,
                                                 "error", words));
     }
+    json_t *answer = json_pack("{si ss sI sI so}", "schema_version", OUTPUT_SCHEMA_VERSION, "store",
+                               store->path, "records", (json_int_t)store->record_count, "damaged",
+                               (json_int_t)damaged, "shards", shards);
     if (is_json(arguments))
-        json_print(json_pack("{si ss sI sI so}", "schema_version", OUTPUT_SCHEMA_VERSION, "store",
-                             store->path, "records", (json_int_t)store->record_count, "damaged",
-                             (json_int_t)damaged, "shards", shards));
-    else
-        json_decref(shards);
+        json_print(answer);
+    json_decref(answer);
     if (damaged > 0)
         return fail(ERR_CORRUPT,
                     "%u of %u shards are damaged: remove their folders under "
@@ -253,27 +257,40 @@ static enum status run_verify(const struct store *store, const struct arguments 
     return OK;
 }
 
-static const struct verb {
-    const char *name;
-    enum status (*run)(const struct store *store, const struct arguments *arguments);
-} verbs[] = {{"ls", run_ls}, {"stat", run_stat}, {"verify", run_verify}};
+/* What each verb does with the store that it is given. */
+static enum status with_store(const struct arguments *arguments, const char *path,
+                              enum status (*run)(const struct store *store,
+                                                 const struct arguments *arguments))
+{
+    struct store store = {0};
+    TRY(store_load(path, &store));
+    enum status status = run(&store, arguments);
+    store_done(&store);
+    return status;
+}
+
+static enum status ls(const void *arguments, int count, char **words)
+{
+    (void)count;
+    return with_store(arguments, words[0], run_ls);
+}
+
+static enum status stat_all(const void *arguments, int count, char **words)
+{
+    (void)count;
+    return with_store(arguments, words[0], run_stat);
+}
+
+static enum status verify(const void *arguments, int count, char **words)
+{
+    (void)count;
+    return with_store(arguments, words[0], run_verify);
+}
+
+static const struct verb verbs[] = {
+    {"ls", "DIR", 1, 1, ls}, {"stat", "DIR", 1, 1, stat_all}, {"verify", "DIR", 1, 1, verify}};
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
-
-static enum status find_verb(const char *word, const struct verb **ret_verb)
-{
-    const char *names[VERB_COUNT];
-    for (int i = 0; i < VERB_COUNT; i++) {
-        names[i] = verbs[i].name;
-        if (strcmp(word, names[i]) == 0) {
-            *ret_verb = &verbs[i];
-            return OK;
-        }
-    }
-    const char *nearest = options_nearest(word, names, VERB_COUNT);
-    return fail(ERR_INPUT, "seer store: unknown word '%s'; did you mean '%s'?", word,
-                nearest != NULL ? nearest : "ls");
-}
 
 static int store_command_run(int argc, char **argv)
 {
@@ -295,23 +312,14 @@ static int store_command_run(int argc, char **argv)
     };
     int first;
     const struct verb *verb = NULL;
-    struct store store = {0};
     enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK && argc - first != 2)
-        status = fail(ERR_INPUT, "seer store: say ls, stat or verify, and one store");
     if (status == OK)
-        status = options_check_output(&usage, arguments.output);
+        status = options_check_output(arguments.output);
     if (status == OK)
-        status = find_verb(argv[first], &verb);
+        status = verb_find(verbs, VERB_COUNT, argc - first, argv + first, &verb);
     if (status != OK)
         return options_exit(&usage, status);
-    status = store_load(argv[first + 1], &store);
-    if (status == OK)
-        status = verb->run(&store, &arguments);
-    if (status != OK)
-        fprintf(stderr, "seer store: %s\n", fail_message());
-    store_done(&store);
-    return status_exit_code(status);
+    return command_exit(usage.program, verb->run(&arguments, argc - first - 1, argv + first + 1));
 }
 
 const struct command store_command = {"store", "show and check the shards of a store",

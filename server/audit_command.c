@@ -99,16 +99,14 @@ static int audit_run(int argc, char **argv)
     struct audit_result result = {0};
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK && argc - first != 1)
-        status = fail(ERR_INPUT, "seer audit: name one folder");
+        status = fail(ERR_INPUT, "name one DIR");
     if (status == OK)
-        status = options_check_output(&usage, output);
+        status = options_check_output(output);
     if (status != OK)
         return options_exit(&usage, status);
     status = count(argv[first], &result);
-    if (status != OK) {
-        fprintf(stderr, "seer audit: %s\n", fail_message());
-        return status_exit_code(status);
-    }
+    if (status != OK)
+        return command_exit(usage.program, status);
     if (options_is_json(output))
         print_json(&result);
     else
@@ -116,7 +114,7 @@ static int audit_run(int argc, char **argv)
     if (result.lost == 0 && result.duplicated == 0)
         return 0;
     fprintf(stderr,
-            "seer audit: %" PRIu64 " positions of '%s' were lost, %" PRIu64 " counted twice: a bug "
+            "%" PRIu64 " positions of '%s' were lost, %" PRIu64 " counted twice: a bug "
             "of ours; keep the folder and report it\n",
             result.lost, argv[first], result.duplicated);
     return 1;

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/host.h"
+#include "common/json.h"
 #include "proto/endpoint.h"
 #include "server/run_address.h"
 
@@ -20,11 +21,11 @@ enum {
     ANSWER_MS = 10000, /* a server busy with a slow disk */
 };
 
-enum status client_options_check(const struct usage *usage, const struct client_options *options)
+enum status client_options_check(const struct client_options *options)
 {
     if ((options->run == NULL) == (options->server == NULL))
-        return fail(ERR_INPUT, "%s: give either --run DIR or --server URL", usage->program);
-    return options_check_output(usage, options->output);
+        return fail(ERR_INPUT, "give either --run DIR or --server URL");
+    return options_check_output(options->output);
 }
 
 static enum status find_address(const struct client_options *options, char *address, size_t bytes)
@@ -101,12 +102,12 @@ static enum status ask(struct endpoint *endpoint, const char *name, const char *
     return status;
 }
 
-enum status client_ask(const struct client_options *options, const char *name, json_t *arguments,
+enum status client_ask(const struct client_options *options, const char *name, json_t **arguments,
                        json_t **ret_body)
 {
     char address[CONFIG_PATH_BYTES];
     struct endpoint *endpoint = NULL;
-    char *text = json_dumps(arguments, JSON_COMPACT);
+    char *text = arguments == NULL ? strdup("{}") : json_dumps(*arguments, JSON_COMPACT);
     enum status status = find_address(options, address, sizeof(address));
     if (status == OK)
         status = endpoint_connect(address, &endpoint);
@@ -115,13 +116,19 @@ enum status client_ask(const struct client_options *options, const char *name, j
                               : ask(endpoint, name, text, ret_body);
     endpoint_close(endpoint);
     free(text);
-    json_decref(arguments);
+    if (arguments != NULL) {
+        json_decref(*arguments);
+        *arguments = NULL;
+    }
     return status;
 }
 
-int client_exit(const char *program, enum status status)
+enum status client_order(const struct client_options *options, const char *name, json_t **arguments)
 {
-    if (status != OK)
-        fprintf(stderr, "%s: %s\n", program, fail_message());
-    return status_exit_code(status);
+    json_t *body = NULL;
+    TRY(client_ask(options, name, arguments, &body));
+    if (options_is_json(options->output))
+        json_print(body);
+    json_decref(body);
+    return OK;
 }

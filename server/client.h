@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "common/options.h"
+#include "common/command.h"
 #include "common/status.h"
 
 /* The options that every such command has; CLIENT_OPTIONS(options) are the rows of its table. */
@@ -24,13 +24,15 @@ struct client_options {
     }
 
 /* ERR_INPUT for neither or both of run and server, or an unknown output. */
-enum status client_options_check(const struct usage *usage, const struct client_options *options);
+enum status client_options_check(const struct client_options *options);
 
-/* Asks and waits for the answer, some seconds at most. arguments is taken over. *ret_body is the
- * caller's. ERR_UNREACHABLE: nobody there; ERR_TIMEOUT: no answer; or what the server says. */
-enum status client_ask(const struct client_options *options, const char *name, json_t *arguments,
+/* Asks and waits for the answer, some seconds at most. Takes *arguments and leaves NULL; arguments
+ * NULL: none. *ret_body is the caller's. ERR_UNREACHABLE: nobody there; ERR_TIMEOUT: no answer; or
+ * what the server says. */
+enum status client_ask(const struct client_options *options, const char *name, json_t **arguments,
                        json_t **ret_body);
-/* Prints a failure, returns the exit code; 0 for OK. */
-int client_exit(const char *program, enum status status);
+/* For orders whose answer says nothing to people: asks, and prints the answer under -o json. */
+enum status client_order(const struct client_options *options, const char *name,
+                         json_t **arguments);
 
 #endif

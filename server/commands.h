@@ -4,7 +4,7 @@
 #ifndef SERVER_COMMANDS_H
 #define SERVER_COMMANDS_H
 
-#include "common/options.h"
+#include "common/command.h"
 
 extern const struct command status_command;
 extern const struct command events_command;

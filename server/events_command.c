@@ -72,8 +72,6 @@ static enum status follow(const struct request *request, FILE *file, const char 
 
 static enum status show(const struct request *request)
 {
-    if (request->run == NULL)
-        return fail(ERR_INPUT, "give --run DIR");
     char *path = mem_format("%s/events.jsonl", request->run);
     enum status status = OK;
     FILE *file = fopen(path, "re");
@@ -110,15 +108,15 @@ static int events_run(int argc, char **argv)
     int first = argc;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
-        status = options_check_rest(&usage, argc, argv, first);
+        status = options_check_rest(argc, argv, first);
     if (status == OK)
-        status = options_check_output(&usage, request.output);
+        status = options_check_output(request.output);
+    if (status == OK && request.run == NULL)
+        status = fail(ERR_INPUT, "--run DIR is missing");
     if (status != OK)
         return options_exit(&usage, status);
     status = show(&request);
-    if (status != OK)
-        fprintf(stderr, "seer events: %s\n", fail_message());
-    return status_exit_code(status);
+    return command_exit(usage.program, status);
 }
 
 const struct command events_command = {"events", "what happened in a run", events_run};

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/command.h"
 #include "common/fs.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/options.h"
 #include "server/server.h"
 
 struct request {
@@ -37,7 +37,7 @@ static enum status add_stores(struct config *config, const struct option_list *s
 static enum status load(const struct request *request, struct config *config)
 {
     if (request->config == NULL || request->directory == NULL)
-        return fail(ERR_INPUT, "seer-server needs --config FILE and --state DIR");
+        return fail(ERR_INPUT, "--config FILE and --state DIR are needed");
     config_init(config);
     TRY(config_load(request->config, config));
     for (int i = 0; i < request->sets.count; i++)
@@ -56,12 +56,11 @@ static enum status load(const struct request *request, struct config *config)
     return OK;
 }
 
-static enum status serve(const struct request *request, struct config *config)
+static enum status serve(const char *directory, const struct config *config)
 {
     struct server *server = NULL;
-    TRY(load(request, config));
-    TRY(fs_make_directory(request->directory));
-    TRY(server_create(config, request->directory, &server));
+    TRY(fs_make_directory(directory));
+    TRY(server_create(config, directory, &server));
     log_info("event=listening control=%s feed=%s run=%016" PRIx64,
              endpoint_address(server->control), feed_address(server->feed), server->run);
     enum status status = server_run(server);
@@ -95,10 +94,12 @@ int main(int argc, char **argv)
     int first = argc;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
-        status = options_check_rest(&usage, argc, argv, first);
+        status = options_check_rest(argc, argv, first);
+    if (status == OK)
+        status = load(&request, &config);
     if (status != OK)
         return options_exit(&usage, status);
-    status = serve(&request, &config);
+    status = serve(request.directory, &config);
     if (status == OK)
         return 0;
     log_error("event=failed reason=\"%s\"", fail_message());

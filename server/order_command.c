@@ -3,7 +3,6 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
 
-#include "common/json.h"
 #include "server/client.h"
 #include "server/commands.h"
 
@@ -18,19 +17,14 @@ static int order_run(int argc, char **argv, const char *program, const char *sum
         .options = rows,
     };
     int first = argc;
-    json_t *body = NULL;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
-        status = client_options_check(&usage, &options);
+        status = client_options_check(&options);
     if (status == OK)
-        status = options_check_rest(&usage, argc, argv, first);
+        status = options_check_rest(argc, argv, first);
     if (status != OK)
         return options_exit(&usage, status);
-    status = client_ask(&options, argv[0], json_object(), &body);
-    if (status == OK && options_is_json(options.output))
-        json_print(json_incref(body));
-    json_decref(body);
-    return client_exit(program, status);
+    return command_exit(program, client_order(&options, argv[0], NULL));
 }
 
 static int pause_run(int argc, char **argv)

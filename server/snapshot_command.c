@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
-#include <string.h>
 
 #include "common/json.h"
 #include "common/mem.h"
@@ -36,50 +35,61 @@ static enum status list_folder(const char *run, json_t **ret_body)
     return status;
 }
 
-static enum status list(const struct client_options *options)
+static enum status list(const void *request, int count, char **words)
 {
+    const struct client_options *options = request;
+    (void)count;
+    (void)words;
     json_t *body = NULL;
     if (options->run != NULL)
         TRY(list_folder(options->run, &body));
     else
-        TRY(client_ask(options, "snapshot_list", json_object(), &body));
+        TRY(client_ask(options, "snapshot_list", NULL, &body));
     if (options_is_json(options->output))
-        json_print(json_incref(body));
+        json_print(body);
     else
         print_table(body);
     json_decref(body);
     return OK;
 }
 
-static enum status order(const struct client_options *options, const char *name, json_t *arguments)
+static enum status save(const void *options, int count, char **words)
 {
-    json_t *body = NULL;
-    TRY(client_ask(options, name, arguments, &body));
-    if (options_is_json(options->output))
-        json_print(json_incref(body));
-    json_decref(body);
-    return OK;
+    json_t *arguments = json_pack("{s:s}", "name", count > 0 ? words[0] : "");
+    return client_order(options, "snapshot_save", &arguments);
 }
 
-static enum status carry_out(const struct client_options *options, int count, char **words)
+static enum status set_pin(const struct client_options *options, const char *name, int is_pinned)
 {
-    const char *verb = count > 0 ? words[0] : "";
-    const char *name = count > 1 ? words[1] : "";
-    if (count == 1 && strcmp(verb, "ls") == 0)
-        return list(options);
-    if (count <= 2 && strcmp(verb, "save") == 0)
-        return order(options, "snapshot_save", json_pack("{s:s}", "name", name));
-    if (count == 2 && strcmp(verb, "pin") == 0)
-        return order(options, "snapshot_pin",
-                     json_pack("{s:s, s:b}", "name", name, "is_pinned", 1));
-    if (count == 2 && strcmp(verb, "unpin") == 0)
-        return order(options, "snapshot_pin",
-                     json_pack("{s:s, s:b}", "name", name, "is_pinned", 0));
-    if (count == 2 && strcmp(verb, "rm") == 0)
-        return order(options, "snapshot_remove", json_pack("{s:s}", "name", name));
-    return fail(ERR_INPUT, "say 'ls', 'save [NAME]', 'pin NAME', 'unpin NAME' or 'rm NAME'; see "
-                           "'seer snapshot --help'");
+    json_t *arguments = json_pack("{s:s, s:b}", "name", name, "is_pinned", is_pinned);
+    return client_order(options, "snapshot_pin", &arguments);
 }
+
+static enum status pin(const void *options, int count, char **words)
+{
+    (void)count;
+    return set_pin(options, words[0], 1);
+}
+
+static enum status unpin(const void *options, int count, char **words)
+{
+    (void)count;
+    return set_pin(options, words[0], 0);
+}
+
+static enum status remove_named(const void *options, int count, char **words)
+{
+    (void)count;
+    json_t *arguments = json_pack("{s:s}", "name", words[0]);
+    return client_order(options, "snapshot_remove", &arguments);
+}
+
+static const struct verb verbs[] = {
+    {"ls", "", 0, 0, list},         {"save", "[NAME]", 0, 1, save},     {"pin", "NAME", 1, 1, pin},
+    {"unpin", "NAME", 1, 1, unpin}, {"rm", "NAME", 1, 1, remove_named},
+};
+
+enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
 static int snapshot_run(int argc, char **argv)
 {
@@ -94,12 +104,15 @@ static int snapshot_run(int argc, char **argv)
         .options = rows,
     };
     int first = argc;
+    const struct verb *verb = NULL;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
-        status = client_options_check(&usage, &options);
+        status = verb_find(verbs, VERB_COUNT, argc - first, argv + first, &verb);
+    if (status == OK)
+        status = client_options_check(&options);
     if (status != OK)
         return options_exit(&usage, status);
-    return client_exit(usage.program, carry_out(&options, argc - first, argv + first));
+    return command_exit(usage.program, verb->run(&options, argc - first - 1, argv + first + 1));
 }
 
 const struct command snapshot_command = {"snapshot", "list, save, pin, remove snapshots",

@@ -70,18 +70,18 @@ static int status_run(int argc, char **argv)
     json_t *status_body = NULL;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
-        status = client_options_check(&usage, &options);
+        status = client_options_check(&options);
     if (status == OK)
-        status = options_check_rest(&usage, argc, argv, first);
+        status = options_check_rest(argc, argv, first);
     if (status != OK)
         return options_exit(&usage, status);
-    status = client_ask(&options, "status", json_object(), &status_body);
+    status = client_ask(&options, "status", NULL, &status_body);
     if (status == OK && options_is_json(options.output))
-        json_print(json_incref(status_body));
+        json_print(status_body);
     else if (status == OK)
         print_table(status_body);
     json_decref(status_body);
-    return client_exit(usage.program, status);
+    return command_exit(usage.program, status);
 }
 
 const struct command status_command = {"status", "what a run is doing now", status_run};

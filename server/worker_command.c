@@ -12,6 +12,11 @@
 
 enum { ASK_AGAIN_MS = 100 };
 
+struct request {
+    struct client_options client;
+    int64_t wait_seconds;
+};
+
 static void print_table(const json_t *workers)
 {
     size_t i;
@@ -26,14 +31,18 @@ static void print_table(const json_t *workers)
                json_string_value(json_object_get(worker, "host")));
 }
 
-static enum status list(const struct client_options *options)
+static enum status list(const void *argument, int count, char **words)
 {
+    const struct client_options *options = &((const struct request *)argument)->client;
+    (void)count;
+    (void)words;
     json_t *body = NULL;
-    TRY(client_ask(options, "status", json_object(), &body));
+    TRY(client_ask(options, "status", NULL, &body));
     const json_t *workers = json_object_get(body, "workers");
     if (options_is_json(options->output)) {
         json_t *answer = json_pack("{s:i, s:O}", "schema_version", 1, "workers", workers);
         json_print(answer);
+        json_decref(answer);
     } else {
         print_table(workers);
     }
@@ -47,7 +56,7 @@ static enum status is_there(const struct client_options *options, const char *wo
 {
     json_t *body = NULL, *row;
     size_t i;
-    TRY(client_ask(options, "status", json_object(), &body));
+    TRY(client_ask(options, "status", NULL, &body));
     *ret_is_there = 0;
     json_array_foreach(json_object_get(body, "workers"), i, row)
     {
@@ -75,40 +84,44 @@ static enum status await_leave(const struct client_options *options, const char 
     }
 }
 
-static enum status send_away(const struct client_options *options, const char *order,
-                             const char *name, int64_t wait_seconds)
+static enum status send_away(const struct request *request, const char *order, const char *name)
 {
-    json_t *body = NULL;
+    const struct client_options *options = &request->client;
+    json_t *body = NULL, *arguments = json_pack("{s:s}", "name", name);
     enum status status = OK;
-    TRY(client_ask(options, order, json_pack("{s:s}", "name", name), &body));
+    TRY(client_ask(options, order, &arguments, &body));
     const char *worker = json_string_value(json_object_get(body, "worker"));
-    if (wait_seconds > 0 && worker != NULL)
-        status = await_leave(options, name, worker, wait_seconds);
+    if (request->wait_seconds > 0 && worker != NULL)
+        status = await_leave(options, name, worker, request->wait_seconds);
     if (status == OK && options_is_json(options->output))
-        json_print(json_incref(body));
+        json_print(body);
     json_decref(body);
     return status;
 }
 
-static enum status carry_out(const struct client_options *options, int64_t wait_seconds, int count,
-                             char **words)
+static enum status drain(const void *request, int count, char **words)
 {
-    if (count == 1 && strcmp(words[0], "ls") == 0)
-        return list(options);
-    if (count == 2 && strcmp(words[0], "drain") == 0)
-        return send_away(options, "worker_drain", words[1], wait_seconds);
-    if (count == 2 && strcmp(words[0], "evict") == 0)
-        return send_away(options, "worker_evict", words[1], wait_seconds);
-    return fail(ERR_INPUT, "say 'ls', 'drain NAME' or 'evict NAME'; see 'seer worker --help'");
+    (void)count;
+    return send_away(request, "worker_drain", words[0]);
 }
+
+static enum status evict(const void *request, int count, char **words)
+{
+    (void)count;
+    return send_away(request, "worker_evict", words[0]);
+}
+
+static const struct verb verbs[] = {
+    {"ls", "", 0, 0, list}, {"drain", "NAME", 1, 1, drain}, {"evict", "NAME", 1, 1, evict}};
+
+enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
 static int worker_run(int argc, char **argv)
 {
-    struct client_options options = {0};
-    int64_t wait_seconds = 0;
+    struct request request = {0};
     const struct option_row rows[] = {
-        CLIENT_OPTIONS(options),
-        {"wait", 0, OPTION_INT, &wait_seconds, "SECONDS",
+        CLIENT_OPTIONS(request.client),
+        {"wait", 0, OPTION_INT, &request.wait_seconds, "SECONDS",
          "return when the worker has left; exit 5 if it has not by then"},
         {0},
     };
@@ -124,13 +137,15 @@ static int worker_run(int argc, char **argv)
         .options = rows,
     };
     int first = argc;
+    const struct verb *verb = NULL;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
-        status = client_options_check(&usage, &options);
+        status = verb_find(verbs, VERB_COUNT, argc - first, argv + first, &verb);
+    if (status == OK)
+        status = client_options_check(&request.client);
     if (status != OK)
         return options_exit(&usage, status);
-    return client_exit(usage.program,
-                       carry_out(&options, wait_seconds, argc - first, argv + first));
+    return command_exit(usage.program, verb->run(&request, argc - first - 1, argv + first + 1));
 }
 
 const struct command worker_command = {"worker", "list workers, drain or evict one", worker_run};

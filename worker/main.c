@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <unistd.h>
 
+#include "common/command.h"
 #include "common/log.h"
-#include "common/options.h"
 #include "worker/respawn.h"
 #include "worker/watchdog.h"
 #include "worker/worker.h"
@@ -48,12 +48,12 @@ int main(int argc, char **argv)
     log_start("seer-worker", LOG_LEVEL_INFO);
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
-        status = options_check_rest(&usage, argc, argv, first);
+        status = options_check_rest(argc, argv, first);
     if (status == OK && server == NULL)
-        status = fail(ERR_INPUT, "seer-worker: --server is missing: where is the coordinator?");
+        status = fail(ERR_INPUT, "--server is missing: where is the coordinator?");
     if (status == OK && (threads < 1 || threads > THREADS_MAX))
-        status = fail(ERR_INPUT, "seer-worker: --threads: %lld is not between 1 and %d",
-                      (long long)threads, THREADS_MAX);
+        status = fail(ERR_INPUT, "--threads: %lld is not between 1 and %d", (long long)threads,
+                      THREADS_MAX);
     if (status != OK)
         return options_exit(&usage, status);
     struct worker_options options = {

@@ -150,7 +150,7 @@ class Eval(unittest.TestCase):
     def embed(self, name):
         out = self.path(name + ".csv")
         seer("embed", "--snapshot", self.path("s.safetensors"), "--store",
-             self.path(name + "-store"), "--format", "csv", "--output", out, "--threads", 1)
+             self.path(name + "-store"), "--format", "csv", "--to", out, "--threads", 1)
         with open(out) as file:
             lines = file.read().splitlines()
         self.assertEqual(lines[0].split(",")[:4], ["shard", "record", "label", "embedding_0"])
@@ -173,7 +173,7 @@ class Eval(unittest.TestCase):
     def test_npy_holds_the_same_numbers_as_csv(self):
         out = self.path("f.npy")
         seer("embed", "--snapshot", self.path("s.safetensors"), "--store",
-             self.path("train-store"), "--output", out, "--threads", 1)
+             self.path("train-store"), "--to", out, "--threads", 1)
         array = numpy.load(out)
         self.assertEqual(array.dtype, numpy.float32)
         self.assertTrue(numpy.array_equal(array, self.embed("train")[0]))

@@ -98,7 +98,7 @@ class Export(unittest.TestCase):
 
     def export(self, name, *arguments):
         path = self.path(name)
-        done = seer(self.snapshot, "--output", path, *arguments)
+        done = seer(self.snapshot, "--to", path, *arguments)
         self.assertEqual(done.returncode, 0, done.stderr)
         return path
 
@@ -184,7 +184,7 @@ class Export(unittest.TestCase):
             self.assertEqual(a.read(), b.read())
 
     def test_result_is_json_when_asked(self):
-        done = seer(self.snapshot, "--output", self.path("g"), "-o", "json")
+        done = seer(self.snapshot, "--to", self.path("g"), "-o", "json")
         result = json.loads(done.stdout)
         self.assertEqual(result["step"], STEP)
         self.assertEqual(result["tensors"], len(self.network.state_dict()) - 2)
@@ -199,26 +199,26 @@ class Export(unittest.TestCase):
         write_snapshot(wide, self.tensors, "model: {depth: 14, w0: 56, wa: 38.84, wm: 2.4, "
                        "group_width: 16}\n")
         self.assert_refused("stage 2 has 128 channels, which torchvision rounds to 144", wide,
-                            "--output", path)
+                            "--to", path)
         self.assertFalse(os.path.exists(path))
         self.assert_refused("unknown layout 'tim' (did you mean 'timm'?)", self.snapshot,
-                            "--output", path, "--layout", "tim")
-        self.assert_refused("unknown format", self.snapshot, "--output", path, "--format", "h5")
-        self.assert_refused("--output FILE is missing", self.snapshot)
-        self.assert_refused("cannot open '/none'", "/none", "--output", path)
+                            "--to", path, "--layout", "tim")
+        self.assert_refused("unknown format", self.snapshot, "--to", path, "--format", "h5")
+        self.assert_refused("--to FILE is missing", self.snapshot)
+        self.assert_refused("cannot open '/none'", "/none", "--to", path)
         plain = self.export("h.safetensors")
         with open(plain, "rb") as file:
             blob = file.read().replace(b"everseer.step", b"everseer.stop")
         with open(plain, "wb") as file:
             file.write(blob)
-        self.assert_refused("is no snapshot", plain, "--output", path)
+        self.assert_refused("is no snapshot", plain, "--to", path)
 
     def test_a_damaged_snapshot_is_refused(self):
         with open(self.snapshot, "rb") as file:
             blob = file.read()
         with open(self.path("cut"), "wb") as file:
             file.write(blob[:-4])
-        done = seer(self.path("cut"), "--output", self.path("x"))
+        done = seer(self.path("cut"), "--to", self.path("x"))
         self.assertEqual(done.returncode, 1)
         self.assertIn("was the file cut?", done.stderr)
 

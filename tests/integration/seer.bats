@@ -29,6 +29,60 @@ setup() {
     [[ "$output" == *"did you mean 'export'?"* ]]
 }
 
+@test "a mistyped verb of any command is answered with the nearest one, a missing one with all" {
+    while read -r command typo nearest; do
+        run "$seer" "$command" "$typo" x
+        [ "$status" -eq 2 ] || { echo "$command: $output"; false; }
+        [[ "${lines[0]}" == "seer $command: unknown "*" '$typo'; did you mean '$nearest'?" ]] || { echo "$command: $output"; false; }
+    done <<'END'
+store lss ls
+config chekc check
+worker drian drain
+snapshot unpn unpin
+bench stpe step
+eval knm knn
+END
+    run "$seer" worker --run x
+    [ "$status" -eq 2 ]
+    [[ "${lines[0]}" == "seer worker: a verb is missing: ls, drain or evict" ]]
+}
+
+@test "every failure begins with the program's name, and only wrong usage points to --help" {
+    while read -r words; do
+        # shellcheck disable=SC2086 # the words of the command
+        run "$seer" $words
+        [ "$status" -ne 0 ] || { echo "$words: $output"; false; }
+        [[ "${lines[0]}" == "seer ${words%% *}"*": "* ]] || { echo "$words: $output"; false; }
+        [ "${#lines[@]}" -eq 1 ] || { echo "$words: $output"; false; }
+    done <<'END'
+config check /does/not/exist.yaml
+config show --set train.batch_imges=3
+export /does/not/exist --to x
+embed --snapshot /does/not/exist --store x --to x
+eval knn --snapshot /does/not/exist --train x --test x
+bench step --config /does/not/exist.yaml
+bench loader --store /does/not/exist
+store ls /does/not/exist
+audit /does/not/exist
+events --run /does/not/exist
+status --run /does/not/exist
+END
+    run "$SEER_BIN/seer-server" --config /does/not/exist.yaml --state "$BATS_TEST_TMPDIR/run"
+    [ "$status" -eq 2 ]
+    [[ "${lines[0]}" == "seer-server: cannot open '/does/not/exist.yaml'"* ]]
+    [ ! -e "$BATS_TEST_TMPDIR/run" ]
+    run "$SEER_BIN/seer-worker" --threads 0 --server x
+    [ "$status" -eq 2 ]
+    [[ "${lines[0]}" == "seer-worker: --threads"* ]]
+}
+
+@test "-o is the form of the output in every command, a file is named by --to" {
+    for command in export embed; do
+        run "$seer" "$command" --help
+        [[ "$output" == *"--to FILE"*"-o, --output FORMAT"* ]] || { echo "$command: $output"; false; }
+    done
+}
+
 @test "every command explains itself" {
     for command in $("$seer" --help | awk '/^  [a-z]/ {print $1}'); do
         [ "$command" = version ] && continue
@@ -48,7 +102,8 @@ setup() {
 
 @test "a form of output that does not exist is refused by every command" {
     for command in "audit x" "events --run x" "status --run x" "worker ls --run x" "snapshot ls --run x" \
-        "store ls x" "bench allreduce" "bench loader --store x" "eval knn --snapshot x --train x --test x"; do
+        "store ls x" "config show" "bench allreduce" "bench step --config x" "export x --to y" \
+        "embed --snapshot x --store y --to z" "ingest x --store y" "bench loader --store x" "eval knn --snapshot x --train x --test x"; do
         # shellcheck disable=SC2086 # the words of the command
         run "$seer" $command -o xml
         [ "$status" -eq 2 ] || { echo "$command: $output"; false; }

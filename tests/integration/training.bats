@@ -190,8 +190,8 @@ standstill_names() { # RUN CULPRIT
     seer eval knn --snapshot "$snapshot" --train "$BATS_FILE_TMPDIR/train" --test "$BATS_FILE_TMPDIR/test" -o json >"$RUN/knn.json"
     jq -e '.train_images == 512 and .test_images == 128 and .top1 > 0 and .top1 <= 100 and
            .baseline_pixels_top1 > 10 and .baseline_random_init_top1 >= 0' "$RUN/knn.json"
-    seer embed --snapshot "$snapshot" --store "$BATS_FILE_TMPDIR/test" --format npy --output "$RUN/features.npy"
-    seer export "$snapshot" --format safetensors --layout timm --output "$RUN/timm.safetensors"
+    seer embed --snapshot "$snapshot" --store "$BATS_FILE_TMPDIR/test" --format npy --to "$RUN/features.npy"
+    seer export "$snapshot" --format safetensors --layout timm --to "$RUN/timm.safetensors"
     [ -s "$RUN/features.npy" ] && [ -s "$RUN/timm.safetensors" ]
 }
 

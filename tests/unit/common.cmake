@@ -1,1 +1,2 @@
 seer_test(test_common LIBS common LABELS threads)
+seer_test(test_command LIBS common)

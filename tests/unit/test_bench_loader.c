@@ -40,7 +40,7 @@ static int run_bench(int argc, char **argv, json_t **ret_json)
     assert_true(file >= 0 && screen >= 0);
     fflush(stdout);
     dup2(file, STDOUT_FILENO);
-    int code = bench_loader_run(argc, argv);
+    int code = bench_loader_command.run(argc, argv);
     fflush(stdout);
     dup2(screen, STDOUT_FILENO);
     *ret_json = json_load_file(path, 0, NULL);

@@ -189,14 +189,13 @@ static void options_fill_their_targets_and_suggest_the_nearest_name(void **state
 static void options_refuse_words_that_nobody_reads(void **state)
 {
     (void)state;
-    const struct usage usage = {.program = "test"};
     char *argv[] = {"test", "worker-1", NULL};
-    assert_ok(options_check_rest(&usage, 2, argv, 2));
-    assert_fails(options_check_rest(&usage, 2, argv, 1), ERR_INPUT, "'worker-1'");
-    assert_ok(options_check_output(&usage, NULL));
-    assert_ok(options_check_output(&usage, "table"));
-    assert_ok(options_check_output(&usage, "json"));
-    assert_fails(options_check_output(&usage, "xml"), ERR_INPUT, "table or json");
+    assert_ok(options_check_rest(2, argv, 2));
+    assert_fails(options_check_rest(2, argv, 1), ERR_INPUT, "'worker-1'");
+    assert_ok(options_check_output(NULL));
+    assert_ok(options_check_output("table"));
+    assert_ok(options_check_output("json"));
+    assert_fails(options_check_output("xml"), ERR_INPUT, "table or json");
     assert_true(options_is_json("json"));
     assert_false(options_is_json("table"));
     assert_false(options_is_json(NULL));

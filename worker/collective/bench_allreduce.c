@@ -13,7 +13,6 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/json.h"
-#include "common/options.h"
 #include "worker/collective/local_group.h"
 
 enum { WARM_UP = 5, RUNS_MAX = 10000 };
@@ -58,6 +57,7 @@ static void report(const struct measurement *m, int64_t members, int is_json)
                   (json_int_t)m->runs, "time_us_p50", (json_int_t)p50, "time_us_p99",
                   (json_int_t)p99, "megabytes_per_second", (double)bytes / (double)(p50 + !p50));
     json_print(object);
+    json_decref(object);
 }
 
 static enum status measure(struct measurement *m, int64_t members)
@@ -78,7 +78,7 @@ static enum status measure(struct measurement *m, int64_t members)
     return OK;
 }
 
-int bench_allreduce_run(int argc, char **argv)
+static int bench_allreduce_run(int argc, char **argv)
 {
     int64_t members = 2, bytes = 4 << 20, runs = 100;
     const char *output = NULL;
@@ -99,15 +99,13 @@ int bench_allreduce_run(int argc, char **argv)
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
-        status = options_check_rest(&usage, argc, argv, first);
+        status = options_check_rest(argc, argv, first);
     if (status == OK)
-        status = options_check_output(&usage, output);
+        status = options_check_output(output);
     if (status == OK && (members < 1 || members > LOCAL_MEMBERS_MAX || bytes < 4 ||
                          bytes > ((int64_t)1 << 32) || runs < 1 || runs > RUNS_MAX))
-        status = fail(
-            ERR_INPUT,
-            "seer bench allreduce: --members is 1 to %d, --bytes 4 to 4294967296, --runs 1 to %d",
-            LOCAL_MEMBERS_MAX, RUNS_MAX);
+        status = fail(ERR_INPUT, "--members is 1 to %d, --bytes 4 to 4294967296, --runs 1 to %d",
+                      LOCAL_MEMBERS_MAX, RUNS_MAX);
     if (status != OK)
         return options_exit(&usage, status);
     struct measurement *m =
@@ -118,8 +116,9 @@ int bench_allreduce_run(int argc, char **argv)
     status = measure(m, members);
     if (status == OK)
         report(m, members, options_is_json(output));
-    else
-        fprintf(stderr, "seer bench allreduce: %s\n", fail_message());
     munmap(m, sizeof(*m));
-    return status_exit_code(status);
+    return command_exit(usage.program, status);
 }
+
+const struct command bench_allreduce_command = {
+    "allreduce", "gradients reduced among workers on this host", bench_allreduce_run};

@@ -4,7 +4,8 @@
 #ifndef WORKER_COLLECTIVE_BENCH_ALLREDUCE_H
 #define WORKER_COLLECTIVE_BENCH_ALLREDUCE_H
 
-/* argv[0] is "allreduce"; returns the exit code. */
-int bench_allreduce_run(int argc, char **argv);
+#include "common/command.h"
+
+extern const struct command bench_allreduce_command;
 
 #endif

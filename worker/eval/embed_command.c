@@ -15,7 +15,7 @@
 #include "worker/eval/picture_reader.h"
 
 struct request {
-    const char *snapshot, *store, *format, *output, *device;
+    const char *snapshot, *store, *format, *path, *output, *device;
     int64_t threads;
 };
 
@@ -128,10 +128,21 @@ static enum status embed_all(struct features *features, struct picture_reader *r
     return status;
 }
 
+static void print_result(const struct request *request, const struct sink *sink, uint64_t skipped)
+{
+    if (options_is_json(request->output))
+        printf("{\"schema_version\": 1, \"images\": %" PRIu64 ", \"features\": %d"
+               ", \"skipped_images\": %" PRIu64 "}\n",
+               sink->rows, sink->width, skipped);
+    else
+        printf("%s: %" PRIu64 " images, %d numbers each, %" PRIu64 " skipped\n", request->path,
+               sink->rows, sink->width, skipped);
+}
+
 static enum status embed_to(const struct request *request, struct features *features,
                             struct picture_reader *reader, int size)
 {
-    char *temporary = mem_format("%s.tmp.%d", request->output, (int)getpid());
+    char *temporary = mem_format("%s.tmp.%d", request->path, (int)getpid());
     struct sink sink = {
         .path = temporary,
         .is_csv = request->format[0] == 'c',
@@ -146,31 +157,28 @@ static enum status embed_to(const struct request *request, struct features *feat
     if (sink.file != NULL && fclose(sink.file) != 0 && status == OK)
         status = fail(ERR_IO, "cannot close '%s': %s", temporary, strerror(errno));
     if (status == OK)
-        status = fs_rename(temporary, request->output);
+        status = fs_rename(temporary, request->path);
     if (status != OK)
         unlink(temporary);
     else
-        printf("%s: %" PRIu64 " images, %d numbers each, %" PRIu64 " skipped\n", request->output,
-               sink.rows, sink.width, picture_reader_skipped(reader));
+        print_result(request, &sink, picture_reader_skipped(reader));
     mem_free(temporary);
     return status;
 }
 
 static enum status check_request(const struct request *request)
 {
-    if (request->snapshot == NULL || request->store == NULL || request->output == NULL)
-        return fail(ERR_INPUT, "seer embed: --snapshot, --store and --output are needed");
+    if (request->snapshot == NULL || request->store == NULL || request->path == NULL)
+        return fail(ERR_INPUT, "--snapshot, --store and --to are needed");
     if (strcmp(request->format, "npy") != 0 && strcmp(request->format, "csv") != 0)
-        return fail(ERR_INPUT, "seer embed: unknown format '%s': there are npy and csv",
-                    request->format);
+        return fail(ERR_INPUT, "unknown format '%s': there are npy and csv", request->format);
     if (request->threads < 1 || request->threads > 1024)
-        return fail(ERR_INPUT, "seer embed: --threads must be 1 to 1024");
+        return fail(ERR_INPUT, "--threads must be 1 to 1024");
     return OK;
 }
 
 static enum status run(const struct request *request)
 {
-    TRY(check_request(request));
     struct saved_state *saved = mem_zero(sizeof(*saved));
     struct device *device = NULL;
     struct features *features = NULL;
@@ -205,25 +213,30 @@ static int embed_run(int argc, char **argv)
         {"store", 0, OPTION_STRING, &request.store, "DIR", "whose images"},
         {"format", 'f', OPTION_STRING, &request.format, "FORMAT",
          "npy (default; [images][features] of float32) or csv (shard, record, label, features)"},
-        {"output", 0, OPTION_STRING, &request.output, "FILE", "where to write"},
+        {"to", 0, OPTION_STRING, &request.path, "FILE", "where to write"},
         {"device", 0, OPTION_STRING, &request.device, "NAME", "cpu (default) or cuda:N"},
         {"threads", 0, OPTION_INT, &request.threads, "N", "of the cpu (all cores)"},
+        {"output", 'o', OPTION_STRING, &request.output, "FORMAT", "table (default) or json"},
         {0},
     };
     const struct usage usage = {
         "seer embed",
-        "--snapshot FILE --store DIR --output FILE [options]",
+        "--snapshot FILE --store DIR --to FILE [options]",
         "Writes the features of every image of a store, in the order of shards and records.",
-        "  seer embed --snapshot run/snapshots/000500.safetensors --store s --output f.npy",
+        "  seer embed --snapshot run/snapshots/000500.safetensors --store s --to f.npy",
         rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK && first != argc)
-        status = fail(ERR_INPUT, "seer embed: '%s' is not an option", argv[first]);
     if (status == OK)
-        status = run(&request);
-    return status == OK ? 0 : options_exit(&usage, status);
+        status = options_check_rest(argc, argv, first);
+    if (status == OK)
+        status = options_check_output(request.output);
+    if (status == OK)
+        status = check_request(&request);
+    if (status != OK)
+        return options_exit(&usage, status);
+    return command_exit(usage.program, run(&request));
 }
 
 const struct command embed_command = {"embed", "write the features of every image", embed_run};

@@ -32,13 +32,13 @@ struct evaluation {
 static enum status check_request(const struct request *request)
 {
     if (request->snapshot == NULL || request->train == NULL || request->test == NULL)
-        return fail(ERR_INPUT, "seer eval knn: --snapshot, --train and --test are needed");
+        return fail(ERR_INPUT, "--snapshot, --train and --test are needed");
     if (request->k < 1 || request->k > KNN_K_MAX)
-        return fail(ERR_INPUT, "seer eval knn: --k must be 1 to %d", KNN_K_MAX);
+        return fail(ERR_INPUT, "--k must be 1 to %d", KNN_K_MAX);
     if (request->train_limit < 0 || request->test_limit < 0)
-        return fail(ERR_INPUT, "seer eval knn: a limit must not be negative; 0 takes all");
+        return fail(ERR_INPUT, "a limit must not be negative; 0 takes all");
     if (request->threads < 1 || request->threads > 1024)
-        return fail(ERR_INPUT, "seer eval knn: --threads must be 1 to 1024");
+        return fail(ERR_INPUT, "--threads must be 1 to 1024");
     return OK;
 }
 
@@ -113,7 +113,6 @@ static void print_result(const struct request *request, const struct result *res
 static enum status run_knn(const struct request *request)
 {
     struct result result = {0};
-    TRY(check_request(request));
     struct evaluation *evaluation = mem_zero(sizeof(*evaluation));
     enum status status = prepare(request, evaluation);
     if (status == OK)
@@ -165,23 +164,26 @@ static int knn_run(int argc, char **argv)
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
-        status = options_check_rest(&usage, argc, argv, first);
+        status = options_check_rest(argc, argv, first);
     if (status == OK)
-        status = options_check_output(&usage, request.output);
+        status = options_check_output(request.output);
     if (status == OK)
-        status = run_knn(&request);
-    return status == OK ? 0 : options_exit(&usage, status);
+        status = check_request(&request);
+    if (status != OK)
+        return options_exit(&usage, status);
+    return command_exit(usage.program, run_knn(&request));
 }
+
+static const struct command knn_command = {
+    "knn", "classify by the nearest training images, without training", knn_run};
+
+static const struct command *const kinds[] = {&knn_command};
 
 static int eval_run(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "knn") == 0)
-        return knn_run(argc - 1, argv + 1);
-    int is_help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-    fprintf(is_help ? stdout : stderr,
-            "Usage: seer eval knn --snapshot FILE --train STORE --test STORE [options]\n"
-            "Try 'seer eval knn --help'.\n");
-    return is_help ? 0 : status_exit_code(ERR_INPUT);
+    const struct command_group group = {"seer eval", "Measures what the features are worth.", kinds,
+                                        sizeof(kinds) / sizeof(kinds[0])};
+    return command_run(&group, argc, argv);
 }
 
 const struct command eval_command = {"eval", "measure what the features are worth", eval_run};

@@ -4,7 +4,7 @@
 #ifndef WORKER_EVAL_EVAL_COMMAND_H
 #define WORKER_EVAL_EVAL_COMMAND_H
 
-#include "common/options.h"
+#include "common/command.h"
 
 extern const struct command eval_command;
 extern const struct command embed_command;

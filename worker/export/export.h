@@ -4,7 +4,7 @@
 #ifndef WORKER_EXPORT_EXPORT_H
 #define WORKER_EXPORT_EXPORT_H
 
-#include "common/options.h"
+#include "common/command.h"
 #include "worker/export/keymap.h"
 #include "worker/export/saved_state.h"
 

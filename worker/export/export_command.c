@@ -10,21 +10,18 @@
 #include "common/mem.h"
 
 struct request {
-    const char *format, *layout, *part, *output, *encoding;
+    const char *format, *layout, *part, *path, *output;
 };
 
 static enum status read_plan(const struct request *request, struct export_plan *ret_plan)
 {
-    if (request->output == NULL)
-        return fail(ERR_INPUT, "seer export: --output FILE is missing");
+    if (request->path == NULL)
+        return fail(ERR_INPUT, "--to FILE is missing");
     if (strcmp(request->format, "safetensors") != 0 && strcmp(request->format, "pth") != 0)
-        return fail(ERR_INPUT, "seer export: unknown format '%s': there are safetensors and pth",
+        return fail(ERR_INPUT, "unknown format '%s': there are safetensors and pth",
                     request->format);
     if (strcmp(request->part, "trunk") != 0 && strcmp(request->part, "all") != 0)
-        return fail(ERR_INPUT, "seer export: unknown part '%s': there are trunk and all",
-                    request->part);
-    if (request->encoding != NULL && strcmp(request->encoding, "json") != 0)
-        return fail(ERR_INPUT, "seer export: -o knows json, not '%s'", request->encoding);
+        return fail(ERR_INPUT, "unknown part '%s': there are trunk and all", request->part);
     ret_plan->format = request->format[0] == 'p' ? EXPORT_PTH : EXPORT_SAFETENSORS;
     ret_plan->has_head = request->part[0] == 'a';
     return keymap_layout_find(request->layout, &ret_plan->layout);
@@ -32,25 +29,24 @@ static enum status read_plan(const struct request *request, struct export_plan *
 
 static void print_result(const struct request *request, const struct saved_state *saved, int count)
 {
-    if (request->encoding != NULL)
+    if (options_is_json(request->output))
         printf("{\"schema_version\": 1, \"step\": %" PRIu64
                ", \"tensors\": %d, \"format\": \"%s\", "
                "\"layout\": \"%s\", \"part\": \"%s\"}\n",
                saved->step, count, request->format, request->layout, request->part);
     else
-        printf("%s: %d tensors of step %" PRIu64 ", %s names\n", request->output, count,
-               saved->step, request->layout);
+        printf("%s: %d tensors of step %" PRIu64 ", %s names\n", request->path, count, saved->step,
+               request->layout);
 }
 
-static enum status run(const struct request *request, const char *path)
+static enum status run(const struct request *request, const struct export_plan *plan,
+                       const char *path)
 {
-    struct export_plan plan;
     int count;
-    TRY(read_plan(request, &plan));
     struct saved_state *saved = mem_zero(sizeof(*saved));
     enum status status = saved_state_open(path, saved);
     if (status == OK) {
-        status = export_save(saved, &plan, request->output, &count);
+        status = export_save(saved, plan, request->path, &count);
         if (status == OK)
             print_result(request, saved, count);
         saved_state_close(saved);
@@ -69,25 +65,30 @@ static int export_run(int argc, char **argv)
          "names of torchvision (default), timm or vissl"},
         {"part", 'p', OPTION_STRING, &request.part, "PART",
          "trunk (default), or all: projection head and prototypes too"},
-        {"output", 0, OPTION_STRING, &request.output, "FILE", "where to write"},
-        {"print", 'o', OPTION_STRING, &request.encoding, "json", "print the result for scripts"},
+        {"to", 0, OPTION_STRING, &request.path, "FILE", "where to write"},
+        {"output", 'o', OPTION_STRING, &request.output, "FORMAT", "table (default) or json"},
         {0},
     };
     const struct usage usage = {
         "seer export",
-        "SNAPSHOT --output FILE [options]",
+        "SNAPSHOT --to FILE [options]",
         "Takes the model out of a snapshot, into one file that PyTorch code loads.",
-        "  seer export run/snapshots/000500.safetensors --format pth --output trunk.pth\n"
-        "  seer export run/snapshots/000500.safetensors --layout timm --output timm.safetensors",
+        "  seer export run/snapshots/000500.safetensors --format pth --to trunk.pth\n"
+        "  seer export run/snapshots/000500.safetensors --layout timm --to timm.safetensors",
         rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
+    struct export_plan plan;
     if (status == OK && first != argc - 1)
-        status = fail(ERR_INPUT, "seer export: name one snapshot");
+        status = fail(ERR_INPUT, "name one SNAPSHOT");
     if (status == OK)
-        status = run(&request, argv[first]);
-    return status == OK ? 0 : options_exit(&usage, status);
+        status = options_check_output(request.output);
+    if (status == OK)
+        status = read_plan(&request, &plan);
+    if (status != OK)
+        return options_exit(&usage, status);
+    return command_exit(usage.program, run(&request, &plan, argv[first]));
 }
 
 const struct command export_command = {"export", "take a model out into PyTorch", export_run};

@@ -10,7 +10,6 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
-#include "common/options.h"
 #include "common/random.h"
 #include "worker/step.h"
 
@@ -203,9 +202,9 @@ static enum status load_config(struct bench *bench, const struct option_list *ov
     return config_check(&bench->config);
 }
 
-int bench_step_run(int argc, char **argv)
+static int bench_step_run(int argc, char **argv)
 {
-    const char *path = NULL, *output = "text", *device = "cpu";
+    const char *path = NULL, *output = NULL, *device = "cpu";
     struct option_list overrides = {0};
     int64_t threads = 1, steps = STEPS_DEFAULT;
     const struct option_row rows[] = {
@@ -214,7 +213,7 @@ int bench_step_run(int argc, char **argv)
         {"device", 0, OPTION_STRING, &device, "NAME", "cpu (default) or cuda:N"},
         {"threads", 't', OPTION_INT, &threads, "N", "threads of the cpu device (default 1)"},
         {"steps", 'n', OPTION_INT, &steps, "N", "steps to time, after two more (default 5)"},
-        {"output", 'o', OPTION_STRING, &output, "text|json", "form of the result"},
+        {"output", 'o', OPTION_STRING, &output, "FORMAT", "table (default) or json"},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},
     };
     const struct usage usage = {
@@ -230,8 +229,8 @@ int bench_step_run(int argc, char **argv)
         status = fail(ERR_INPUT, "give --config FILE and nothing else");
     if (status == OK && (threads < 1 || threads > THREADS_MAX || steps < 1 || steps > STEPS_MAX))
         status = fail(ERR_INPUT, "threads are 1 to %d, steps 1 to %d", THREADS_MAX, STEPS_MAX);
-    if (status == OK && strcmp(output, "text") != 0 && strcmp(output, "json") != 0)
-        status = fail(ERR_INPUT, "--output is text or json, not '%s'", output);
+    if (status == OK)
+        status = options_check_output(output);
     if (status != OK)
         return options_exit(&usage, status);
 
@@ -244,13 +243,14 @@ int bench_step_run(int argc, char **argv)
         status = start(bench, device);
     if (status == OK)
         status = measure(bench);
-    if (status != OK)
-        fprintf(stderr, "seer bench step: %s\n", fail_message());
-    else if (strcmp(output, "json") == 0)
+    if (status == OK && options_is_json(output))
         report_json(bench);
-    else
+    else if (status == OK)
         report_text(bench);
     stop(bench);
     mem_free(bench);
-    return status_exit_code(status);
+    return command_exit(usage.program, status);
 }
+
+const struct command bench_step_command = {"step", "training steps of one worker, phase by phase",
+                                           bench_step_run};

@@ -4,7 +4,8 @@
 #ifndef WORKER_MODEL_BENCH_STEP_H
 #define WORKER_MODEL_BENCH_STEP_H
 
-/* argv[0] is "step"; returns the exit code. */
-int bench_step_run(int argc, char **argv);
+#include "common/command.h"
+
+extern const struct command bench_step_command;
 
 #endif
