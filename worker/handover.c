@@ -15,7 +15,9 @@
 #include "worker/snapshot_file.h"
 
 enum {
-    JOBS_MAX = 256, /* the server orders at most a few; more means that it floods us */
+    JOBS_MAX = 64, /* a server that keeps to the protocol orders a few */
+    /* A Regroup orders most: apply, snapshot, form. As many again for a drain and the reports. */
+    JOBS_IN_MESSAGE = 6,
     REPORTS_MAX = 64,
     PARTS_MAX = 16,
 };
@@ -77,6 +79,11 @@ static void order(struct handover *handover, struct member_action *action, struc
     job->loader = loader;
     void *item = job;
     CHECK(queue_push(handover->jobs, &item, 0) == OK);
+}
+
+int handover_has_room(const struct handover *handover)
+{
+    return queue_count(handover->jobs) + JOBS_IN_MESSAGE <= JOBS_MAX;
 }
 
 void handover_order(struct handover *handover, struct member_action *action)

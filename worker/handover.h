@@ -61,6 +61,9 @@ struct handover {
 enum status handover_init(struct handover *handover);
 void handover_done(struct handover *handover);
 
+/* Link thread. Is there room for all that one more word of the server can order? If not, it must
+ * wait to be heard: nothing that a server says may make the queue of jobs overflow. */
+int handover_has_room(const struct handover *handover);
 /* Link thread. Takes what the action owns. */
 void handover_order(struct handover *handover, struct member_action *action);
 /* The job CONFIGURE with what the link made of the text; takes config, lends the loader on. */

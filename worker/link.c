@@ -31,6 +31,7 @@ enum {
     LAST_PARTS_MS = 30000,     /* at the end, for the last parts of a snapshot */
     HOST_BYTES = 256,
     EXIT_BY_SIGNAL = 128,
+    HEAR_MAX = 64, /* messages of a turn: reports, signals and heartbeats come in between */
 };
 
 struct link {
@@ -187,26 +188,36 @@ static void pass_part(struct link *link, struct message *message)
     }
 }
 
+static void hear_message(struct link *link, struct message *message)
+{
+    if (message->kind == MESSAGE_WELCOME) {
+        link->header.run = message->header.run;
+        link->header.epoch = message->header.epoch;
+    }
+    struct member_event event = {.kind = MEMBER_MESSAGE, .message = message};
+    if (message->kind == MESSAGE_SNAPSHOT_ACK)
+        snapshot_push_acknowledge(&link->push, &message->snapshot_ack);
+    else if (message->kind == MESSAGE_SNAPSHOT_DATA)
+        pass_part(link, message);
+    else
+        link_handle(link, &event);
+}
+
+/* What is not heard waits in the socket, and then at the server. */
 static void hear(struct link *link)
 {
-    struct message message;
-    enum status status;
-    while ((status = endpoint_receive(link->endpoint, 0, NULL, &message)) != ERR_END) {
+    for (int i = 0; i < HEAR_MAX && handover_has_room(link->setup.handover); i++) {
+        struct message message;
+        enum status status = endpoint_receive(link->endpoint, 0, NULL, &message);
+        if (status == ERR_END)
+            return;
+        if (status == ERR_IO)
+            link_die("socket");
         if (status != OK) {
-            log_warn("event=message_refused reason=\"%s\"", fail_message());
+            log_debug("event=message_refused reason=\"%s\"", fail_message());
             continue;
         }
-        if (message.kind == MESSAGE_WELCOME) {
-            link->header.run = message.header.run;
-            link->header.epoch = message.header.epoch;
-        }
-        struct member_event event = {.kind = MEMBER_MESSAGE, .message = &message};
-        if (message.kind == MESSAGE_SNAPSHOT_ACK)
-            snapshot_push_acknowledge(&link->push, &message.snapshot_ack);
-        else if (message.kind == MESSAGE_SNAPSHOT_DATA)
-            pass_part(link, &message);
-        else
-            link_handle(link, &event);
+        hear_message(link, &message);
         message_done(&message);
     }
 }
@@ -337,6 +348,7 @@ static void link_run(void *argument)
         member_view(link->member, &view);
         int64_t period_ms = view.heartbeat_ms > 0 ? view.heartbeat_ms : HEARTBEAT_MS;
         int64_t left_ms = link->heartbeat_ms + period_ms - clock_ms();
+        items[0].events = handover_has_room(link->setup.handover) ? ZMQ_POLLIN : 0;
         zmq_poll(items, 4, left_ms > 0 ? (long)left_ms : 0);
         see_connection(link);
         hear(link);

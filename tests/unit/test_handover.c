@@ -72,6 +72,23 @@ static void abandoning_voids_what_was_ordered_before_and_nothing_after(void **un
     handover_done(&handover);
 }
 
+static void a_flood_of_orders_finds_no_room_instead_of_an_end(void **unused)
+{
+    (void)unused;
+    struct handover handover;
+    uint64_t count = 0;
+    assert_ok(handover_init(&handover));
+    while (handover_has_room(&handover)) /* the most that one word of the server orders */
+        for (int i = 0; i < 3; i++)
+            order(&handover, MEMBER_FORM, ++count);
+    assert_true(count > 8);
+    for (int i = 0; i < 3; i++) /* and reports and a drain may still order something */
+        order(&handover, MEMBER_EXIT, ++count);
+    while (!handover_has_room(&handover))
+        job_end(&handover, handover_job(&handover));
+    handover_done(&handover);
+}
+
 static void what_nobody_took_is_freed(void **unused)
 {
     (void)unused;
@@ -88,6 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_come_in_order_and_reports_wake_the_link),
         cmocka_unit_test(abandoning_voids_what_was_ordered_before_and_nothing_after),
+        cmocka_unit_test(a_flood_of_orders_finds_no_room_instead_of_an_end),
         cmocka_unit_test(what_nobody_took_is_freed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "worker/collective/collective.h"
@@ -75,10 +77,28 @@ static void helper_of_another_attempt_is_refused_and_forming_times_out(void **st
         pthread_t thread;
         assert_int_equal(pthread_create(&thread, NULL, call, &caller), 0);
         struct collective *collective = NULL;
-        assert_fails(collective_form(&lone.group, &collective), ERR_TIMEOUT, "no helper called");
+        assert_fails(collective_form(&lone.group, &collective), ERR_TIMEOUT, "refused: helper of");
         pthread_join(thread, NULL);
         assert_int_equal(caller.status, ERR_STALE);
     }
+    lone_done(&lone);
+}
+
+static void nobody_and_a_silent_caller_are_told_apart(void **state)
+{
+    (void)state;
+    struct lone lone;
+    struct collective *collective = NULL;
+    lone_init(&lone);
+    assert_fails(collective_form(&lone.group, &collective), ERR_TIMEOUT, "no helper called");
+    struct sockaddr_un where = {.sun_family = AF_UNIX};
+    size_t length = strlen(lone.address);
+    memcpy(where.sun_path + 1, lone.address + 1, length - 1); /* abstract: a 0 instead of the @ */
+    int caller = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(
+        connect(caller, (struct sockaddr *)&where, (socklen_t)(sizeof(sa_family_t) + length)), 0);
+    assert_fails(collective_form(&lone.group, &collective), ERR_TIMEOUT, "said nothing");
+    close(caller);
     lone_done(&lone);
 }
 
@@ -157,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(helper_of_another_attempt_is_refused_and_forming_times_out),
+        cmocka_unit_test(nobody_and_a_silent_caller_are_told_apart),
         cmocka_unit_test(forming_ends_when_told_to_stop),
         cmocka_unit_test(self_engine_serves_one_member_and_stops_when_aborted),
         cmocka_unit_test(command_line_names_every_member_and_this_launch_alone),

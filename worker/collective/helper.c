@@ -19,6 +19,7 @@
 #include "common/log.h"
 
 enum {
+    REFUSAL_BYTES = 256,
     HANDSHAKE_MS = 2000, /* both are on one host and have nothing else to do */
     /* A helper may call before its worker has read the Regroup, or while it ends the last job. */
     ANSWER_MS = 60000,
@@ -78,7 +79,8 @@ enum status helper_listen(int *ret_fd, char address[HELPER_ADDRESS_BYTES])
     return OK;
 }
 
-static enum status wait_readable(int fd, int cancel_fd, int64_t deadline_ms)
+/* awaited: who does not come in time, for people. */
+static enum status wait_readable(int fd, int cancel_fd, int64_t deadline_ms, const char *awaited)
 {
     struct pollfd polled[2] = {{.fd = fd, .events = POLLIN},
                                {.fd = cancel_fd > 0 ? cancel_fd : -1, .events = POLLIN}};
@@ -92,7 +94,7 @@ static enum status wait_readable(int fd, int cancel_fd, int64_t deadline_ms)
         if (n < 0 && errno != EINTR)
             return fail(ERR_IO, "poll: %s", strerror(errno));
         if (left <= 0)
-            return fail(ERR_TIMEOUT, "no helper called in time; see the server's log of mpirun");
+            return fail(ERR_TIMEOUT, "%s", awaited);
     }
 }
 
@@ -108,10 +110,13 @@ static enum status peer_check(int socket)
     return OK;
 }
 
-static enum status hello_check(int socket, const struct helper_identity *expected)
+static enum status hello_check(int socket, int cancel_fd, const struct helper_identity *expected,
+                               int64_t deadline_ms)
 {
+    int64_t patience_ms = clock_ms() + HANDSHAKE_MS;
     TRY(peer_check(socket));
-    TRY(wait_readable(socket, 0, clock_ms() + HANDSHAKE_MS));
+    TRY(wait_readable(socket, cancel_fd, patience_ms < deadline_ms ? patience_ms : deadline_ms,
+                      "it called and said nothing"));
     struct hello hello;
     ssize_t received = recv(socket, &hello, sizeof(hello), MSG_DONTWAIT);
     if (received != sizeof(hello) || hello.magic != hello_magic)
@@ -147,21 +152,35 @@ static enum status answer_send(int socket, int is_accepted, const int fds[DESCRI
     return OK;
 }
 
+/* The words about the last caller that was not ours, if there was one, belong to the timeout. */
+static enum status await_call(int listen_fd, int cancel_fd, int64_t deadline_ms,
+                              const char *refused)
+{
+    enum status status = wait_readable(listen_fd, cancel_fd, deadline_ms,
+                                       "no helper called in time; see the server's log of mpirun");
+    if (status == ERR_TIMEOUT && refused[0] != 0)
+        return fail(status, "the helper did not call in time; another caller was refused: %s",
+                    refused);
+    return status;
+}
+
 enum status helper_accept(int listen_fd, int cancel_fd, const struct helper_identity *expected,
                           int region_fd, int ring_fd, int64_t deadline_ms, int *ret_socket)
 {
+    char refused[REFUSAL_BYTES] = "";
     for (;;) {
-        TRY(wait_readable(listen_fd, cancel_fd, deadline_ms));
+        TRY(await_call(listen_fd, cancel_fd, deadline_ms, refused));
         int socket = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
         if (socket < 0)
             continue; /* the caller was gone before we came */
-        enum status status = hello_check(socket, expected);
+        enum status status = hello_check(socket, cancel_fd, expected, deadline_ms);
         const int fds[DESCRIPTORS] = {region_fd, ring_fd};
         if (status == OK && answer_send(socket, 1, fds) == OK) {
             *ret_socket = socket;
             return OK;
         }
-        log_debug("event=helper_refused reason=\"%s\"", fail_message());
+        snprintf(refused, sizeof(refused), "%s", fail_message());
+        log_debug("event=helper_refused reason=\"%s\"", refused);
         if (status != OK && answer_send(socket, 0, NULL) != OK)
             log_debug("event=helper_refused reason=\"%s\"", fail_message());
         close(socket);
@@ -185,7 +204,7 @@ void helper_end(int socket)
 
 static enum status answer_receive(int socket, int fds[DESCRIPTORS])
 {
-    TRY(wait_readable(socket, 0, clock_ms() + ANSWER_MS));
+    TRY(wait_readable(socket, 0, clock_ms() + ANSWER_MS, "the worker did not answer in time"));
     struct answer answer = {0};
     struct iovec part = {.iov_base = &answer, .iov_len = sizeof(answer)};
     union control control;
