@@ -17,6 +17,8 @@ static void job_release(struct job *job)
     for (int kind = 0; kind < CROP_GROUPS_MAX; kind++)
         mem_free(job->batch.crops[kind]);
     mem_free(job->batch.slots);
+    mem_free(job->batch.positions);
+    mem_free(job->batch.trained);
     mem_free(job->batch.skips);
     mem_free(job->images);
 }
@@ -45,6 +47,8 @@ static void job_reserve(struct job *job, const struct config *config, uint32_t s
         job->batch.crops[kind] = mem_aligned(image_count * (size_t)crop->count * crop_bytes(crop));
     }
     job->batch.slots = mem_array(slot_count, sizeof(*job->batch.slots));
+    job->batch.positions = mem_array(slot_count, sizeof(*job->batch.positions));
+    job->batch.trained = mem_array(image_count, sizeof(*job->batch.trained));
     job->batch.skips = mem_array(image_count, sizeof(*job->batch.skips));
     job->images = mem_array(image_count, sizeof(*job->images));
     job->slot_capacity = slot_count;
@@ -59,10 +63,13 @@ void job_plan(struct job *job, const struct config *config, const struct batch_p
     job->batch.slot_images = slot_images;
     job->batch.group_count = (int)config->crop_count;
     job->batch.skip_count = 0;
+    job->batch.blank_count = 0;
     job->batch.decode_us = 0;
     job->image_count = plan->slot_count * slot_images;
-    for (uint32_t slot = 0; slot < plan->slot_count; slot++)
+    for (uint32_t slot = 0; slot < plan->slot_count; slot++) {
         job->batch.slots[slot] = plan->slots[slot].slot;
+        job->batch.positions[slot] = plan->slots[slot].position;
+    }
     for (uint32_t index = 0; index < job->image_count; index++) {
         const struct slot_plan *slot = &plan->slots[index / slot_images];
         job->images[index] = (struct job_image){
@@ -92,6 +99,16 @@ void job_targets(const struct job *job, const struct config *config, uint32_t in
     }
 }
 
+void job_blank(struct job *job, const struct config *config, uint32_t index)
+{
+    struct multicrop_target targets[CROP_GROUPS_MAX];
+    job_targets(job, config, index, targets);
+    for (int64_t kind = 0; kind < config->crop_count; kind++)
+        for (int64_t crop = 0; crop < config->crops[kind].count; crop++)
+            memset(targets[kind].first + (size_t)crop * targets[kind].stride, 0,
+                   crop_bytes(&config->crops[kind]));
+}
+
 /* Slots come in any order, so skips are put in order of position here, by insertion: few. */
 static void skip_insert(struct batch *batch, const struct job_image *image)
 {
@@ -111,12 +128,16 @@ static int is_listed(const struct batch_skip *skips, uint32_t count, struct reco
     return 0;
 }
 
-void job_collect_skips(struct job *job)
+void job_collect(struct job *job)
 {
     struct batch *batch = &job->batch;
-    for (uint32_t index = 0; index < job->image_count; index++)
-        if (job->images[index].bad_reason[0] != '\0')
-            skip_insert(batch, &job->images[index]);
+    for (uint32_t index = 0; index < job->image_count; index++) {
+        const struct job_image *image = &job->images[index];
+        batch->trained[index] = image->trained;
+        batch->blank_count += image->trained.shard == (uint32_t)RECORD_NONE;
+        if (image->bad_reason[0] != '\0')
+            skip_insert(batch, image);
+    }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < batch->skip_count; i++)
         if (!is_listed(batch->skips, kept, batch->skips[i].record))

@@ -23,7 +23,8 @@ struct job_image {
     struct open_shard *shard; /* borrowed; of record.shard */
     uint64_t position;
     char bad_reason[96]; /* why its own record was not used; "" if it was */
-    int is_missing;      /* no record of its slot could be decoded */
+    /* What its pixels are of; RECORD_NONE: no record of its slot could be decoded. */
+    struct record_ref trained;
 };
 
 struct job {
@@ -46,7 +47,10 @@ void job_plan(struct job *job, const struct config *config, const struct batch_p
 /* Where the crops of image `index` go: one target per kind of crop. */
 void job_targets(const struct job *job, const struct config *config, uint32_t index,
                  struct multicrop_target *ret_targets);
-/* Once it is over: lists the bad records in the batch, each once, in order of position. */
-void job_collect_skips(struct job *job);
+/* Makes the crops of image `index` black. */
+void job_blank(struct job *job, const struct config *config, uint32_t index);
+/* Once it is over: says in the batch what is trained on, counts what is blank, and lists the bad
+ * records, each once, in order of position. */
+void job_collect(struct job *job);
 
 #endif

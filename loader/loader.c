@@ -78,6 +78,7 @@ static void decode_image(struct decoder *decoder, struct job *job, uint32_t inde
             struct multicrop_target targets[CROP_GROUPS_MAX];
             job_targets(job, config, index, targets);
             multicrop_image(decoder->multicrop, &decoder->image, image->position, targets);
+            image->trained = job->images[other].record;
             return;
         }
         if (i == 0) {
@@ -88,7 +89,8 @@ static void decode_image(struct decoder *decoder, struct job *job, uint32_t inde
                       (unsigned long long)image->position, image->bad_reason);
         }
     }
-    image->is_missing = 1;
+    job_blank(job, config, index);
+    image->trained = (struct record_ref){(uint32_t)RECORD_NONE, (uint32_t)RECORD_NONE};
 }
 
 /* These are called with the lock held; release_shards needs none. */
@@ -307,33 +309,13 @@ static enum status take_job(struct loader *loader, int64_t deadline_ms, struct j
     return OK;
 }
 
-static enum status check_batch(const struct job *job)
-{
-    for (uint32_t index = 0; index < job->image_count; index++)
-        if (job->images[index].is_missing)
-            return fail(ERR_CORRUPT,
-                        "step %llu: none of the %u records of the slot at position %llu can be "
-                        "decoded; the first, record %u of '%s': %s",
-                        (unsigned long long)job->batch.step, job->batch.slot_images,
-                        (unsigned long long)job->images[index].position,
-                        job->images[index].record.record,
-                        shard_path(job->images[index].shard->shard), job->images[index].bad_reason);
-    return OK;
-}
-
 enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch)
 {
     struct job *job = NULL;
     TRY(take_job(loader, deadline_ms, &job));
-    enum status status = check_batch(job);
-    release_shards(job); /* not before: the words of a failure name them */
-    struct batch *batch = &job->batch;
-    if (status != OK) {
-        loader_give(loader, &batch);
-        return status;
-    }
-    job_collect_skips(job);
-    *ret_batch = batch;
+    release_shards(job);
+    job_collect(job);
+    *ret_batch = &job->batch;
     return OK;
 }
 

@@ -4,9 +4,10 @@
  * takes finished batches in the order submitted. Every random number is a function of (seed, stream
  * position, crop, purpose), so a batch does not depend on threads, order or worker. A record that
  * cannot be decoded is replaced by the next good record of its slot, cyclically, and reported in
- * batch.skips; with no good record in a slot the batch fails with ERR_CORRUPT. Bytes out are u8
- * RGB; the first kernel normalises. Threads: decode threads inside; one thread may add, remove,
- * submit and flush while another takes and gives. */
+ * batch.skips. A slot without any good record is black, and its images are counted in
+ * batch.blank_count: such a batch can be computed with, so that the others are not kept waiting,
+ * but is not to be learned from. Bytes out are u8 RGB; the first kernel normalises. Threads: decode
+ * threads inside; one thread may add, remove, submit and flush while another takes and gives. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_LOADER_H
@@ -21,6 +22,8 @@ struct record_ref {
     uint32_t shard;  /* id in the stream's catalogue */
     uint32_t record; /* 0-based index within the shard */
 };
+
+enum { RECORD_NONE = -1 }; /* as uint32_t, both of them: no record */
 
 /* One slot: slot_images consecutive stream positions, computed by one worker. */
 struct slot_plan {
@@ -47,7 +50,12 @@ struct batch {
     uint64_t step;
     uint32_t slot_count;
     uint32_t slot_images;
-    uint32_t *slots; /* [slot_count] index of each within the step; owned */
+    uint32_t *slots;     /* [slot_count] index of each within the step; owned */
+    uint64_t *positions; /* [slot_count] of each one's first image; owned */
+    /* [slot_count][slot_images] whose pixels stand at that place: the record that was planned, its
+     * replacement, or RECORD_NONE; owned */
+    struct record_ref *trained;
+    uint32_t blank_count; /* images of slots without one good record */
     int group_count;
     /* Per resolution group g: u8 [slot][crop][image of slot][size][size][3], i.e. rows as device.h
      * orders them; rows = slot_count * crops * slot_images. Owned by the batch. */
@@ -73,8 +81,7 @@ void loader_remove_shard(struct loader *loader, uint32_t id);
  * ERR_INPUT for an unknown shard. */
 enum status loader_submit(struct loader *loader, const struct batch_plan *plan);
 /* The next submitted batch, in order. Waits until deadline_ms (clock_ms; -1 = for ever).
- * ERR_TIMEOUT: it stays the next. ERR_CORRUPT: a slot without a good record; the plan is gone.
- * ERR_END: nothing is submitted. */
+ * ERR_TIMEOUT: it stays the next. ERR_END: nothing is submitted. */
 enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch);
 /* Gives a batch's memory back for reuse; leaves NULL. */
 void loader_give(struct loader *loader, struct batch **batch);

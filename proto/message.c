@@ -113,6 +113,7 @@ static const struct field ready_fields[] = {
      .wire_count = offsetof(Seer__Ready, n_phase_us),
      .limit = PHASE_COUNT},
     FIELD_SCALAR(message_ready, Seer__Ready, compute_us),
+    FIELD_SCALAR(message_ready, Seer__Ready, unaccounted),
     FIELD_REPEATED(FIELD_MESSAGES, message_ready, Seer__Ready, skip_count, skips, MESSAGE_SKIPS_MAX,
                    &skip_form),
     {.kind = FIELD_END},

@@ -131,6 +131,9 @@ struct message_ready {
     int64_t compute_us; /* its own time for its slots, without waiting for others; 0 = unknown */
     uint32_t skip_count;
     struct message_skip *skips;
+    /* Images that nothing stands for, since no record of their slot can be decoded, and bad records
+     * that there was no room for in skips: a step with any must not be committed. */
+    uint32_t unaccounted;
 };
 
 /* A collective failed or could not be formed: this generation is over for the sender. */

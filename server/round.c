@@ -173,13 +173,47 @@ static int has_unequal(struct coordinator *c, int is_parameter)
     return 1;
 }
 
-static int is_in_step(const struct coordinator *c, const struct message_skip *skip)
+/* Is it one of the records that the member of this rank was told to train on? */
+static int is_planned(const struct coordinator *c, uint32_t rank, const struct message_skip *skip)
 {
-    uint64_t first = c->step * c->batch_images;
-    return skip->position >= first && skip->position < first + c->batch_images;
+    const uint32_t *starts = deal_of(c, c->step);
+    uint64_t slot_images = (uint64_t)c->config->train.slot_images;
+    uint64_t step_start = c->step * c->batch_images;
+    if (skip->position < step_start + starts[rank] * slot_images ||
+        skip->position >= step_start + starts[rank + 1] * slot_images)
+        return 0;
+    struct stream_place place = stream_find(c->stream, skip->position);
+    return place.shard == skip->shard && place.record == skip->record;
 }
 
-/* What the votes say together. The skips' reasons are borrowed from the votes. */
+/* The records that a vote calls bad go into the journal for good: only what was planned is
+ * believed. Their reasons are borrowed from the vote. */
+static void take_skips(struct coordinator *c, uint32_t rank, struct journal_step *step)
+{
+    const struct message_ready *ready = &c->votes[rank].ready;
+    uint32_t refused = 0;
+    for (uint32_t i = 0; i < ready->skip_count; i++)
+        if (is_planned(c, rank, &ready->skips[i]))
+            step->skips[step->skip_count++] = ready->skips[i];
+        else
+            refused++;
+    if (refused > 0)
+        actions_event(c->out, "skips_refused", 1,
+                      "step=%llu worker=%s count=%u reason=\"it was told to train on others\"",
+                      (unsigned long long)c->step, roster_find_rank(&c->roster, (int)rank)->name,
+                      refused);
+}
+
+/* Images that nobody can say what was trained in their place: bad slots, mostly. */
+static uint32_t count_unaccounted(const struct coordinator *c)
+{
+    uint32_t count = 0;
+    for (uint32_t rank = 0; rank < c->world_size; rank++)
+        count += c->votes[rank].ready.unaccounted;
+    return count;
+}
+
+/* What the votes say together. */
 static void sum_votes(struct coordinator *c, struct journal_step *step)
 {
     uint32_t skips = 0;
@@ -189,13 +223,11 @@ static void sum_votes(struct coordinator *c, struct journal_step *step)
     step->skips = mem_array(skips, sizeof(*step->skips));
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
         const struct message_ready *ready = &c->votes[rank].ready;
-        step->is_commit &= ready->is_finite && isfinite(ready->loss);
+        step->is_commit &= ready->is_finite && isfinite(ready->loss) && ready->unaccounted == 0;
         for (int phase = 0; phase < PHASE_COUNT; phase++)
             if (ready->phase_us[phase] > step->phase_us[phase])
                 step->phase_us[phase] = ready->phase_us[phase];
-        for (uint32_t i = 0; i < ready->skip_count; i++)
-            if (is_in_step(c, &ready->skips[i]))
-                step->skips[step->skip_count++] = ready->skips[i];
+        take_skips(c, rank, step);
     }
     step->loss = c->votes[0].ready.loss;
     step->grad_norm = c->votes[0].ready.grad_norm;
@@ -207,8 +239,11 @@ static void sum_votes(struct coordinator *c, struct journal_step *step)
 static void advance_schedule(struct coordinator *c, const struct journal_step *step)
 {
     if (!step->is_commit) {
-        actions_event(c->out, "step_skipped", 1, "step=%llu loss=%g",
-                      (unsigned long long)step->step, step->loss);
+        uint32_t unaccounted = count_unaccounted(c);
+        actions_event(c->out, "step_skipped", 1, "step=%llu loss=%g unaccounted=%u reason=\"%s\"",
+                      (unsigned long long)step->step, step->loss, unaccounted,
+                      unaccounted > 0 ? "images without a record that can be decoded"
+                                      : "not finite");
         return;
     }
     enum schedule_event event = schedule_commit(c->config, &c->schedule, step->step, step->loss);

@@ -146,6 +146,7 @@ static void copy_skips(const struct batch *batch, struct message_ready *ready)
 {
     ready->skip_count =
         batch->skip_count < MESSAGE_SKIPS_MAX ? batch->skip_count : MESSAGE_SKIPS_MAX;
+    ready->unaccounted = batch->blank_count + batch->skip_count - ready->skip_count;
     if (ready->skip_count == 0)
         return;
     ready->skips = mem_array(ready->skip_count, sizeof(*ready->skips));

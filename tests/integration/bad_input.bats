@@ -81,6 +81,32 @@ P
     jq -e '.lost == 0 and .duplicated == 0 and .positions_quarantined > 0' "$BATS_TEST_TMPDIR/audit"
 }
 
+@test "a slot of bad records alone costs its step and not the run" {
+    need_stores
+    cp -r "$BATS_FILE_TMPDIR/train" "$BATS_TEST_TMPDIR/damaged"
+    shard=$(find "$BATS_TEST_TMPDIR/damaged/shards" -name data.mdb | head -n 1)
+    # Half of all images: some slots of four have no good one.
+    python3 - "$shard" <<'P'
+import random, sys
+data = bytearray(open(sys.argv[1], 'rb').read())
+chance, at = random.Random(5), data.find(b'IDAT')
+while at >= 0:
+    if chance.random() < 0.5:
+        data[at + 8:at + 40] = bytes(32)
+    at = data.find(b'IDAT', at + 1)
+open(sys.argv[1], 'wb').write(data)
+P
+    run=$BATS_TEST_TMPDIR/run
+    timeout 200 "$LOCAL_CLUSTER" --config "$TINY" --run "$run" --workers 2 --steps 30 --seed 7 --store "$BATS_TEST_TMPDIR/damaged"
+    jq -e -s 'length == 30 and any(.is_commit) and any(.is_commit | not)' "$run/metrics.jsonl"
+    grep -q '"kind":"step_skipped".*without a record' "$run/events.jsonl"
+    seer audit "$run" -o json >"$BATS_TEST_TMPDIR/audit"
+    jq -e '.lost == 0 and .duplicated == 0 and .positions_passed_over > 0' "$BATS_TEST_TMPDIR/audit"
+    # One worker passes over the same steps, and all have the same bits.
+    timeout 200 "$LOCAL_CLUSTER" --config "$TINY" --run "$run.alone" --workers 1 --steps 30 --seed 7 --store "$BATS_TEST_TMPDIR/damaged"
+    diff <(jq -c '[.step, .is_commit, .digest]' "$run/metrics.jsonl") <(jq -c '[.step, .is_commit, .digest]' "$run.alone/metrics.jsonl")
+}
+
 @test "nobody there is exit code 3" {
     run seer status --server tcp://127.0.0.1:9
     [ "$status" -eq 3 ]

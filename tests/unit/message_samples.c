@@ -47,6 +47,7 @@ static void fill_ready(struct message_ready *ready)
                                     .digest = UINT64_MAX,
                                     .parameter_digest = 1,
                                     .compute_us = -7,
+                                    .unaccounted = 5,
                                     .skip_count = MANY,
                                     .skips = mem_array(MANY, sizeof(struct message_skip))};
     for (int i = 0; i < PHASE_COUNT; i++)
@@ -193,6 +194,7 @@ static void assert_ready_equal(const struct message_ready *a, const struct messa
 {
     SAME(is_finite), SAME(loss), SAME(grad_norm), SAME(images), SAME(digest);
     SAME(parameter_digest), SAME(phase_us), SAME(compute_us), SAME(skip_count);
+    SAME(unaccounted);
     for (uint32_t i = 0; i < a->skip_count; i++) {
         SAME(skips[i].shard), SAME(skips[i].record), SAME(skips[i].position);
         TEXT(skips[i].reason);

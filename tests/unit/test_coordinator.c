@@ -155,6 +155,68 @@ static void a_loss_that_is_not_finite_moves_the_stream_and_nothing_else(void **s
     assert_int_equal(view.position, 8);
 }
 
+static const char *event_text(const struct fixture *f, const char *kind)
+{
+    for (uint32_t i = 0; i < f->actions.count; i++)
+        if (f->actions.items[i].kind == ACTION_EVENT &&
+            strcmp(f->actions.items[i].event.kind, kind) == 0)
+            return f->actions.items[i].event.text;
+    return "";
+}
+
+/* Or it would be planned for ever: the records do not get better. */
+static void a_step_with_a_slot_of_bad_records_is_skipped_visibly(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 2);
+    vote(f, 1, 0, 3, 1);
+    say(f, 2,
+        (struct message){.kind = MESSAGE_READY,
+                         .ready = {.is_finite = 1, .loss = 2, .digest = 3, .unaccounted = 2}},
+        0);
+    int journal = find(f, ACTION_JOURNAL, JOURNAL_STEP);
+    assert_true(journal >= 0);
+    assert_false(f->actions.items[journal].record.step.is_commit);
+    assert_non_null(strstr(event_text(f, "step_skipped"), "unaccounted=2"));
+}
+
+/* The first plan of a step for this worker. */
+static const struct message_plan *plan_of(const struct fixture *f, uint64_t id, uint64_t step)
+{
+    for (uint32_t i = 0; i < f->actions.count; i++) {
+        const struct action *action = &f->actions.items[i];
+        if (action->kind == ACTION_SEND && action->send.message.kind == MESSAGE_PLAN &&
+            action->send.connection == id && action->send.message.header.step == step)
+            return &action->send.message.plan;
+    }
+    return NULL;
+}
+
+static void only_planned_records_are_believed_to_be_bad(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 2);
+    const struct message_plan *plan = plan_of(f, 2, 0);
+    struct message_skip skip = {plan->shards[1], plan->records[1], plan->slots[0].position + 1,
+                                "truncated"};
+    struct message_skip skips[] = {skip, skip, skip, skip};
+    skips[1].record ^= 1;
+    skips[2].shard++;
+    skips[3].position = 0; /* it is the other one's */
+    vote(f, 1, 0, 3, 1);
+    say(f, 2,
+        (struct message){
+            .kind = MESSAGE_READY,
+            .ready = {.is_finite = 1, .loss = 2, .digest = 3, .skip_count = 4, .skips = skips}},
+        0);
+    const struct journal_step *step =
+        &f->actions.items[find(f, ACTION_JOURNAL, JOURNAL_STEP)].record.step;
+    assert_true(step->is_commit);
+    assert_int_equal(step->skip_count, 1);
+    assert_int_equal(step->skips[0].record, skip.record);
+    assert_non_null(strstr(event_text(f, "skips_refused"), "worker=w-2 count=3"));
+}
+
 static void a_vote_that_is_repeated_gets_the_verdict_of_the_journal(void **state)
 {
     struct fixture *f = *state;
@@ -435,6 +497,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_verdict_is_journaled_before_it_is_sent, setup, teardown),
         cmocka_unit_test_setup_teardown(a_loss_that_is_not_finite_moves_the_stream_and_nothing_else,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(a_step_with_a_slot_of_bad_records_is_skipped_visibly, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(only_planned_records_are_believed_to_be_bad, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_vote_that_is_repeated_gets_the_verdict_of_the_journal,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(members_with_different_gradients_commit_nothing, setup,
