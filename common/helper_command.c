@@ -32,6 +32,12 @@ static const char *const mpirun_options[] = {
     "--mca",   /* one host: shared memory only */
     "btl",
     "self,vader",
+    "--mca", /* nor is a fabric's library loaded to ask whether there is one: 200 ms of 340 */
+    "pml",
+    "ob1",
+    "--mca", /* and no ssh is looked for */
+    "plm",
+    "isolated",
     "--mca", /* CMA would need ptrace rights */
     "btl_vader_single_copy_mechanism",
     "none",
@@ -43,6 +49,18 @@ static const char *const mpirun_options[] = {
     "1",
 };
 enum { MPIRUN_OPTIONS = sizeof(mpirun_options) / sizeof(mpirun_options[0]) };
+
+/* What mpirun and each helper need not find out, which halves the time in which a death stops the
+ * training (three helpers on two cores: 144 ms to 62 ms). A person's own values go first. */
+static const struct {
+    const char *name, *value;
+} environment_defaults[] = {
+    {"HWLOC_COMPONENTS", "no_os,stop"},     /* nobody is bound: the host's topology is not asked */
+    {"HWLOC_PLUGINS_PATH", "/nonexistent"}, /* they load OpenCL and X11 */
+    {"PMIX_MCA_psec", "native"},            /* not munge's library: all are of one user */
+    {"PMIX_MCA_gds", "hash"},               /* no files in shared memory for a few short keys */
+};
+enum { DEFAULTS = sizeof(environment_defaults) / sizeof(environment_defaults[0]) };
 
 void helper_scratch(const struct helper_launch *launch, char path[HELPER_SCRATCH_BYTES])
 {
@@ -89,6 +107,22 @@ void helper_command_destroy(char **argv)
     mem_free(argv);
 }
 
+/* Our environment with the defaults that it does not set itself; helper_command_destroy frees. */
+static char **environment_create(void)
+{
+    size_t count = 0, defaults = 0;
+    while (environ[count] != NULL)
+        count++;
+    char **copy = mem_array(count + DEFAULTS + 1, sizeof(*copy));
+    for (size_t i = 0; i < count; i++)
+        copy[i] = mem_string(environ[i]);
+    for (size_t i = 0; i < DEFAULTS; i++)
+        if (getenv(environment_defaults[i].name) == NULL)
+            copy[count + defaults++] =
+                mem_format("%s=%s", environment_defaults[i].name, environment_defaults[i].value);
+    return copy;
+}
+
 enum status helper_find(char *path, size_t path_bytes)
 {
     const char *given = getenv("SEER_HELPER");
@@ -110,7 +144,7 @@ enum status helper_find(char *path, size_t path_bytes)
 }
 
 /* In the child, between fork and exec: only async-signal-safe calls. */
-static void child_run(char **argv, pid_t parent, int output_fd)
+static void child_run(char **argv, char **environment, pid_t parent, int output_fd)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
@@ -123,7 +157,7 @@ static void child_run(char **argv, pid_t parent, int output_fd)
     dup2(null, STDIN_FILENO);
     dup2(output_fd >= 0 ? output_fd : null, STDOUT_FILENO);
     dup2(output_fd >= 0 ? output_fd : null, STDERR_FILENO);
-    execvp(argv[0], argv);
+    execvpe(argv[0], argv, environment);
     static const char words[] = "mpirun cannot be run: install Open MPI (openmpi-bin)\n";
     ssize_t written = write(STDERR_FILENO, words, sizeof(words) - 1);
     (void)written; /* nowhere is left to report it */
@@ -137,11 +171,13 @@ enum status helper_start(const struct helper_launch *launch, int output_fd, pid_
     if (mkdir(scratch, 0700) != 0)
         return fail(ERR_IO, "scratch directory '%s': %s", scratch, strerror(errno));
     char **argv = helper_command_create(launch);
+    char **environment = environment_create();
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0)
-        child_run(argv, parent, output_fd);
+        child_run(argv, environment, parent, output_fd);
     helper_command_destroy(argv);
+    helper_command_destroy(environment);
     if (pid < 0) {
         int error = errno;
         helper_clean(launch);

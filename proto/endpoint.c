@@ -14,8 +14,8 @@ enum {
     ADDRESS_BYTES = 512,
     QUEUE_MESSAGES = 256,    /* per peer and direction: a plan-ahead of plans, a window of parts */
     HANDSHAKE_MS = 2000,     /* a connection that says nothing */
-    RECONNECT_MS = 50,       /* first wait of a DEALER that lost its server */
-    RECONNECT_MAX_MS = 500,  /* it doubles up to here: what a server's return costs at most */
+    RECONNECT_MS = 20,       /* first wait of a DEALER that lost its server */
+    RECONNECT_MAX_MS = 80,   /* it doubles up to here: what a server's return costs */
     TRANSPORT_BEAT_MS = 250, /* ZMTP ping: finds a dead host, says nothing about progress */
     TRANSPORT_TIMEOUT_MS = 1500,
     LINGER_MS = 200, /* last words (dismiss, reply) still leave when an endpoint closes */
