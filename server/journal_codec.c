@@ -6,109 +6,16 @@
 #include <endian.h>
 #include <string.h>
 
+#include "common/code.h"
 #include "common/hash.h"
 #include "common/mem.h"
 
-enum { TEXT_BYTES_MAX = MESSAGE_TEXT_MAX, LIST_MAX = 1 << 20, CHECKSUM_BYTES = 8 };
-
-/* Walks over a record; reads into it or writes from it. After a failure it does nothing more. */
-struct codec {
-    int is_reading;
-    struct buf *out;
-    const uint8_t *in;
-    size_t left;
-    enum status status;
-};
-
-static void code_bytes(struct codec *codec, void *bytes, size_t length)
-{
-    if (codec->status != OK)
-        return;
-    if (!codec->is_reading) {
-        codec->status = buf_append(codec->out, bytes, length);
-    } else if (length > codec->left) {
-        codec->status = fail(ERR_CORRUPT, "ends %zu bytes early", length - codec->left);
-    } else {
-        memcpy(bytes, codec->in, length);
-        codec->in += length;
-        codec->left -= length;
-    }
-}
-
-static void code_u64(struct codec *codec, uint64_t *value)
-{
-    uint64_t wire = htole64(*value);
-    code_bytes(codec, &wire, sizeof(wire));
-    *value = le64toh(wire);
-}
-
-static void code_u32(struct codec *codec, uint32_t *value)
-{
-    uint32_t wire = htole32(*value);
-    code_bytes(codec, &wire, sizeof(wire));
-    *value = le32toh(wire);
-}
-
-static void code_i64(struct codec *codec, int64_t *value)
-{
-    uint64_t bits = (uint64_t)*value;
-    code_u64(codec, &bits);
-    *value = (int64_t)bits;
-}
-
-static void code_double(struct codec *codec, double *value)
-{
-    uint64_t bits = 0;
-    memcpy(&bits, value, sizeof(bits));
-    code_u64(codec, &bits);
-    memcpy(value, &bits, sizeof(bits));
-}
-
-static void code_bool(struct codec *codec, int *value)
-{
-    uint8_t byte = *value != 0;
-    code_bytes(codec, &byte, 1);
-    *value = byte != 0;
-}
-
-/* A count whose elements take at least element_bytes each: a lie is found before memory is taken.
- */
-static void code_count(struct codec *codec, uint32_t *count, size_t element_bytes)
-{
-    code_u32(codec, count);
-    if (codec->is_reading && codec->status == OK &&
-        (*count > LIST_MAX || *count > codec->left / element_bytes))
-        codec->status = fail(ERR_CORRUPT, "claims %u elements", *count);
-    if (codec->is_reading && codec->status != OK)
-        *count = 0;
-}
-
-static void code_text(struct codec *codec, char **text)
-{
-    uint32_t length = *text == NULL ? 0 : (uint32_t)strlen(*text);
-    code_count(codec, &length, 1);
-    if (length > TEXT_BYTES_MAX && codec->status == OK)
-        codec->status =
-            fail(codec->is_reading ? ERR_CORRUPT : ERR_INPUT, "a text of %u bytes", length);
-    if (codec->is_reading)
-        *text = mem_zero(codec->status == OK ? length + 1 : 1);
-    if (codec->status == OK)
-        code_bytes(codec, *text, length);
-}
+enum { CHECKSUM_BYTES = 8 };
 
 static void code_name(struct codec *codec, char name[JOURNAL_NAME_BYTES])
 {
     code_bytes(codec, name, JOURNAL_NAME_BYTES);
     name[JOURNAL_NAME_BYTES - 1] = 0;
-}
-
-static void code_numbers(struct codec *codec, uint32_t *count, uint32_t **numbers)
-{
-    code_count(codec, count, sizeof(uint32_t));
-    if (codec->is_reading)
-        *numbers = mem_array(*count, sizeof(uint32_t));
-    for (uint32_t i = 0; i < *count; i++)
-        code_u32(codec, &(*numbers)[i]);
 }
 
 static void code_schedule(struct codec *codec, struct schedule_state *schedule)
