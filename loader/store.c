@@ -200,6 +200,28 @@ static enum status load_shards(const char *directory, struct dirent **entries, i
     return OK;
 }
 
+/* Why there is no list of what `directory`, the shards of `path`, holds: errno knows. */
+static enum status fail_unlisted(const char *path, const char *directory)
+{
+    if (errno != ENOENT && errno != ENOTDIR)
+        return fail(ERR_IO, "cannot read '%s': %s", directory, strerror(errno));
+    return fail(ERR_INPUT,
+                "'%s' is not a store: it has no folder 'shards'; make one "
+                "with 'seer ingest SOURCE... --store %s'",
+                path, path);
+}
+
+enum status store_require(const char *path)
+{
+    char *shards = mem_format("%s/shards", path);
+    DIR *directory = opendir(shards);
+    enum status status = directory == NULL ? fail_unlisted(path, shards) : OK;
+    if (directory != NULL)
+        closedir(directory);
+    mem_free(shards);
+    return status;
+}
+
 static enum status load(const char *path, const struct listener *listener, struct store *ret_store)
 {
     enum status status = OK;
@@ -208,12 +230,7 @@ static enum status load(const char *path, const struct listener *listener, struc
     char *directory = mem_format("%s/shards", path);
     int count = scandir(directory, &entries, is_visible, by_name);
     if (count < 0)
-        status = errno == ENOENT || errno == ENOTDIR
-                     ? fail(ERR_INPUT,
-                            "'%s' is not a store: it has no folder 'shards'; make one "
-                            "with 'seer ingest SOURCE... --store %s'",
-                            path, path)
-                     : fail(ERR_IO, "cannot read '%s': %s", directory, strerror(errno));
+        status = fail_unlisted(path, directory);
     else if (count > SHARDS_MAX)
         status =
             fail(ERR_INPUT, "store '%s' has %d shards; the limit is %d", path, count, SHARDS_MAX);

@@ -39,6 +39,8 @@ struct store {
     uint64_t bytes;
 };
 
+/* Looks whether path is a store, at no shard of it. ERR_INPUT: it is none; ERR_IO. */
+enum status store_require(const char *path);
 /* Reads all manifests. A foreign LMDB directory under shards/ without a manifest is opened to count
  * it. ERR_INPUT: path is not a store. ERR_CORRUPT: a manifest is damaged. */
 enum status store_load(const char *path, struct store *ret_store);

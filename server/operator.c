@@ -25,57 +25,77 @@ static enum status ask_status(struct server *server, const json_t *arguments, js
     return OK;
 }
 
-static enum status ask_snapshots(struct server *server, const json_t *arguments, json_t **ret_body)
-{
-    (void)arguments;
-    return snapshot_list_json(server->store, ret_body);
-}
-
 static const char *name_of(const json_t *arguments)
 {
     const char *name = json_string_value(json_object_get(arguments, "name"));
     return name != NULL ? name : "";
 }
 
-static enum status pin(struct server *server, const json_t *arguments, json_t **ret_body)
+/* Work for the disk's lane of snapshots; *ret_body as above. */
+
+static enum status list_snapshots(struct parameter_store *store, const json_t *arguments,
+                                  json_t **ret_body)
+{
+    (void)arguments;
+    return snapshot_list_json(store, ret_body);
+}
+
+static enum status pin_snapshot(struct parameter_store *store, const json_t *arguments,
+                                json_t **ret_body)
 {
     int is_pinned = !json_is_false(json_object_get(arguments, "is_pinned"));
-    TRY(parameter_store_pin(server->store, name_of(arguments), is_pinned));
+    TRY(parameter_store_pin(store, name_of(arguments), is_pinned));
     *ret_body = json_object();
     return OK;
 }
 
-static enum status remove_snapshot(struct server *server, const json_t *arguments,
+static enum status remove_snapshot(struct parameter_store *store, const json_t *arguments,
                                    json_t **ret_body)
 {
-    struct trouble trouble = {.kind = COORDINATOR_SNAPSHOT_GONE};
-    TRY(parameter_store_remove(server->store, name_of(arguments)));
-    snprintf(trouble.name, sizeof(trouble.name), "%s", name_of(arguments));
-    server_add_trouble(server, &trouble);
+    TRY(parameter_store_remove(store, name_of(arguments)));
     *ret_body = json_object();
     return OK;
 }
 
-/* Either this end answers (ask) or the coordinator does (order). */
+/* Which names are taken, the folder knows better than the coordinator. */
+static enum status check_new_snapshot(struct parameter_store *store, const json_t *arguments,
+                                      json_t **ret_body)
+{
+    (void)ret_body;
+    return name_of(arguments)[0] == 0 ? OK : parameter_store_check_new(store, name_of(arguments));
+}
+
+/* What the loop has to do once the disk's work is done. */
+static void snapshot_removed(struct server *server, const json_t *arguments)
+{
+    server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_GONE,
+                                                      .snapshot = {.name = name_of(arguments)}});
+}
+
+/* Who answers: this end at once (ask), the disk (work), or, when the disk agrees if it is asked
+ * first, the coordinator (order). */
 static const struct row {
     const char *name;
     enum status (*ask)(struct server *server, const json_t *arguments, json_t **ret_body);
+    enum status (*work)(struct parameter_store *store, const json_t *arguments, json_t **ret_body);
+    void (*after)(struct server *server, const json_t *arguments); /* the work; may be NULL */
+    int is_order;
     enum coordinator_command order;
 } rows[] = {
-    {"status", ask_status, 0},
-    {"snapshot_list", ask_snapshots, 0},
-    {"snapshot_pin", pin, 0},
-    {"snapshot_remove", remove_snapshot, 0},
-    {"snapshot_save", NULL, COMMAND_SNAPSHOT},
-    {"pause", NULL, COMMAND_PAUSE},
-    {"resume", NULL, COMMAND_RESUME},
-    {"stop", NULL, COMMAND_STOP},
-    {"worker_drain", NULL, COMMAND_DRAIN},
-    {"worker_evict", NULL, COMMAND_EVICT},
-    {"stream_retire", NULL, COMMAND_RETIRE},
+    {.name = "status", .ask = ask_status},
+    {.name = "snapshot_list", .work = list_snapshots},
+    {.name = "snapshot_pin", .work = pin_snapshot},
+    {.name = "snapshot_remove", .work = remove_snapshot, .after = snapshot_removed},
+    {.name = "snapshot_save", .work = check_new_snapshot, .is_order = 1, .order = COMMAND_SNAPSHOT},
+    {.name = "pause", .is_order = 1, .order = COMMAND_PAUSE},
+    {.name = "resume", .is_order = 1, .order = COMMAND_RESUME},
+    {.name = "stop", .is_order = 1, .order = COMMAND_STOP},
+    {.name = "worker_drain", .is_order = 1, .order = COMMAND_DRAIN},
+    {.name = "worker_evict", .is_order = 1, .order = COMMAND_EVICT},
+    {.name = "stream_retire", .is_order = 1, .order = COMMAND_RETIRE},
 };
 
-enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };
+enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]), WORDS_BYTES = 1024 };
 
 static const struct row *row_find(const char *name)
 {
@@ -85,64 +105,126 @@ static const struct row *row_find(const char *name)
     return NULL;
 }
 
-static void reply(struct server *server, uint64_t connection, const struct message *message,
-                  enum status status, json_t *body)
+/* Who asked what. */
+struct question {
+    const struct row *row; /* NULL: nobody knows this command */
+    uint64_t connection, request;
+    json_t *arguments; /* owned */
+};
+
+static void reply(struct server *server, const struct question *question, enum status status,
+                  const char *words, const json_t *body)
 {
     char *text = status == OK ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-    char words[1024];
-    snprintf(words, sizeof(words), "%s", fail_message());
     struct message answer = {
         .kind = MESSAGE_REPLY,
         .header = {.run = server->run},
-        .reply = {.request = message->command.request,
+        .reply = {.request = question->request,
                   .status = (uint32_t)status,
-                  .body = text != NULL ? text : words},
+                  .body = text != NULL ? text : (char *)(uintptr_t)words},
     };
-    struct peer peer = connection_peer(connection);
+    struct peer peer = connection_peer(question->connection);
     if (endpoint_send(server->control, &peer, &answer) != OK)
         log_debug("event=send_failed message=reply reason=\"%s\"", fail_message());
     free(text);
 }
 
-/* Which names are taken, the folder knows better than the coordinator. */
-static enum status give_order(struct server *server, uint64_t connection,
-                              const struct message *message, const struct row *row,
-                              const json_t *arguments)
+/* The coordinator answers. */
+static void give_order(struct server *server, const struct question *question)
 {
-    if (row->order == COMMAND_SNAPSHOT && name_of(arguments)[0] != 0)
-        TRY(parameter_store_check_new(server->store, name_of(arguments)));
-    char *text = mem_format("command=%s argument=%s", row->name, name_of(arguments));
+    const char *argument = name_of(question->arguments);
+    char *text = mem_format("command=%s argument=%s", question->row->name, argument);
     report_event(server, "operator_command", 0, text);
     mem_free(text);
-    struct coordinator_event event = {
-        .kind = COORDINATOR_COMMAND,
-        .connection = connection,
-        .command = {.command = row->order,
-                    .request = message->command.request,
-                    .argument = name_of(arguments)},
-    };
-    server_handle(server, &event);
+    server_handle(server, &(struct coordinator_event){
+                              .kind = COORDINATOR_COMMAND,
+                              .connection = question->connection,
+                              .command = {.command = question->row->order,
+                                          .request = question->request,
+                                          .argument = argument},
+                          });
+}
+
+struct question_job {
+    struct disk_job job;
+    struct parameter_store *store;
+    struct question question;
+    json_t *body; /* owned */
+    enum status status;
+    char words[WORDS_BYTES];
+};
+
+static void question_run(struct disk_job *job)
+{
+    struct question_job *self = (struct question_job *)job;
+    self->status = self->question.row->work(self->store, self->question.arguments, &self->body);
+    if (self->status != OK)
+        snprintf(self->words, sizeof(self->words), "%s", fail_message());
+}
+
+static void question_finish(struct disk_job *job, void *context)
+{
+    struct question_job *self = (struct question_job *)job;
+    struct server *server = context;
+    const struct row *row = self->question.row;
+    if (self->status == OK && row->after != NULL)
+        row->after(server, self->question.arguments);
+    if (self->status == OK && row->is_order)
+        give_order(server, &self->question);
+    else
+        reply(server, &self->question, self->status, self->words, self->body);
+}
+
+static void question_destroy(struct disk_job *job)
+{
+    struct question_job *self = (struct question_job *)job;
+    json_decref(self->question.arguments);
+    json_decref(self->body);
+    mem_free(self);
+}
+
+static const struct disk_job_ops question_ops = {question_run, question_finish, question_destroy};
+
+static enum status give_work(struct server *server, const struct question *question)
+{
+    struct question_job *self = mem_zero(sizeof(*self));
+    self->job.ops = &question_ops;
+    self->store = server->store;
+    self->question = *question;
+    json_incref(self->question.arguments);
+    struct disk_job *job = &self->job;
+    return disk_push(server->disk, DISK_SNAPSHOTS, &job);
+}
+
+static enum status check_question(const struct question *question, const char *name)
+{
+    if (question->row == NULL)
+        return fail(ERR_INPUT, "this server knows no command '%.64s': is it of another version?",
+                    name);
+    if (!json_is_object(question->arguments))
+        return fail(ERR_INPUT, "command '%s': the arguments are no JSON object", name);
     return OK;
 }
 
-void operator_command(struct server *server, uint64_t connection, const struct message *message)
+void operator_command(struct server *server, uint64_t connection, struct message *message)
 {
     const char *words = message->command.arguments;
-    const struct row *row = row_find(message->command.name);
-    json_t *arguments = words[0] == 0 ? json_object() : json_loads(words, 0, NULL);
+    struct question question = {
+        .row = row_find(message->command.name),
+        .connection = connection,
+        .request = message->command.request,
+        .arguments = words[0] == 0 ? json_object() : json_loads(words, 0, NULL),
+    };
     json_t *body = NULL;
-    enum status status = OK;
-    if (row == NULL)
-        status = fail(ERR_INPUT, "this server knows no command '%.64s': is it of another version?",
-                      message->command.name);
-    else if (!json_is_object(arguments))
-        status = fail(ERR_INPUT, "command '%s': the arguments are no JSON object", row->name);
-    else if (row->ask == NULL)
-        status = give_order(server, connection, message, row, arguments);
-    else
-        status = row->ask(server, arguments, &body);
+    enum status status = check_question(&question, message->command.name);
+    if (status == OK && question.row->work != NULL)
+        status = give_work(server, &question);
+    else if (status == OK && question.row->is_order)
+        give_order(server, &question);
+    else if (status == OK)
+        status = question.row->ask(server, question.arguments, &body);
     if (body != NULL || status != OK)
-        reply(server, connection, message, status, body);
+        reply(server, &question, status, fail_message(), body);
     json_decref(body);
-    json_decref(arguments);
+    json_decref(question.arguments);
 }

@@ -7,6 +7,6 @@
 #include "server/server.h"
 
 /* Carries out a MESSAGE_COMMAND; it is always answered by a MESSAGE_REPLY, sometimes later. */
-void operator_command(struct server *server, uint64_t connection, const struct message *message);
+void operator_command(struct server *server, uint64_t connection, struct message *message);
 
 #endif

@@ -180,7 +180,7 @@ static enum status write_part(struct parameter_store *store,
             return fail(ERR_IO, "cannot write snapshot '%s' in '%s': %s", store->expected,
                         store->directory, strerror(errno));
     }
-    /* Starts writing it out now, so that the flush at the end is short: the loop waits for that. */
+    /* Starts writing it out now: gigabytes to flush at the end would hold up all other writes. */
     sync_file_range(store->file, (off_t)part->offset, part->length, SYNC_FILE_RANGE_WRITE);
     intervals_add(&store->written, part->offset, part->offset + part->length);
     return OK;

@@ -50,17 +50,6 @@ static void perform_watch(struct server *server, const struct action *action)
         log_warn("event=watch_failed pid=%u reason=\"%s\"", action->watch.pid, fail_message());
 }
 
-static void perform_expect(struct server *server, const struct action *action)
-{
-    if (parameter_store_expect(server->store, action->snapshot.name, action->snapshot.step,
-                               action->snapshot.lineage) == OK)
-        return;
-    struct trouble trouble = {.kind = COORDINATOR_SNAPSHOT_FAILED};
-    snprintf(trouble.name, sizeof(trouble.name), "%s", action->snapshot.name);
-    snprintf(trouble.reason, sizeof(trouble.reason), "%s", fail_message());
-    server_add_trouble(server, &trouble);
-}
-
 static void perform_journal(struct server *server, const struct action *action)
 {
     enum status status = journal_append(server->journal, &action->record);
@@ -100,10 +89,10 @@ static void perform(struct server *server, const struct action *action)
         report_step(server, &action->step);
         break;
     case ACTION_EXPECT_SNAPSHOT:
-        perform_expect(server, action);
+        snapshot_traffic_expect(server, action);
         break;
     case ACTION_DROP_SNAPSHOT:
-        parameter_store_drop(server->store, action->snapshot.name);
+        snapshot_traffic_drop(server, action->snapshot.name);
         break;
     case ACTION_FINISHED:
         server->is_finished = 1;

@@ -26,7 +26,9 @@
 
 enum {
     REPORT_MS = 1000,            /* workers and stream to the feed, a look at the stores */
-    POLL_FIXED = 4,              /* control, signals, helpers, their output */
+    POLL_FIXED = 5,              /* control, signals, helpers, their output, disk */
+    DISK_JOBS = 16 * ROSTER_MAX, /* room for all the parts that members may have under way */
+    FINISHED_AT_ONCE = 64,       /* jobs; then the loop looks at all else again */
     CONFIG_BYTES_MAX = 64 << 10, /* a Welcome carries it */
 };
 
@@ -132,13 +134,6 @@ static enum status restore(struct server *server)
     return status;
 }
 
-static void shard_found(void *context, const char *path, uint64_t records)
-{
-    server_handle(context,
-                  &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
-                                              .shard = {.path = path, .records = records}});
-}
-
 static void start(struct server *server)
 {
     helpers_init(&server->helpers, server->run);
@@ -147,7 +142,7 @@ static void start(struct server *server)
     coordinator_start(server->coordinator, clock_ms(), &server->actions);
     perform_actions(server);
     handle_troubles(server);
-    store_scan_run(server->scan, shard_found, server);
+    shard_watch_look(server);
 }
 
 /* The journal first: owning it is owning the run. Sockets last: nobody is heard before that. */
@@ -166,6 +161,7 @@ static enum status open_parts(struct server *server)
     TRY_OUT(run_address_save(server->directory, server->run, endpoint_address(server->control),
                              feed_address(server->feed)));
     TRY_OUT(open_signals(&server->signals));
+    TRY_OUT(disk_create(DISK_JOBS, &server->disk));
 out:
     mem_free(state);
     mem_free(snapshots);
@@ -201,6 +197,8 @@ void server_destroy(struct server *server)
         return;
     helpers_stop(&server->helpers);
     process_watch_done(&server->watch);
+    disk_destroy(server->disk);
+    shard_watch_done(&server->shard_watch);
     endpoint_close(server->control);
     feed_close(server->feed);
     coordinator_destroy(server->coordinator);
@@ -260,7 +258,7 @@ static void handle_time(struct server *server)
     if (now_ms - server->report_ms >= REPORT_MS) {
         server->report_ms = now_ms;
         report_present(server);
-        store_scan_run(server->scan, shard_found, server);
+        shard_watch_look(server);
     }
 }
 
@@ -273,6 +271,7 @@ static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers
     items[1] = (zmq_pollitem_t){.fd = server->signals, .events = ZMQ_POLLIN};
     items[2] = (zmq_pollitem_t){.fd = server->helpers.process, .events = ZMQ_POLLIN};
     items[3] = (zmq_pollitem_t){.fd = server->helpers.output, .events = ZMQ_POLLIN};
+    items[4] = (zmq_pollitem_t){.fd = disk_event(server->disk), .events = ZMQ_POLLIN};
     int count = POLL_FIXED;
     /* A negative fd is not skipped by zmq_poll as by poll(2): look at the signals twice instead. */
     for (int i = 2; i < POLL_FIXED; i++)
@@ -283,7 +282,8 @@ static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers
         items[count++] =
             (zmq_pollitem_t){.fd = server->watch.items[i].process, .events = ZMQ_POLLIN};
     }
-    if (zmq_poll(items, count, COORDINATOR_TICK_MS) < 0)
+    int has_more_shards = shard_watch_tell(server);
+    if (zmq_poll(items, count, has_more_shards ? 0 : COORDINATOR_TICK_MS) < 0)
         return; /* interrupted */
     int has_output = items[3].revents != 0 && items[3].fd == server->helpers.output;
     int has_ended = items[2].revents != 0 && items[2].fd == server->helpers.process;
@@ -303,6 +303,8 @@ static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers
      * or it would not get the name back. */
     if (!has_ended)
         dispatch_messages(server);
+    if (items[4].revents != 0)
+        disk_finish(server->disk, FINISHED_AT_ONCE, server);
     handle_troubles(server);
     handle_time(server);
 }

@@ -35,13 +35,6 @@ static struct timespec time_of(const char *path)
     return info.st_mtim;
 }
 
-/* When a store is opened: what is damaged is said by the first scan. */
-static void say_nothing(void *context, const char *reason)
-{
-    (void)context;
-    (void)reason;
-}
-
 static void say_damaged(void *context, const char *reason)
 {
     const struct scanned_store *store = context;
@@ -50,15 +43,12 @@ static void say_damaged(void *context, const char *reason)
 
 static enum status add_store(struct store_scan *scan, const char *path)
 {
-    struct store probe;
     char *absolute = realpath(path, NULL);
     if (absolute == NULL)
         return fail(ERR_INPUT, "store '%s': %s; 'seer ingest' makes one", path, strerror(errno));
-    enum status status = store_load_sound(absolute, say_nothing, NULL, &probe);
-    if (status == OK) {
-        store_done(&probe);
+    enum status status = store_require(absolute);
+    if (status == OK)
         scan->stores[scan->count++].path = mem_string(absolute);
-    }
     free(absolute);
     return status;
 }

@@ -1,4 +1,6 @@
-/* store_scan.h - finds the shards in the run's stores, and those that are sealed later. */
+/* store_scan.h - finds the shards in the run's stores, and those that are sealed later.
+ *
+ * One thread at a time. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_STORE_SCAN_H
@@ -11,7 +13,7 @@
 
 struct store_scan;
 
-/* ERR_INPUT: one of data.stores is no store. Nothing is reported yet. */
+/* ERR_INPUT: one of data.stores is no store; ERR_IO. No shard is looked at yet. */
 enum status store_scan_create(const struct config *config, struct store_scan **ret_scan);
 void store_scan_destroy(struct store_scan *scan); /* NULL is fine */
 /* Calls found for every shard that no earlier call reported; path is absolute. A shard whose

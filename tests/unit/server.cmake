@@ -1,3 +1,4 @@
+seer_test(test_disk LIBS server LABELS threads)
 seer_test(test_helpers LIBS server)
 seer_test(test_store_scan LIBS server loader)
 seer_test(test_journal SOURCES test_journal.c journal_samples.c LIBS server PkgConfig::LMDB)
