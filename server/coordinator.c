@@ -195,6 +195,7 @@ static enum status retire(struct coordinator *c, const char *path)
         stream_retire_shard(c->stream, i);
         struct journal_record record = {.kind = JOURNAL_RETIRE, .retire = {.shard = i}};
         core_journal(c, &record);
+        round_revise(c); /* now: a server that starts again knows less well what is planned */
         actions_event(c->out, "shard_retired", 0, "shard=%u path=%s", i, path);
         return OK;
     }

@@ -78,8 +78,9 @@ uint64_t core_majority(const uint64_t *values, uint32_t count, uint32_t preferre
 
 void core_send_shards(struct coordinator *c, const struct worker *worker, uint32_t from)
 {
-    struct message_shard *shards = mem_array(CORE_SHARDS_IN_MESSAGE, sizeof(*shards));
     uint32_t total = stream_shard_count(c->stream);
+    uint32_t most = total - from < CORE_SHARDS_IN_MESSAGE ? total - from : CORE_SHARDS_IN_MESSAGE;
+    struct message_shard *shards = mem_array(most, sizeof(*shards));
     while (from < total) {
         struct message message = {.kind = MESSAGE_SHARDS, .shards = {.shards = shards}};
         for (; from < total && message.shards.shard_count < CORE_SHARDS_IN_MESSAGE; from++) {

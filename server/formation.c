@@ -316,21 +316,28 @@ void formation_fail(struct coordinator *c, const char *reason)
                   is_forming ? (int64_t)CORE_BACKOFF_MS << doublings : (int64_t)CORE_SETTLE_MS);
 }
 
+/* Who has neither formed nor said that it cannot, and of these got nothing done for longest: the
+ * others may only be waiting for it. NULL = nobody. */
+static struct worker *find_late(struct coordinator *c)
+{
+    struct worker *late = NULL;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        struct worker *worker = &c->roster.workers[i];
+        if (worker->rank >= 0 && !worker->is_formed && !worker->is_broken &&
+            (late == NULL || worker->moved_ms < late->moved_ms))
+            late = worker;
+    }
+    return late;
+}
+
 void formation_check_deadline(struct coordinator *c)
 {
     int64_t limit = c->config->server.form_ms + c->config->server.lost_ms;
     if (c->now_ms - c->state_ms <= limit)
         return;
-    int any = 0;
-    for (uint32_t i = c->roster.count; i-- > 0;) {
-        struct worker *worker = &c->roster.workers[i];
-        if (worker->rank < 0 || worker->is_formed || worker->is_broken)
-            continue;
-        any = 1;
-        admission_send_away(c, worker, "did not form the collective in time; start it again");
-        if (c->state != RUN_FORMING)
-            return; /* sending one away has ended the generation */
-    }
-    if (!any)
+    struct worker *late = find_late(c);
+    if (late != NULL)
+        admission_send_away(c, late, "did not form the collective in time; start it again");
+    else
         formation_fail(c, "not formed in time");
 }

@@ -11,7 +11,7 @@
 
 void roster_init(struct roster *roster)
 {
-    *roster = (struct roster){.workers = mem_array(ROSTER_MAX, sizeof(struct worker))};
+    *roster = (struct roster){0};
 }
 
 void roster_done(struct roster *roster)
@@ -57,6 +57,10 @@ struct worker *roster_add(struct roster *roster, uint64_t id, const struct messa
         return NULL;
     char name[ROSTER_NAME_BYTES];
     choose_name(roster, hello->name, name);
+    if (roster->count == roster->capacity) {
+        roster->capacity = roster->capacity * 2 + 16;
+        roster->workers = mem_resize(roster->workers, roster->capacity * sizeof(*roster->workers));
+    }
     struct worker *worker = &roster->workers[roster->count++];
     *worker = (struct worker){.id = id, .state = WORKER_PARKED, .rank = -1};
     memcpy(worker->name, name, sizeof(name));

@@ -58,15 +58,16 @@ struct worker {
 };
 
 struct roster {
-    uint32_t count;
-    struct worker *workers; /* [ROSTER_MAX]; in order of first Hello */
+    uint32_t count, capacity;
+    struct worker *workers; /* [capacity]; in order of first Hello */
 };
 
 void roster_init(struct roster *roster);
 void roster_done(struct roster *roster);
 struct worker *roster_find(struct roster *roster, uint64_t id); /* NULL = absent */
 struct worker *roster_find_name(struct roster *roster, const char *name);
-/* Adds a parked worker; its name gets -2, -3, ... if it is taken. NULL when the roster is full. */
+/* Adds a parked worker; its name gets -2, -3, ... if it is taken. NULL when the roster is full,
+ * that is, has ROSTER_MAX. Pointers to other workers move. */
 struct worker *roster_add(struct roster *roster, uint64_t id, const struct message_hello *hello);
 /* Pointers to workers behind it move. */
 void roster_remove(struct roster *roster, struct worker *worker);

@@ -56,6 +56,11 @@ static void extend_stream(struct coordinator *c, uint64_t wanted)
     }
 }
 
+void round_revise(struct coordinator *c)
+{
+    extend_stream(c, 0);
+}
+
 static void send_plan(struct coordinator *c, const struct worker *worker, uint64_t step)
 {
     uint32_t slot_images = (uint32_t)c->config->train.slot_images;

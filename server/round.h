@@ -17,6 +17,8 @@ void round_begin(struct coordinator *c);
 void round_clear(struct coordinator *c);
 /* Plans as far ahead as config and stream allow. */
 void round_plan(struct coordinator *c);
+/* Writes into the catalogue what shards that came or retired change beyond the planned steps. */
+void round_revise(struct coordinator *c);
 /* Says to a member that reconnected what it may have missed. */
 void round_resume(struct coordinator *c, const struct worker *worker);
 /* A member's vote. */

@@ -117,9 +117,9 @@ static void carry_out(struct world *world, int place, struct member_action *acti
         world_send_to_server(world, place, &action->message);
         break;
     case MEMBER_CONFIGURE:
-        crew_handle(world, place,
-                    &(struct member_event){.kind = MEMBER_CONFIGURED,
-                                           .fingerprint = config_fingerprint(&world->config)});
+        crew_handle(
+            world, place,
+            &(struct member_event){.kind = MEMBER_CONFIGURED, .fingerprint = world->fingerprint});
         break;
     case MEMBER_SHARDS:
         break;
@@ -157,7 +157,11 @@ void crew_handle(struct world *world, int place, const struct member_event *even
     struct sim_worker *worker = &world->workers[place];
     struct member_actions actions;
     member_actions_init(&actions);
+    struct member_view before;
+    member_view(worker->member, &before);
     member_handle(worker->member, event, &actions);
+    if (event->kind == MEMBER_MESSAGE)
+        oracle_heard(world, worker, event->message, before.generation, actions.count);
     for (uint32_t i = 0; i < actions.count && worker->is_alive; i++)
         carry_out(world, place, &actions.items[i]);
     member_actions_done(&actions);
@@ -325,6 +329,27 @@ static void finish_form(struct world *world, struct sim_worker *worker, struct j
                     .kind = MEMBER_FORMED, .ticket = job->ticket, .digest = worker->model.hash});
 }
 
+/* The records of a plan that cannot be decoded, and the images of slots that have no other; of a
+ * plan that was flushed meanwhile: none. */
+static uint32_t find_bad(const struct message *plan, struct message_skip *ret_skips,
+                         uint32_t *ret_unaccounted)
+{
+    uint32_t count = 0;
+    for (uint32_t slot = 0; plan != NULL && slot < plan->plan.slot_count; slot++) {
+        uint32_t before = count;
+        for (uint32_t i = slot * WORLD_SLOT_IMAGES; i < (slot + 1) * WORLD_SLOT_IMAGES; i++)
+            if (oracle_is_bad(plan->plan.shards[i], plan->plan.records[i]))
+                ret_skips[count++] = (struct message_skip){
+                    .shard = plan->plan.shards[i],
+                    .record = plan->plan.records[i],
+                    .position = plan->plan.slots[slot].position + i % WORLD_SLOT_IMAGES,
+                };
+        if (count - before == WORLD_SLOT_IMAGES)
+            *ret_unaccounted += WORLD_SLOT_IMAGES;
+    }
+    return count;
+}
+
 static void finish_compute(struct world *world, struct sim_worker *worker, struct job *job)
 {
     struct meeting *meeting =
@@ -333,7 +358,8 @@ static void finish_compute(struct world *world, struct sim_worker *worker, struc
     int is_odd = meeting->gradient % 97 == 0; /* now and then a loss is not finite, for all */
     struct message_ready ready = {
         .is_finite = !is_odd,
-        .loss = 5.0,
+        .loss =
+            5.0 + 1e-3 * (double)(meeting->gradient % 100), /* falls for nobody: rates are cut */
         .digest = meeting->gradient,
         .parameter_digest = job->wants_parameter_digest ? worker->model.hash : 0,
         .images = 1,
@@ -341,8 +367,13 @@ static void finish_compute(struct world *world, struct sim_worker *worker, struc
     };
     /* A bit flips in the memory of one member; alone, nobody could notice. */
     if (worker->group.size > 1 && world->now < world->faults_until &&
-        world_chance(world, 0.001 * world->fault_rate))
-        ready.digest ^= 1;
+        world_chance(world, 0.001 * world->fault_rate)) {
+        ready.digest ^= random_u64(&world->random) | 1;
+        world->flipped_ms = world->now;
+    }
+    struct message_skip skips[WORLD_BATCH_MAX];
+    ready.skips = skips;
+    ready.skip_count = find_bad(find_plan(worker, job->step), skips, &ready.unaccounted);
     for (uint32_t i = 0; i < worker->plan_count; i++)
         if (worker->plans[i].header.step == job->step) {
             message_done(&worker->plans[i]);

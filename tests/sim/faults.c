@@ -6,7 +6,18 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FAULTS_SHARDS = 12 /* found while there are faults */ };
+enum {
+    FAULTS_SHARDS = 12, /* found while there are faults */
+    HUNG_MS = 9000,     /* beyond every deadline */
+    SUSPECT_MS = 200,   /* after the end of its trouble, until it is heard of again */
+};
+
+/* Until then, and a moment longer, it looks like a dead worker from outside. */
+static void suspect(struct sim_worker *worker, int64_t until)
+{
+    if (until + SUSPECT_MS > worker->suspect_until)
+        worker->suspect_until = until + SUSPECT_MS;
+}
 
 static void cut_off(struct world *world, int place)
 {
@@ -19,7 +30,9 @@ static void cut_off(struct world *world, int place)
     if (world_chance(world, 0.5))
         world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_CONNECTION_LOST,
                                                        .connection = connection});
-    world_reconnects_in(world, world_delay(world, 1500), place);
+    int64_t cut_ms = world_delay(world, 1500);
+    suspect(worker, world->now + cut_ms);
+    world_reconnects_in(world, cut_ms, place);
 }
 
 static void kill_worker(struct world *world, int place)
@@ -55,12 +68,20 @@ static void break_helpers(struct world *world)
                                                    .generation = world->generation});
 }
 
+static void accuse(struct world *world, int place)
+{
+    if (world->workers[place].is_alive && world->now > world->workers[place].suspect_until)
+        world_tells_death_in(world, 1, place, world->workers[place].id);
+}
+
 void faults_happen(struct world *world)
 {
     int place = (int)random_below(&world->random, WORLD_WORKERS);
     struct sim_worker *worker = &world->workers[place];
     char name[16];
     snprintf(name, sizeof(name), "w%d", place);
+    if (world->bug == BUG_ACCUSE)
+        accuse(world, place);
     switch (random_below(&world->random, 14)) {
     case 0:
     case 1:
@@ -76,11 +97,15 @@ void faults_happen(struct world *world)
         break;
     case 6:
         worker->stalled_until = world->now + world_delay(world, 3000);
+        suspect(worker, worker->stalled_until);
+        world_trace(world, "--- w%d stands still until %lld", place,
+                    (long long)worker->stalled_until);
         break;
     case 7:
         world_command(world, world_chance(world, 0.5) ? COMMAND_DRAIN : COMMAND_EVICT, name);
         break;
     case 8:
+        worker->wants_to_leave = 1;
         if (worker->is_alive)
             crew_handle(world, place, &(struct member_event){.kind = MEMBER_DRAIN});
         break;
@@ -97,7 +122,9 @@ void faults_happen(struct world *world)
         world->slot_ms[place] = 1 + world_delay(world, 15);
         break;
     case 11:
-        worker->hung_until = world->now + 9000;
+        worker->hung_until = world->now + HUNG_MS;
+        suspect(worker, worker->hung_until);
+        world_trace(world, "--- w%d hangs until %lld", place, (long long)worker->hung_until);
         break;
     default:
         break_helpers(world);

@@ -1,4 +1,19 @@
-/* oracle.c - the promises, checked against the whole world after every event. */
+/* oracle.c - the promises, checked against the whole world after every event.
+ *
+ *   I1   nobody has applied a step that is not committed
+ *   I2   who holds a state holds the one that the journal's history leads to
+ *   I3   every position of the stream is trained or quarantined exactly once, as the catalogue says
+ *   I4   generations only grow; a step is committed by the votes of all members of one generation
+ *   I5   all members of a generation begin with the same state, which somebody really holds
+ *   I6   committed steps have no gap
+ *   I7   epochs of the server only grow
+ *   I8   an image of a retired shard is not planned beyond what was planned when it retired
+ *   I9   the rate follows from the committed losses alone, cut at most once a step
+ *   I10  what is of an older epoch or generation changes nothing
+ *   I11  a snapshot is the state of its step, with the schedule of that step
+ *   I12  nothing grows without a bound
+ *   I13  without faults steps are committed, and a run that is told to stop ends (world.c)
+ *   I14  no innocent worker is sent away */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/sim/world.h"
@@ -6,7 +21,15 @@
 #include <string.h>
 
 #include "common/hash.h"
+#include "server/core.h"
+#include "server/schedule.h"
 #include "server/stream.h"
+
+enum {
+    BAD_RECORDS = 61,   /* one in so many cannot be decoded */
+    CALM_PLANS = 1,     /* beyond plan_ahead_steps: the one that is being computed */
+    FLIPPED_MS = 20000, /* two members of whom one computes wrongly cannot tell which */
+};
 
 uint64_t oracle_first_hash(void)
 {
@@ -23,6 +46,89 @@ uint64_t oracle_apply(uint64_t hash, uint64_t step, int is_commit, uint64_t grad
     return hash_bytes(words, sizeof(words));
 }
 
+int oracle_is_bad(uint32_t shard, uint32_t record)
+{
+    uint32_t words[2] = {shard, record};
+    return hash_bytes(words, sizeof(words)) % BAD_RECORDS == 0;
+}
+
+/* Does not depend on the order in which it is summed over the quarantined of a step. */
+static uint64_t hash_skip(uint32_t shard, uint32_t record, uint64_t position)
+{
+    uint64_t words[3] = {shard, record, position};
+    return hash_bytes(words, sizeof(words));
+}
+
+void oracle_note_vote(struct world *world, const struct message *ready)
+{
+    const struct message_header *header = &ready->header;
+    world->votes[header->worker % WORLD_VOTES] = (struct vote){
+        .worker = header->worker,
+        .generation = header->generation,
+        .step = header->step,
+        .digest = ready->ready.digest,
+        .lineage = header->lineage,
+    };
+}
+
+/* Of the worker's votes the server counts one at a time. */
+static int has_voted(const struct world *world, uint64_t id)
+{
+    struct coordinator_view view;
+    if (world->coordinator == NULL)
+        return 0;
+    coordinator_view(world->coordinator, &view);
+    const struct worker *worker = roster_find((struct roster *)(uintptr_t)view.roster, id);
+    return worker != NULL && worker->is_ready;
+}
+
+int oracle_is_stale(const struct world *world, const struct message *message)
+{
+    const struct message_header *header = &message->header;
+    return message->kind == MESSAGE_READY && !has_voted(world, header->worker) &&
+           (header->generation != world->generation || header->step != world->committed ||
+            header->lineage != world->lineage);
+}
+
+void oracle_disbelieved(struct world *world, const struct message *ready)
+{
+    if (has_voted(world, ready->header.worker))
+        world_violation(world, "I10: the vote of worker %llu in generation %llu counts in %llu",
+                        (unsigned long long)ready->header.worker,
+                        (unsigned long long)ready->header.generation,
+                        (unsigned long long)world->generation);
+}
+
+static void check_votes(struct world *world, const struct journal_step *step)
+{
+    for (uint32_t rank = 0; rank < world->member_count; rank++) {
+        const struct vote *vote = &world->votes[world->members[rank] % WORLD_VOTES];
+        if (vote->worker != world->members[rank] || vote->generation != step->generation ||
+            vote->step != step->step || vote->lineage != step->lineage ||
+            vote->digest != step->digest)
+            world_violation(world, "I4: step %llu is committed without the vote of worker %llu",
+                            (unsigned long long)step->step,
+                            (unsigned long long)world->members[rank]);
+    }
+    if (step->world_size != world->member_count)
+        world_violation(world, "I4: step %llu is committed by %u of %u members",
+                        (unsigned long long)step->step, step->world_size, world->member_count);
+}
+
+static void check_schedule(struct world *world, const struct journal_step *step)
+{
+    struct schedule_state schedule = world->schedules[step->step];
+    double lr = schedule_lr(&world->config, &schedule, step->step);
+    uint32_t cuts = schedule.cuts;
+    if (step->is_commit)
+        schedule_commit(&world->config, &schedule, step->step, step->loss);
+    if (step->lr != lr || memcmp(&schedule, &step->schedule, sizeof(schedule)) != 0 ||
+        step->schedule.cuts > cuts + 1)
+        world_violation(world, "I9: step %llu has rate %g where %g is due",
+                        (unsigned long long)step->step, step->lr, lr);
+    world->schedules[step->step + 1] = schedule;
+}
+
 static void check_step(struct world *world, const struct journal_step *step)
 {
     if (step->step != world->committed)
@@ -35,6 +141,15 @@ static void check_step(struct world *world, const struct journal_step *step)
         step->lineage != world->lineage)
         world_violation(world, "I10: the verdict of step %llu belongs to another generation",
                         (unsigned long long)step->step);
+    if (step->step + 1 >= WORLD_STEPS_MAX)
+        world_violation(world, "I13: %d steps and no end", WORLD_STEPS_MAX);
+    check_votes(world, step);
+    check_schedule(world, step);
+    world->is_skipped[step->step] = !step->is_commit;
+    world->skips[step->step] = 0;
+    for (uint32_t i = 0; i < step->skip_count; i++)
+        world->skips[step->step] +=
+            hash_skip(step->skips[i].shard, step->skips[i].record, step->skips[i].position);
     world->gradients[step->step] = step->digest;
     world->hashes[step->step + 1] = oracle_apply(world->hashes[step->step], step->step,
                                                  step->is_commit, step->digest, step->lr);
@@ -59,38 +174,105 @@ static void check_rollback(struct world *world, const struct journal_rollback *r
                             (unsigned long long)world->committed,
                             (unsigned long long)world->workers[i].id);
     }
+    if (memcmp(&rollback->schedule, &world->schedules[rollback->step],
+               sizeof(rollback->schedule)) != 0)
+        world_violation(world, "I9: the rollback to step %llu brings another schedule",
+                        (unsigned long long)rollback->step);
+    world->horizon = rollback->step;
     world->committed = rollback->step;
     world->lineage = rollback->lineage;
     world->rollbacks++;
 }
 
+static void check_start(struct world *world, const struct journal_start *start)
+{
+    if (start->epoch <= world->epoch)
+        world_violation(world, "I7: epoch %llu after epoch %llu", (unsigned long long)start->epoch,
+                        (unsigned long long)world->epoch);
+    world->epoch = start->epoch;
+    world->horizon = world->committed + CORE_PLAN_AHEAD_MAX; /* as far as its forerunner may have */
+}
+
+static void check_generation(struct world *world, const struct journal_generation *generation)
+{
+    if (generation->member_count > 0 && generation->generation <= world->generation)
+        world_violation(world, "I4: generation %llu again",
+                        (unsigned long long)generation->generation);
+    if (generation->step != world->committed)
+        world_violation(world, "I5: a generation begins at step %llu of %llu",
+                        (unsigned long long)generation->step, (unsigned long long)world->committed);
+    if (generation->member_count > world->slots)
+        world_violation(world, "I12: %u members for %u slots", generation->member_count,
+                        world->slots);
+    world->generation = generation->generation;
+    world->member_count = generation->member_count;
+    for (uint32_t rank = 0; rank < generation->member_count; rank++)
+        world->members[rank] = generation->members[rank].worker;
+}
+
+static void check_snapshot(struct world *world, const struct journal_snapshot *snapshot)
+{
+    const struct stored_snapshot *stored = NULL;
+    for (uint32_t i = 0; i < world->stored_count; i++)
+        if (strcmp(world->stored[i].name, snapshot->name) == 0)
+            stored = &world->stored[i];
+    if (stored == NULL || stored->step != snapshot->step || snapshot->step > world->committed ||
+        snapshot->lineage != world->lineage || stored->hash != world->hashes[snapshot->step] ||
+        memcmp(&snapshot->schedule, &world->schedules[snapshot->step],
+               sizeof(snapshot->schedule)) != 0)
+        world_violation(world, "I11: snapshot '%s' is not the state of step %llu", snapshot->name,
+                        (unsigned long long)snapshot->step);
+}
+
+static void check_discharge(struct world *world, const struct journal_discharge *discharge)
+{
+    for (int i = 0; i < WORLD_WORKERS; i++)
+        world->workers[i].wants_to_leave |= world->workers[i].id == discharge->worker;
+    if (discharge->is_evicted)
+        world->evicted[world->evicted_count++ % WORLD_EVICTED_MAX] = discharge->worker;
+}
+
 void oracle_journal(struct world *world, const struct journal_record *record)
 {
-    if (record->kind == JOURNAL_START) {
-        if (record->start.epoch <= world->epoch)
-            world_violation(world, "I7: epoch %llu after epoch %llu",
-                            (unsigned long long)record->start.epoch,
-                            (unsigned long long)world->epoch);
-        world->epoch = record->start.epoch;
-    } else if (record->kind == JOURNAL_GENERATION) {
-        if (record->generation.member_count > 0 &&
-            record->generation.generation <= world->generation)
-            world_violation(world, "I4: generation %llu again",
-                            (unsigned long long)record->generation.generation);
-        if (record->generation.step != world->committed)
-            world_violation(world, "I5: a generation begins at step %llu of %llu",
-                            (unsigned long long)record->generation.step,
-                            (unsigned long long)world->committed);
-        world->generation = record->generation.generation;
-    } else if (record->kind == JOURNAL_STEP) {
+    if (record->kind == JOURNAL_START)
+        check_start(world, &record->start);
+    else if (record->kind == JOURNAL_GENERATION)
+        check_generation(world, &record->generation);
+    else if (record->kind == JOURNAL_STEP)
         check_step(world, &record->step);
-    } else if (record->kind == JOURNAL_ROLLBACK) {
+    else if (record->kind == JOURNAL_ROLLBACK)
         check_rollback(world, &record->rollback);
-    } else if (record->kind == JOURNAL_DISCHARGE && record->discharge.is_evicted) {
-        world->evicted[world->evicted_count++ % WORLD_EVICTED_MAX] = record->discharge.worker;
-    } else if (record->kind == JOURNAL_DEAL) {
+    else if (record->kind == JOURNAL_SNAPSHOT)
+        check_snapshot(world, &record->snapshot);
+    else if (record->kind == JOURNAL_DISCHARGE)
+        check_discharge(world, &record->discharge);
+    else if (record->kind == JOURNAL_DEAL)
         world->deals++;
-    }
+    else if (record->kind == JOURNAL_RETIRE) /* it stays in the window that is begun */
+        world->retired_from[record->retire.shard] =
+            world->horizon * world->batch +
+            (uint64_t)(world->config.data.block_records * world->config.data.window_blocks);
+}
+
+void oracle_sent(struct world *world, const struct message *message)
+{
+    if (message->kind == MESSAGE_PLAN && message->header.step >= world->horizon)
+        world->horizon = message->header.step + 1;
+}
+
+/* A message of an epoch or for a generation that the worker knows to be over moves nothing. */
+void oracle_heard(struct world *world, struct sim_worker *worker, const struct message *message,
+                  uint64_t generation, uint32_t action_count)
+{
+    const struct message_header *header = &message->header;
+    int is_stale = header->epoch < worker->epoch ||
+                   (message->kind == MESSAGE_REGROUP && header->generation < generation);
+    if (is_stale && action_count > 0)
+        world_violation(world, "I10: worker %llu listens to a %s of epoch %llu, generation %llu",
+                        (unsigned long long)worker->id, message_kind_name(message->kind),
+                        (unsigned long long)header->epoch, (unsigned long long)header->generation);
+    if (message->kind == MESSAGE_WELCOME && header->epoch > worker->epoch)
+        worker->epoch = header->epoch;
 }
 
 /* I1, I2: who holds a state of this history holds exactly what the journal says. */
@@ -108,15 +290,43 @@ static void check_model(struct world *world, const struct sim_worker *worker)
                         (unsigned long long)worker->id, (unsigned long long)model->step);
 }
 
+/* Who is alive, was not told to leave and has had no trouble lately stays in the roster. */
+static void check_innocence(struct world *world, const struct coordinator_view *view,
+                            struct sim_worker *worker)
+{
+    struct member_view member;
+    if (roster_find((struct roster *)(uintptr_t)view->roster, worker->id) != NULL) {
+        worker->roster_life = world->server_life;
+        return;
+    }
+    if (worker->roster_life != world->server_life)
+        return;
+    worker->roster_life = 0;
+    member_view(worker->member, &member);
+    if (!worker->wants_to_leave && member.state != MEMBER_STATE_GONE && worker->connection != 0 &&
+        world->now > worker->suspect_until && view->state != RUN_FINISHED &&
+        (world->flipped_ms == 0 || world->now > world->flipped_ms + FLIPPED_MS))
+        world_violation(world, "I14: worker %llu is sent away and has done nothing wrong",
+                        (unsigned long long)worker->id);
+}
+
 void oracle_look(struct world *world)
 {
-    for (int i = 0; i < WORLD_WORKERS; i++)
-        if (world->workers[i].is_alive)
-            check_model(world, &world->workers[i]);
+    struct coordinator_view view;
+    if (world->coordinator != NULL)
+        coordinator_view(world->coordinator, &view);
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        struct sim_worker *worker = &world->workers[i];
+        if (!worker->is_alive)
+            continue;
+        check_model(world, worker);
+        if (worker->plan_count > (uint64_t)world->config.server.plan_ahead_steps + CALM_PLANS)
+            world_violation(world, "I12: %u plans wait in a loader", worker->plan_count);
+        if (world->coordinator != NULL)
+            check_innocence(world, &view, worker);
+    }
     if (world->coordinator == NULL)
         return;
-    struct coordinator_view view;
-    coordinator_view(world->coordinator, &view);
     for (uint32_t i = 0; i < world->evicted_count && i < WORLD_EVICTED_MAX; i++)
         if (roster_find((struct roster *)(uintptr_t)view.roster, world->evicted[i]) != NULL)
             world_violation(world, "worker %llu is back, but was evicted",
@@ -176,23 +386,57 @@ uint64_t oracle_gradient(struct world *world, const struct meeting *meeting)
     return hash;
 }
 
+/* What the catalogue names for a step, all slots at once. */
+static void find_images(struct world *world, struct stream *stream, uint64_t step,
+                        struct message_plan *plan)
+{
+    for (uint32_t i = 0; i < world->slots; i++)
+        plan->slots[i] =
+            (struct message_slot){i, step * world->batch + (uint64_t)i * WORLD_SLOT_IMAGES};
+    for (uint32_t i = 0; i < world->batch; i++) {
+        uint64_t position = step * world->batch + i;
+        struct stream_place place = stream_find(stream, position);
+        plan->shards[i] = place.shard;
+        plan->records[i] = place.record;
+        uint64_t retired_from = world->retired_from[place.shard];
+        if (retired_from > 0 && position >= retired_from)
+            world_violation(world, "I8: position %llu is of shard %u, which had retired",
+                            (unsigned long long)position, place.shard);
+    }
+}
+
+/* All bad ones are quarantined, nothing else is, and no slot is trained without any image. */
+static void audit_quarantine(struct world *world, uint64_t step, const struct message_plan *plan)
+{
+    uint64_t skips = 0;
+    uint32_t bad_in_slot = 0;
+    for (uint32_t i = 0; i < world->batch; i++) {
+        if (i % WORLD_SLOT_IMAGES == 0)
+            bad_in_slot = 0;
+        if (!oracle_is_bad(plan->shards[i], plan->records[i]))
+            continue;
+        skips += hash_skip(plan->shards[i], plan->records[i], step * world->batch + i);
+        if (++bad_in_slot == WORLD_SLOT_IMAGES && !world->is_skipped[step])
+            world_violation(world, "I3: step %llu is committed without any image for a slot",
+                            (unsigned long long)step);
+    }
+    if (skips != world->skips[step])
+        world_violation(world, "I3: step %llu quarantines other images than the bad ones",
+                        (unsigned long long)step);
+}
+
 void oracle_audit(struct world *world)
 {
+    struct message_slot slots[WORLD_SLOTS_MAX];
+    uint32_t shards[WORLD_BATCH_MAX], records[WORLD_BATCH_MAX];
     struct stream *stream = read_stream(world);
     for (uint64_t step = 0; step < world->committed; step++) {
-        struct message_slot slots[WORLD_SLOTS_MAX];
-        uint32_t shards[WORLD_BATCH_MAX], records[WORLD_BATCH_MAX];
-        for (uint32_t i = 0; i < world->slots; i++)
-            slots[i] =
-                (struct message_slot){i, step * world->batch + (uint64_t)i * WORLD_SLOT_IMAGES};
-        for (uint32_t i = 0; i < world->batch; i++) {
-            struct stream_place place = stream_find(stream, step * world->batch + i);
-            shards[i] = place.shard;
-            records[i] = place.record;
-        }
         struct meeting meeting = {.step = step, .size = 1, .base = world->hashes[step]};
-        meeting.plans[0].plan = (struct message_plan){
+        struct message_plan *plan = &meeting.plans[0].plan;
+        *plan = (struct message_plan){
             .slot_count = world->slots, .slots = slots, .shards = shards, .records = records};
+        find_images(world, stream, step, plan);
+        audit_quarantine(world, step, plan);
         if (oracle_gradient(world, &meeting) != world->gradients[step])
             world_violation(world, "I3: step %llu trained on other images than the catalogue names",
                             (unsigned long long)step);

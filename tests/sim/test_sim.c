@@ -1,6 +1,7 @@
 /* test_sim.c - thousands of lives of a run under fire; or, with --bug, the proof that this sees.
+ * With SEER_TEST_LONG nine times as many more, from a seed that nobody has tried yet.
  *
- *   test_sim [--first N] [--seeds N] [--seed N] [--verbose] [--bug send-first|apply-first]
+ *   test_sim [--first N] [--seeds N] [--seed N] [--verbose] [--bug NAME]
  *            [--straggler] */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
@@ -8,15 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "tests/sim/world.h"
 
 static enum world_bug parse_bug(const char *name)
 {
-    if (strcmp(name, "send-first") == 0)
-        return BUG_SEND_BEFORE_JOURNAL;
-    if (strcmp(name, "apply-first") == 0)
-        return BUG_APPLY_WITHOUT_VERDICT;
-    fprintf(stderr, "test_sim: no bug '%s': send-first or apply-first\n", name);
+    static const char *const names[] = {
+        [BUG_SEND_BEFORE_JOURNAL] = "send-first", [BUG_APPLY_WITHOUT_VERDICT] = "apply-first",
+        [BUG_COUNT_STALE_VOTES] = "stale-votes",  [BUG_ACCUSE] = "accuse",
+        [BUG_SPOIL_SNAPSHOT] = "spoilt-snapshot",
+    };
+    for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], name) == 0)
+            return (enum world_bug)i;
+    fprintf(stderr, "test_sim: no bug '%s'\n", name);
     exit(2);
 }
 
@@ -41,6 +47,28 @@ static int try_straggler(uint64_t seed)
            "speed\n",
            (unsigned long long)seed, healthy_ms, even_ms, dealt_ms);
     return even_ms > 2.0 * healthy_ms && dealt_ms < 1.5 * healthy_ms ? 0 : 1;
+}
+
+struct tally {
+    uint64_t events, commits, kills, server_kills, rollbacks, deals;
+};
+
+static void live_through(uint64_t first, uint64_t seeds, enum world_bug bug, int is_verbose,
+                         struct tally *tally)
+{
+    printf("seeds %llu to %llu\n", (unsigned long long)first,
+           (unsigned long long)(first + seeds - 1));
+    for (uint64_t seed = first; seed < first + seeds; seed++) {
+        struct world *world = world_create(seed, bug, is_verbose);
+        world_run(world);
+        tally->events += world->event_count;
+        tally->commits += world->commits;
+        tally->kills += world->kills;
+        tally->server_kills += world->server_kills;
+        tally->rollbacks += world->rollbacks;
+        tally->deals += world->deals;
+        world_destroy(world);
+    }
 }
 
 int main(int argc, char **argv)
@@ -68,24 +96,18 @@ int main(int argc, char **argv)
         }
         i++;
     }
-    uint64_t events = 0, commits = 0, kills = 0, server_kills = 0, rollbacks = 0, deals = 0;
-    for (uint64_t seed = first; seed < first + seeds; seed++) {
-        struct world *world = world_create(seed, bug, is_verbose);
-        world_run(world);
-        events += world->event_count;
-        commits += world->commits;
-        kills += world->kills;
-        server_kills += world->server_kills;
-        rollbacks += world->rollbacks;
-        deals += world->deals;
-        world_destroy(world);
+    struct tally tally = {0};
+    live_through(first, seeds, bug, is_verbose, &tally);
+    if (getenv("SEER_TEST_LONG") != NULL && bug == BUG_NONE && seeds > 1) {
+        struct random fresh;
+        random_init(&fresh, (uint64_t)clock_wall_ms(), RANDOM_STREAM_TEST, first, 0);
+        live_through(random_u64(&fresh) >> 16, 9 * seeds, bug, is_verbose, &tally);
     }
-    printf("seeds %llu to %llu: %llu events, %llu steps committed, %llu workers and %llu servers "
-           "killed, %llu rollbacks, %llu deals by speed, every promise kept\n",
-           (unsigned long long)first, (unsigned long long)(first + seeds - 1),
-           (unsigned long long)events, (unsigned long long)commits, (unsigned long long)kills,
-           (unsigned long long)server_kills, (unsigned long long)rollbacks,
-           (unsigned long long)deals);
+    printf("%llu events, %llu steps committed, %llu workers and %llu servers killed, %llu "
+           "rollbacks, %llu deals by speed, every promise kept\n",
+           (unsigned long long)tally.events, (unsigned long long)tally.commits,
+           (unsigned long long)tally.kills, (unsigned long long)tally.server_kills,
+           (unsigned long long)tally.rollbacks, (unsigned long long)tally.deals);
     if (bug != BUG_NONE) {
         printf("but a bug was planted and not found\n");
         return 1;

@@ -29,7 +29,6 @@ enum happening_kind {
 
 struct happening {
     int64_t time;
-    uint64_t order;
     enum happening_kind kind;
     int place;
     uint64_t connection; /* or the worker's id, or the server's life: void if that is over */
@@ -80,27 +79,37 @@ int world_chance(struct world *world, double probability)
     return random_uniform(&world->random, 0.0, 1.0) < probability;
 }
 
-static int is_before(const struct happening *a, const struct happening *b)
+/* The heap is sorted by these; what is to happen lies still. */
+struct heap_entry {
+    int64_t time;
+    uint64_t order;
+    struct happening *happening;
+};
+
+static int is_before(const struct heap_entry *a, const struct heap_entry *b)
 {
     return a->time != b->time ? a->time < b->time : a->order < b->order;
 }
 
-static void heap_push(struct world *world, struct happening happening)
+/* Takes over what the happening points to. */
+static void heap_push(struct world *world, const struct happening *happening)
 {
-    happening.order = ++world->order;
     if (world->heap_count == world->heap_capacity) {
         world->heap_capacity = world->heap_capacity * 2 + 256;
         world->heap = mem_resize(world->heap, world->heap_capacity * sizeof(*world->heap));
     }
+    struct heap_entry entry = {happening->time, ++world->order, mem_alloc(sizeof(*happening))};
+    *entry.happening = *happening;
     uint32_t i = world->heap_count++;
-    for (; i > 0 && is_before(&happening, &world->heap[(i - 1) / 2]); i = (i - 1) / 2)
+    for (; i > 0 && is_before(&entry, &world->heap[(i - 1) / 2]); i = (i - 1) / 2)
         world->heap[i] = world->heap[(i - 1) / 2];
-    world->heap[i] = happening;
+    world->heap[i] = entry;
 }
 
-static struct happening heap_pop(struct world *world)
+/* The caller frees it. */
+static struct happening *heap_pop(struct world *world)
 {
-    struct happening top = world->heap[0], last = world->heap[--world->heap_count];
+    struct heap_entry top = world->heap[0], last = world->heap[--world->heap_count];
     uint32_t i = 0;
     for (;;) {
         uint32_t child = 2 * i + 1;
@@ -115,17 +124,17 @@ static struct happening heap_pop(struct world *world)
         i = child;
     }
     world->heap[i] = last;
-    return top;
+    return top.happening;
 }
 
 static void after(struct world *world, int64_t ms, enum happening_kind kind, int place,
                   uint64_t connection, uint64_t number)
 {
-    heap_push(world, (struct happening){.time = world->now + ms,
-                                        .kind = kind,
-                                        .place = place,
-                                        .connection = connection,
-                                        .number = number});
+    heap_push(world, &(struct happening){.time = world->now + ms,
+                                         .kind = kind,
+                                         .place = place,
+                                         .connection = connection,
+                                         .number = number});
 }
 
 /* In order on each connection, but late, and now and then once more, much later. */
@@ -141,28 +150,31 @@ static void transmit(struct world *world, int place, int is_to_server,
                                   .place = place,
                                   .connection = world->workers[place].connection};
     message_copy(message, &happening.message);
-    heap_push(world, happening);
+    heap_push(world, &happening);
     if (world->is_calm || !world_chance(world, 0.02))
         return;
     happening.time = *link + world_delay(world, 500);
     message_copy(message, &happening.message);
-    heap_push(world, happening);
+    heap_push(world, &happening);
 }
 
 void world_send_to_server(struct world *world, int place, const struct message *message)
 {
-    if (world->coordinator != NULL && world->workers[place].connection != 0)
-        transmit(world, place, 1, message);
+    if (world->coordinator == NULL || world->workers[place].connection == 0)
+        return;
+    if (message->kind == MESSAGE_READY)
+        oracle_note_vote(world, message);
+    transmit(world, place, 1, message);
 }
 
 void world_job_ends(struct world *world, int place, uint64_t run, int is_failed, int64_t after_ms)
 {
-    heap_push(world, (struct happening){.time = world->now + after_ms,
-                                        .kind = JOB_END,
-                                        .place = place,
-                                        .connection = world->workers[place].id,
-                                        .number = run,
-                                        .flag = is_failed});
+    heap_push(world, &(struct happening){.time = world->now + after_ms,
+                                         .kind = JOB_END,
+                                         .place = place,
+                                         .connection = world->workers[place].id,
+                                         .number = run,
+                                         .flag = is_failed});
 }
 
 void world_first_tick(struct world *world, int place)
@@ -228,9 +240,10 @@ static void expect_snapshot(struct world *world, const struct action *action)
 
 static void carry_out(struct world *world, const struct action *action)
 {
-    if (action->kind == ACTION_SEND)
+    if (action->kind == ACTION_SEND) {
+        oracle_sent(world, &action->send.message);
         send_to_worker(world, action->send.connection, &action->send.message);
-    else if (action->kind == ACTION_JOURNAL)
+    } else if (action->kind == ACTION_JOURNAL)
         journal(world, &action->record);
     else if (action->kind == ACTION_EXPECT_SNAPSHOT)
         expect_snapshot(world, action);
@@ -296,7 +309,7 @@ static void start_server(struct world *world)
     world->server_life++;
     world->coordinator = coordinator_create(&(struct coordinator_setup){
         .config = &world->config,
-        .config_text = world->config_text,
+        .config_text = "train: {}\n",  /* crew.c knows the config */
         .run = 1 + world->server_life, /* the journal's must win */
         .entropy = world->seed + world->server_life,
         .boot = 1,
@@ -346,7 +359,7 @@ static void finish_snapshot(struct world *world)
     struct stored_snapshot *stored = &world->stored[world->stored_count % HISTORY_SNAPSHOTS];
     memcpy(stored->name, world->pushing.name, sizeof(stored->name));
     stored->step = world->pushing.step;
-    stored->hash = world->pushing.hash;
+    stored->hash = world->pushing.hash ^ (world->bug == BUG_SPOIL_SNAPSHOT);
     if (world->stored_count < HISTORY_SNAPSHOTS)
         world->stored_count++;
     world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_DONE,
@@ -381,9 +394,16 @@ static void happen_to_server(struct world *world, struct happening *happening)
                     message_kind_name(happening->message.kind),
                     (unsigned long long)happening->message.header.generation,
                     (unsigned long long)happening->message.header.step);
+        int is_stale = oracle_is_stale(world, &happening->message);
+        if (world->bug == BUG_COUNT_STALE_VOTES && happening->message.kind == MESSAGE_READY) {
+            happening->message.header.generation = world->generation;
+            happening->message.header.step = world->committed;
+        }
         world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_MESSAGE,
                                                        .connection = happening->connection,
                                                        .message = &happening->message});
+        if (is_stale)
+            oracle_disbelieved(world, &happening->message);
     } else if (happening->kind == PROCESS_DIED) {
         world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED,
                                                        .worker = happening->connection});
@@ -446,7 +466,7 @@ static void happen(struct world *world, struct happening *happening)
     case WORKER_TICK:
         if (stands_still_until(world, happening) > world->now) {
             happening->time = stands_still_until(world, happening);
-            heap_push(world, *happening);
+            heap_push(world, happening);
             happening->message = (struct message){0};
             return;
         }
@@ -474,10 +494,11 @@ static void live(struct world *world, int64_t until, uint64_t steps)
     uint64_t goal = steps > 0 ? world->commits + steps : UINT64_MAX;
     while (world->heap_count > 0 && world->heap[0].time <= until && world->commits < goal &&
            !world->is_finished) {
-        struct happening happening = heap_pop(world);
-        world->now = happening.time;
-        happen(world, &happening);
-        message_done(&happening.message);
+        struct happening *happening = heap_pop(world);
+        world->now = happening->time;
+        happen(world, happening);
+        message_done(&happening->message);
+        mem_free(happening);
         oracle_look(world);
         if (++world->event_count > SIM_EVENTS_MAX)
             world_violation(world, "liveness: %d events and no end", SIM_EVENTS_MAX);
@@ -498,17 +519,16 @@ static void configure(struct world *world)
     config->data.window_blocks = 2;
     config->data.exhausted = world->seed % 4 == 3 ? EXHAUSTED_WAIT : EXHAUSTED_REPEAT;
     config->snapshot.every_steps = 10;
+    config->schedule.warmup_steps = 3;
+    config->schedule.plateau_window_steps = 4; /* many cuts in a short life */
+    config->schedule.plateau_patience = config->schedule.plateau_cooldown = 1;
     config->server.heartbeat_ms = 100;
     config->server.lost_ms = 1000;
     config->server.form_ms = 2000;
     config->server.step_ms = 5000;
     config->server.plan_ahead_steps = 1 + (int64_t)(world->seed % 4);
     config->server.digest_every_steps = 1 + (int64_t)(world->seed % 3);
-    struct buf text;
-    buf_init(&text, 1 << 20);
-    CHECK(config_print(config, &text) == OK);
-    world->config_text = mem_string((const char *)text.bytes);
-    buf_done(&text);
+    world->fingerprint = config_fingerprint(config);
 }
 
 struct world *world_create(uint64_t seed, enum world_bug bug, int is_verbose)
@@ -524,6 +544,7 @@ struct world *world_create(uint64_t seed, enum world_bug bug, int is_verbose)
         world->slot_ms[i] = 1 + world_delay(world, 15);
     configure(world);
     world->hashes[0] = oracle_first_hash();
+    schedule_init(&world->schedules[0]);
     world->fault_rate = 0.3 + 3.0 * random_uniform(&world->random, 0.0, 1.0);
     world->faults_until = SIM_FAULTS_MS;
     world->shard_count = 1 + random_below(&world->random, 4);
@@ -579,13 +600,14 @@ void world_destroy(struct world *world)
         crew_kill(world, i);
     for (int i = 0; i < WORLD_MEETINGS; i++)
         meeting_done(&world->meetings[i]);
-    for (uint32_t i = 0; i < world->heap_count; i++)
-        message_done(&world->heap[i].message);
+    for (uint32_t i = 0; i < world->heap_count; i++) {
+        message_done(&world->heap[i].happening->message);
+        mem_free(world->heap[i].happening);
+    }
     for (uint32_t i = 0; i < world->journal_count; i++)
         journal_record_done(&world->journal[i]);
     coordinator_destroy(world->coordinator);
     mem_free(world->heap);
     mem_free(world->journal);
-    mem_free(world->config_text);
     mem_free(world);
 }

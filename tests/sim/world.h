@@ -24,8 +24,10 @@ enum {
     WORLD_SLOTS_MAX = 16,
     WORLD_SLOT_IMAGES = 2,
     WORLD_BATCH_MAX = WORLD_SLOTS_MAX * WORLD_SLOT_IMAGES,
-    WORLD_STEPS_MAX = 4096,
+    WORLD_STEPS_MAX = 2048,
     WORLD_EVICTED_MAX = 64,
+    WORLD_VOTES = 256, /* workers of the past whose last vote is remembered */
+    WORLD_SHARDS_MAX = 64,
 };
 
 /* Bugs to plant, to see that they are found. */
@@ -33,6 +35,9 @@ enum world_bug {
     BUG_NONE,
     BUG_SEND_BEFORE_JOURNAL,   /* the server speaks before its record is durable */
     BUG_APPLY_WITHOUT_VERDICT, /* a worker believes its collective */
+    BUG_COUNT_STALE_VOTES,     /* the server takes a Ready of the past for one of the present */
+    BUG_ACCUSE,                /* the server believes that somebody died who did not */
+    BUG_SPOIL_SNAPSHOT,        /* a snapshot is not what its members sent */
 };
 
 struct model {
@@ -58,6 +63,10 @@ struct sim_worker {
     uint64_t connection;   /* 0 = cut off */
     int64_t stalled_until; /* the whole process stands still */
     int64_t hung_until;    /* its training thread does */
+    int64_t suspect_until; /* what goes or went wrong with it may look like its death until then */
+    int wants_to_leave;    /* it was asked to, by its own SIGTERM or by an operator */
+    uint64_t roster_life;  /* the server that has it in its roster; 0 = none */
+    uint64_t epoch;        /* the newest it has heard of */
     struct model model;
     uint64_t gradient; /* what the last COMPUTE left */
     struct {
@@ -90,12 +99,18 @@ struct meeting {
 
 enum { HISTORY_SNAPSHOTS = 64, WORLD_MEETINGS = 64 };
 
+/* What a worker said last: no step may be committed without it. */
+struct vote {
+    uint64_t worker, generation, step, digest;
+    uint32_t lineage;
+};
+
 struct stored_snapshot {
     char name[JOURNAL_NAME_BYTES];
     uint64_t step, hash;
 };
 
-struct happening; /* an event that is yet to come; world.c */
+struct heap_entry; /* an event that is yet to come; world.c */
 
 struct world {
     uint64_t seed;
@@ -103,14 +118,14 @@ struct world {
     int is_verbose;
     struct random random;
     struct config config;
-    char *config_text;
+    uint64_t fingerprint;           /* of it */
     uint32_t slots;                 /* 5 or 16: with fewer than workers one may have to stand by */
     uint32_t batch;                 /* images of a step */
     int64_t slot_ms[WORLD_WORKERS]; /* longest time that a worker at this place takes for a slot */
     int64_t now;
     uint64_t event_count, order;
     uint32_t heap_count, heap_capacity;
-    struct happening *heap;
+    struct heap_entry *heap;
 
     struct coordinator *coordinator; /* NULL = dead */
     uint64_t server_life;            /* counts its processes */
@@ -145,6 +160,15 @@ struct world {
     uint32_t lineage;
     uint32_t evicted_count;
     uint64_t evicted[WORLD_EVICTED_MAX]; /* workers that may never be let in again */
+    struct schedule_state schedules[WORLD_STEPS_MAX + 1]; /* [step] after that many steps */
+    int is_skipped[WORLD_STEPS_MAX];
+    uint64_t skips[WORLD_STEPS_MAX]; /* sum over the quarantined of a hash of each */
+    uint32_t member_count;
+    uint64_t members[WORLD_SLOTS_MAX]; /* of the generation in the journal */
+    struct vote votes[WORLD_VOTES];    /* [worker % WORLD_VOTES] */
+    uint64_t horizon;                  /* steps below may be planned: their images are settled */
+    uint64_t retired_from[WORLD_SHARDS_MAX]; /* position from which no image of it may come */
+    int64_t flipped_ms;                      /* when the last bit flipped */
     uint64_t commits, kills, server_kills, rollbacks, deals; /* for the summary */
 };
 
@@ -196,6 +220,18 @@ void faults_happen(struct world *world);
 uint64_t oracle_first_hash(void);
 uint64_t oracle_apply(uint64_t hash, uint64_t step, int is_commit, uint64_t gradient, double lr);
 void oracle_journal(struct world *world, const struct journal_record *record);
+/* The server has sent this. */
+void oracle_sent(struct world *world, const struct message *message);
+/* A member of `generation` has heard this and answered with so many actions. */
+void oracle_heard(struct world *world, struct sim_worker *worker, const struct message *message,
+                  uint64_t generation, uint32_t action_count);
+/* Is it a vote that must not count now? */
+int oracle_is_stale(const struct world *world, const struct message *message);
+/* The server has heard that vote. */
+void oracle_disbelieved(struct world *world, const struct message *ready);
+/* A worker says Ready. */
+void oracle_note_vote(struct world *world, const struct message *ready);
+int oracle_is_bad(uint32_t shard, uint32_t record);
 void oracle_look(struct world *world);
 /* The plans of all members are whole: every slot of the step once, as the catalogue says. */
 uint64_t oracle_gradient(struct world *world, const struct meeting *meeting);

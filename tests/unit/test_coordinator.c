@@ -20,6 +20,7 @@ static void make(struct fixture *f)
     f->config.train.batch_images = 8;
     f->config.train.slot_images = 2;
     f->config.train.steps = 0;
+    f->config.data.block_records = f->config.data.window_blocks = 4;
     f->config.snapshot.every_steps = 1000;
     f->config.server.plan_ahead_steps = 2;
     f->coordinator = coordinator_create(&(struct coordinator_setup){
@@ -491,6 +492,43 @@ static void the_one_furthest_behind_is_blamed(void **state)
     roster_done(&roster);
 }
 
+/* Of those who did not form in time only the one who did nothing goes; the others wait for it. */
+static void who_did_nothing_is_why_a_generation_does_not_form(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 1, PROTOCOL_VERSION, 0);
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    for (int i = 0; i < 20 && find(f, ACTION_SEND, MESSAGE_REGROUP) < 0; i++)
+        tick(f, COORDINATOR_TICK_MS);
+    int reject = -1;
+    for (uint64_t progress = 1; reject < 0 && progress < 1000; progress++) {
+        const struct message dead = {.kind = MESSAGE_HEARTBEAT};
+        const struct message alive = {.kind = MESSAGE_HEARTBEAT, .heartbeat.progress = progress};
+        say(f, 1, dead, 0);
+        say(f, 2, alive, 0);
+        tick(f, COORDINATOR_TICK_MS);
+        reject = find(f, ACTION_SEND, MESSAGE_REJECT);
+    }
+    assert_true(reject >= 0);
+    assert_int_equal(f->actions.items[reject].send.message.header.worker, 1);
+    tick(f, COORDINATOR_TICK_MS);
+    say(f, 2, (struct message){.kind = MESSAGE_HEARTBEAT}, 0);
+    assert_int_equal(find(f, ACTION_SEND, MESSAGE_REJECT), -1); /* still welcome */
+}
+
+static void a_retirement_is_in_the_catalogue_at_once(void **state)
+{
+    struct fixture *f = *state;
+    handle(f,
+           (struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND, .shard = {"store/b", 1000}});
+    train(f, 1);
+    order(f, COMMAND_RETIRE, "store/b");
+    int retire = find(f, ACTION_JOURNAL, JOURNAL_RETIRE);
+    int entry = find(f, ACTION_JOURNAL, JOURNAL_ENTRY);
+    assert_true(retire >= 0 && entry > retire && find(f, ACTION_SEND, MESSAGE_REPLY) > entry);
+    assert_int_equal(f->actions.items[entry].record.entry.dropped_count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +566,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_finished_run_does_not_wait_for_ever, setup, teardown),
         cmocka_unit_test_setup_teardown(a_journal_of_another_batch_size_is_refused_with_the_remedy,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(who_did_nothing_is_why_a_generation_does_not_form, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_retirement_is_in_the_catalogue_at_once, setup, teardown),
         cmocka_unit_test(the_one_furthest_behind_is_blamed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
