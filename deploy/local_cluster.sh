@@ -104,6 +104,7 @@ for program in seer-server seer-worker seer-helper; do
     [ -x "$bin/$program" ] || die 2 "there is no program '$bin/$program': build it, or set SEER_BIN to where it is"
 done
 mkdir -p "$run"
+journals=$(realpath "$run")/workers
 
 # The part that stays is a process of its own, so that the caller's terminal and job control do not matter to it.
 if [ "$detach" = 1 ] && [ "$supervise" = 0 ]; then
@@ -164,7 +165,7 @@ await_server() {
 }
 
 start_worker() { # INDEX
-    "$bin/seer-worker" --server "$address" --name "${names[$1]}" >>"$run/${names[$1]}.log" 2>&1 </dev/null 3>&- &
+    "$bin/seer-worker" --server "$address" --name "${names[$1]}" --journal "$journals" >>"$run/${names[$1]}.log" 2>&1 </dev/null 3>&- &
     worker_pids[$1]=$!
     write_pids
 }
@@ -177,7 +178,7 @@ write_commands() {
         local name
         for name in "${names[@]}"; do
             printf 'worker %s' "$name"
-            printf ' %q' "$bin/seer-worker" --server "$address" --name "$name"
+            printf ' %q' "$bin/seer-worker" --server "$address" --name "$name" --journal "$journals"
             printf '\n'
         done
     } >"$run/commands"

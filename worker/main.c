@@ -24,7 +24,7 @@ static int run_once(void *argument)
 
 int main(int argc, char **argv)
 {
-    const char *server = NULL, *device = "cpu", *name = "";
+    const char *server = NULL, *device = "cpu", *name = "", *journal = NULL;
     int64_t threads = 1;
     int is_supervised = 0;
     const struct option_row rows[] = {
@@ -32,6 +32,8 @@ int main(int argc, char **argv)
         {"device", 'd', OPTION_STRING, &device, "cpu|cuda:N", "where to compute (default cpu)"},
         {"threads", 't', OPTION_INT, &threads, "N", "threads of the cpu device (default 1)"},
         {"name", 'n', OPTION_STRING, &name, "NAME", "for people (default: host and pid)"},
+        {"journal", 'j', OPTION_STRING, &journal, "DIR",
+         "write down there what it did, for seer audit"},
         {"respawn", 'r', OPTION_FLAG, &is_supervised, NULL, "start again after a crash"},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},
     };
@@ -56,7 +58,10 @@ int main(int argc, char **argv)
                       THREADS_MAX);
     if (status != OK)
         return options_exit(&usage, status);
-    struct worker_options options = {
-        .server = server, .device = device, .name = name, .threads = (int)threads};
+    struct worker_options options = {.server = server,
+                                     .device = device,
+                                     .name = name,
+                                     .threads = (int)threads,
+                                     .journal = journal};
     return is_supervised ? respawn(run_once, &options) : run_once(&options);
 }

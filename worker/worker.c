@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/check.h"
 #include "common/clock.h"
 #include "common/host.h"
 #include "common/log.h"
@@ -26,6 +27,7 @@
 #include "worker/state_share.h"
 #include "worker/step.h"
 #include "worker/watchdog.h"
+#include "worker/worker_journal.h"
 
 enum { NAME_BYTES = 64 };
 
@@ -37,6 +39,9 @@ struct worker {
     int listen_fd; /* where collective helpers call */
     char helper_address[HELPER_ADDRESS_BYTES];
     char name[NAME_BYTES];
+
+    struct worker_journal *journal; /* NULL: nobody wants one */
+    struct witness witness;         /* of the step that is computed and not decided yet; owned */
 
     struct device *device;
     /* From here on NULL until the server has sent the config. */
@@ -136,6 +141,11 @@ static enum status worker_form(struct worker *worker, struct job *job)
              worker->state->step);
     struct report report = {
         .kind = REPORT_FORMED, .ticket = job->action.ticket, .digest = state_digest(worker->state)};
+    const struct witness_state held = {.generation = worker->group.generation,
+                                       .step = worker->state->step,
+                                       .lineage = worker->group.lineage,
+                                       .digest = report.digest};
+    worker_journal_state(worker->journal, worker->group.run, worker->group.worker, &held);
     worker_phase(worker, PHASE_IDLE);
     handover_tell(&worker->handover, &report);
     return OK;
@@ -155,6 +165,39 @@ static void copy_skips(const struct batch *batch, struct message_ready *ready)
                                                 .record = batch->skips[i].record.record,
                                                 .position = batch->skips[i].position,
                                                 .reason = mem_string(batch->skips[i].reason)};
+}
+
+/* What the journal is to say of this step if it is decided. */
+static void remember(struct worker *worker, const struct batch *batch, uint64_t digest)
+{
+    uint32_t images = batch->slot_count * batch->slot_images;
+    if (worker->journal == NULL)
+        return;
+    witness_done(&worker->witness);
+    worker->witness.kind = WITNESS_STEP;
+    worker->witness.step =
+        (struct witness_step){.generation = worker->group.generation,
+                              .step = batch->step,
+                              .lineage = worker->group.lineage,
+                              .digest = digest,
+                              .slot_count = batch->slot_count,
+                              .slot_images = batch->slot_images,
+                              .slots = mem_array(batch->slot_count, sizeof(struct witness_slot)),
+                              .images = mem_array(images, sizeof(struct witness_image))};
+    for (uint32_t i = 0; i < batch->slot_count; i++)
+        worker->witness.step.slots[i] = (struct witness_slot){batch->slots[i], batch->positions[i]};
+    for (uint32_t i = 0; i < images; i++)
+        worker->witness.step.images[i] =
+            (struct witness_image){batch->trained[i].shard, batch->trained[i].record};
+}
+
+static void testify(struct worker *worker, uint64_t step, int is_applied)
+{
+    if (worker->journal == NULL)
+        return;
+    CHECK(worker->witness.kind == WITNESS_STEP && worker->witness.step.step == step);
+    worker->witness.step.is_applied = is_applied;
+    worker_journal_step(worker->journal, &worker->witness.step);
 }
 
 /* Its own speed: without the time it waited for the others. */
@@ -183,6 +226,8 @@ static enum status compute(struct worker *worker, const struct job *job, struct 
             : fail(ERR_STALE, "the batch of step %" PRIu64 " came for step %" PRIu64, batch->step,
                    job->action.step);
     copy_skips(batch, &report->ready);
+    if (status == OK)
+        remember(worker, batch, result.digest);
     loader_give(worker->loader, &batch);
     result.phase_us[PHASE_DATA] += data_us;
     report->ready.is_finite = result.is_finite;
@@ -215,6 +260,7 @@ static enum status worker_apply(struct worker *worker, struct job *job)
 {
     worker_phase(worker, PHASE_APPLY);
     TRY(step_apply(worker->step, job->action.step, job->action.lr));
+    testify(worker, job->action.step, 1);
     worker_phase(worker, PHASE_IDLE);
     return OK;
 }
@@ -222,6 +268,7 @@ static enum status worker_apply(struct worker *worker, struct job *job)
 static enum status worker_skip(struct worker *worker, struct job *job)
 {
     step_skip(worker->step, job->action.step);
+    testify(worker, job->action.step, 0);
     worker_phase(worker, PHASE_IDLE);
     return OK;
 }
@@ -293,6 +340,13 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
         snprintf(worker->name, sizeof(worker->name), "%s", options->name);
     else
         snprintf(worker->name, sizeof(worker->name), "%s-%d", host, (int)getpid());
+    if (options->journal != NULL) {
+        const struct worker_journal_setup journal = {.folder = options->journal,
+                                                     .name = worker->name,
+                                                     .segment_bytes = WORKER_JOURNAL_SEGMENT_BYTES,
+                                                     .folder_bytes = WORKER_JOURNAL_FOLDER_BYTES};
+        TRY(worker_journal_open(&journal, &worker->journal));
+    }
     TRY(device_open(options->device, options->threads, &worker->device));
     log_info("event=device device=\"%s\"", worker->device->ops->describe(worker->device));
     TRY(helper_listen(&worker->listen_fd, worker->helper_address));
@@ -316,6 +370,8 @@ static void worker_stop(struct worker *worker)
     collective_destroy(worker->collective); /* the others need not wait for the link's last parts */
     link_stop(worker->link);
     watchdog_stop(&worker->watchdog);
+    worker_journal_close(worker->journal);
+    witness_done(&worker->witness);
     step_destroy(worker->step);
     state_destroy(worker->state);
     loader_destroy(worker->loader);

@@ -7,10 +7,11 @@
 #include "common/status.h"
 
 struct worker_options {
-    const char *server; /* ZeroMQ address */
-    const char *device; /* "cpu", "cuda:N" */
-    const char *name;   /* "" = of host and pid */
-    int threads;        /* of the cpu device */
+    const char *server;  /* ZeroMQ address */
+    const char *device;  /* "cpu", "cuda:N" */
+    const char *name;    /* "" = of host and pid */
+    int threads;         /* of the cpu device */
+    const char *journal; /* folder for its own record of what it did; NULL: none */
 };
 
 /* Trains until the server dismisses it or a signal drains it; the calling thread becomes the
