@@ -199,6 +199,8 @@ void admission_lose(struct coordinator *c, struct worker *worker, const char *re
         formation_end(c, text, 0);
     else if (c->state == RUN_BROKEN)
         c->form_after_ms = c->now_ms; /* now it is known why the collective broke */
+    if (c->state == RUN_RECOVERING)
+        recovery_note_loss(c, id);
     boundary_lost_pusher(c, id);
 }
 

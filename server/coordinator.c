@@ -87,6 +87,7 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
     c->horizon = c->step + CORE_PLAN_AHEAD_MAX;
     c->state = c->member_count > 0 ? RUN_RECOVERING : RUN_WAITING;
     c->state_ms = now_ms;
+    recovery_watch(c);
     actions_event(out, "server_started", 0, "run=%016llx epoch=%llu step=%llu lineage=%u",
                   (unsigned long long)c->run, (unsigned long long)c->epoch,
                   (unsigned long long)c->step, c->lineage);
@@ -297,6 +298,8 @@ static void dispatch(struct coordinator *c, const struct coordinator_event *even
         worker = roster_find(&c->roster, event->worker);
         if (worker != NULL)
             admission_lose(c, worker, event->reason != NULL ? event->reason : "process died");
+        else if (c->state == RUN_RECOVERING)
+            recovery_note_death(c, event->worker);
         break;
     case COORDINATOR_HELPERS_FAILED:
         handle_helpers_failed(c, event->generation, event->reason);

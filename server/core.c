@@ -4,6 +4,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "server/core.h"
 
+#include <stdio.h>
+
 #include "common/mem.h"
 #include "common/random.h"
 
@@ -49,6 +51,14 @@ uint64_t core_nonce(struct coordinator *c)
     struct random random;
     random_init(&random, c->entropy, RANDOM_STREAM_NONCE, c->nonces++, 0);
     return random_u64(&random);
+}
+
+void core_note_member(struct coordinator *c, uint32_t rank, const struct journal_member *member)
+{
+    struct core_member *noted = &c->members[rank];
+    *noted =
+        (struct core_member){.worker = member->worker, .boot = member->boot, .pid = member->pid};
+    snprintf(noted->name, sizeof(noted->name), "%s", member->name);
 }
 
 int core_awaits_verdict(const struct coordinator *c, const struct worker *worker)

@@ -52,6 +52,14 @@ struct core_group {
     char snapshot[JOURNAL_NAME_BYTES];
 };
 
+/* One of the present generation, as the journal knows it. */
+struct core_member {
+    uint64_t worker, boot;
+    uint32_t pid;
+    int is_gone; /* after a restart: its process is known to have ended */
+    char name[ROSTER_NAME_BYTES];
+};
+
 /* Who computes how many slots; see deal.h. */
 struct core_deal {
     uint32_t count;          /* members */
@@ -83,9 +91,9 @@ struct coordinator {
     uint32_t lineage;
     uint64_t step; /* committed steps */
     uint64_t generation;
-    uint32_t member_count; /* of it; 0 = it ended */
-    uint64_t *members;     /* [member_count] in order of rank */
-    struct core_deal deal; /* of it */
+    uint32_t member_count;       /* of it; 0 = it ended */
+    struct core_member *members; /* [member_count] in order of rank */
+    struct core_deal deal;       /* of it */
     int has_last;
     struct journal_step last; /* the verdict of step - 1; its skips are not kept */
     struct schedule_state schedule;
@@ -129,6 +137,8 @@ void core_send_to(struct coordinator *c, uint64_t connection, uint64_t worker,
 /* Appends the record; what it points to is copied. */
 void core_journal(struct coordinator *c, const struct journal_record *record);
 uint64_t core_nonce(struct coordinator *c);
+/* Who has this rank in the present generation; members[] has room for it. */
+void core_note_member(struct coordinator *c, uint32_t rank, const struct journal_member *member);
 /* Holds, or can make by applying the last verdict, the state of the present step. */
 int core_is_holder(const struct coordinator *c, const struct worker *worker);
 /* Is it waiting for exactly the last verdict? */

@@ -148,9 +148,9 @@ static void journal_generation(struct coordinator *c)
     record.generation.members = mem_array(c->world_size, sizeof(*record.generation.members));
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
         struct worker *worker = roster_find_rank(&c->roster, (int)rank);
-        c->members[rank] = worker->id;
-        record.generation.members[rank] =
-            (struct message_member){.worker = worker->id, .name = worker->name};
+        record.generation.members[rank] = (struct journal_member){
+            .worker = worker->id, .name = worker->name, .boot = worker->boot, .pid = worker->pid};
+        core_note_member(c, rank, &record.generation.members[rank]);
     }
     core_journal(c, &record);
     mem_free(record.generation.members);
@@ -210,7 +210,7 @@ void formation_tell(struct coordinator *c, const struct worker *worker)
     struct message_member *members = mem_array(c->world_size, sizeof(*members));
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
         struct worker *member = roster_find_rank(&c->roster, (int)rank);
-        members[rank].worker = c->members[rank];
+        members[rank].worker = c->members[rank].worker;
         members[rank].name = member != NULL ? member->name : NULL;
     }
     struct message message = {

@@ -75,6 +75,12 @@ static void code_generation(struct codec *codec, struct journal_generation *gene
         code_u64(codec, &generation->members[i].worker);
         code_text(codec, &generation->members[i].name);
     }
+    if (codec->is_reading && codec->left == 0)
+        return; /* written before processes were noted */
+    for (uint32_t i = 0; i < generation->member_count; i++) {
+        code_u64(codec, &generation->members[i].boot);
+        code_u32(codec, &generation->members[i].pid);
+    }
 }
 
 static void code_skips(struct codec *codec, struct journal_step *step)

@@ -10,7 +10,7 @@ static void copy_members(const struct journal_generation *from, struct journal_g
 {
     copy->members = mem_array(from->member_count, sizeof(*copy->members));
     for (uint32_t i = 0; i < from->member_count; i++) {
-        copy->members[i].worker = from->members[i].worker;
+        copy->members[i] = from->members[i];
         copy->members[i].name = mem_string(from->members[i].name);
     }
 }

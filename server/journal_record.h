@@ -49,11 +49,18 @@ struct journal_retire {
     uint32_t shard;
 };
 
+struct journal_member {
+    uint64_t worker;
+    char *name;
+    uint64_t boot; /* with pid: the process, to see after a restart who is dead; 0 = not known */
+    uint32_t pid;
+};
+
 struct journal_generation {
     uint64_t generation;
     uint64_t step; /* committed steps when it began */
     uint32_t member_count;
-    struct message_member *members; /* in order of rank */
+    struct journal_member *members; /* in order of rank */
 };
 
 struct journal_step {

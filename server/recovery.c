@@ -67,7 +67,7 @@ static void restore_generation(struct coordinator *c, const struct journal_gener
     c->member_count = generation->member_count;
     c->members = mem_resize(c->members, (c->member_count + 1) * sizeof(*c->members));
     for (uint32_t i = 0; i < c->member_count; i++)
-        c->members[i] = generation->members[i].worker;
+        core_note_member(c, i, &generation->members[i]);
     deal_evenly(c, c->member_count);
 }
 
@@ -130,9 +130,47 @@ enum status recovery_restore(struct coordinator *c, const struct journal_record 
 static int last_rank(const struct coordinator *c, uint64_t worker)
 {
     for (uint32_t i = 0; i < c->member_count; i++)
-        if (c->members[i] == worker)
+        if (c->members[i].worker == worker)
             return (int)i;
     return -1;
+}
+
+void recovery_watch(struct coordinator *c)
+{
+    for (uint32_t i = 0; i < c->member_count; i++) {
+        if (c->members[i].boot != c->boot || c->members[i].pid == 0)
+            continue;
+        struct action *action = actions_push(c->out, ACTION_WATCH);
+        action->watch.worker = c->members[i].worker;
+        action->watch.pid = c->members[i].pid;
+    }
+}
+
+/* Those who did not come back by now are watched no longer: they may be anybody's processes. */
+static void unwatch_absent(struct coordinator *c)
+{
+    for (uint32_t i = 0; i < c->member_count; i++)
+        if (roster_find(&c->roster, c->members[i].worker) == NULL)
+            actions_push(c->out, ACTION_UNWATCH)->watch.worker = c->members[i].worker;
+}
+
+void recovery_note_loss(struct coordinator *c, uint64_t worker)
+{
+    int rank = last_rank(c, worker);
+    if (rank >= 0)
+        c->members[rank].is_gone = 1;
+}
+
+void recovery_note_death(struct coordinator *c, uint64_t worker)
+{
+    int rank = last_rank(c, worker);
+    if (rank < 0 || c->members[rank].is_gone)
+        return;
+    recovery_note_loss(c, worker);
+    actions_event(
+        c->out, "worker_gone", 1,
+        "worker=%s generation=%llu reason=\"its process ended while there was no server\"",
+        c->members[rank].name, (unsigned long long)c->generation);
 }
 
 /* While recovering, rank >= 0 marks a worker that is back in the generation of before. */
@@ -145,6 +183,7 @@ void recovery_note_hello(struct coordinator *c, struct worker *worker, uint64_t 
 
 static void go_on(struct coordinator *c)
 {
+    unwatch_absent(c);
     c->world_size = c->member_count;
     c->group.engine = c->world_size == 1 ? ENGINE_SELF : ENGINE_MPI;
     round_prepare(c);
@@ -162,6 +201,7 @@ static void go_on(struct coordinator *c)
 
 static void give_up(struct coordinator *c)
 {
+    unwatch_absent(c);
     for (uint32_t i = 0; i < c->roster.count; i++)
         c->roster.workers[i].rank = -1;
     core_set_state(c, RUN_WAITING);
@@ -169,15 +209,15 @@ static void give_up(struct coordinator *c)
 
 void recovery_try(struct coordinator *c)
 {
-    uint32_t heard = 0, back = 0;
-    for (uint32_t i = 0; i < c->roster.count; i++) {
-        const struct worker *worker = &c->roster.workers[i];
-        heard += last_rank(c, worker->id) >= 0;
-        back += worker->rank >= 0;
+    uint32_t settled = 0, back = 0; /* settled: it is here, or will not come */
+    for (uint32_t i = 0; i < c->member_count; i++) {
+        const struct worker *worker = roster_find(&c->roster, c->members[i].worker);
+        settled += worker != NULL || c->members[i].is_gone;
+        back += worker != NULL && worker->rank >= 0;
     }
     if (c->member_count > 0 && back == c->member_count)
         go_on(c);
-    else if (heard == c->member_count || c->now_ms - c->state_ms > 2 * c->config->server.lost_ms)
+    else if (settled == c->member_count || c->now_ms - c->state_ms > 2 * c->config->server.lost_ms)
         give_up(c);
 }
 

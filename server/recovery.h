@@ -9,6 +9,13 @@
 enum status recovery_restore(struct coordinator *c, const struct journal_record *record);
 /* After a restart: a worker said Hello; `generation` is the one it is formed in. */
 void recovery_note_hello(struct coordinator *c, struct worker *worker, uint64_t generation);
+/* After a restart: has the processes of the last generation watched: who died meanwhile is not
+ * waited for. */
+void recovery_watch(struct coordinator *c);
+/* After a restart: this member of the last generation, if it is one, will not come back. */
+void recovery_note_loss(struct coordinator *c, uint64_t worker);
+/* The same of one that has not been heard of since; says so in the event log. */
+void recovery_note_death(struct coordinator *c, uint64_t worker);
 /* After a restart: goes on with the last generation when all its members are back in it, gives it
  * up when that cannot be or has taken too long. */
 void recovery_try(struct coordinator *c);

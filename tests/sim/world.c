@@ -238,6 +238,15 @@ static void expect_snapshot(struct world *world, const struct action *action)
     after(world, 3000, SNAPSHOT_LATE, 0, world->server_life, action->snapshot.step);
 }
 
+/* pidfd_open tells at once of one that is dead already. */
+static void watch(struct world *world, uint64_t id)
+{
+    for (int i = 0; i < WORLD_WORKERS; i++)
+        if (world->workers[i].is_alive && world->workers[i].id == id)
+            return;
+    world_tells_death_in(world, 0, 0, id);
+}
+
 static void carry_out(struct world *world, const struct action *action)
 {
     if (action->kind == ACTION_SEND) {
@@ -245,6 +254,8 @@ static void carry_out(struct world *world, const struct action *action)
         send_to_worker(world, action->send.connection, &action->send.message);
     } else if (action->kind == ACTION_JOURNAL)
         journal(world, &action->record);
+    else if (action->kind == ACTION_WATCH)
+        watch(world, action->watch.worker);
     else if (action->kind == ACTION_EXPECT_SNAPSHOT)
         expect_snapshot(world, action);
     else if (action->kind == ACTION_DROP_SNAPSHOT)

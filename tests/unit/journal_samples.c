@@ -6,7 +6,7 @@
 #include <string.h>
 
 static uint32_t numbers[] = {3, 1, 2};
-static struct message_member members[] = {{7, "w1"}, {UINT64_MAX, "w2"}};
+static struct journal_member members[] = {{7, "w1", 5, 1234}, {UINT64_MAX, "w2", 0, 0}};
 static struct message_skip skips[] = {{1, 2, 3, "truncated"}, {4, 5, UINT64_C(1) << 50, ""}};
 
 struct journal_record journal_sample(enum journal_kind kind)

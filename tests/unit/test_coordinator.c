@@ -385,6 +385,57 @@ static void who_drains_still_drains_when_the_server_starts_again(void **state)
     journal_record_done(&kept);
 }
 
+/* Starts again with a journal in which workers 1 and 2 are the members. */
+static void restart_with_two_members(struct fixture *f)
+{
+    struct journal_member members[] = {{1, "w", 5, 1}, {2, "w-2", 5, 2}};
+    const struct journal_record record = {.kind = JOURNAL_GENERATION,
+                                          .generation = {3, 0, 2, members}};
+    coordinator_destroy(f->coordinator);
+    make(f);
+    assert_ok(coordinator_restore(f->coordinator, &record));
+    actions_clear(&f->actions);
+    coordinator_start(f->coordinator, f->now, &f->actions);
+}
+
+static void say_hello_with_state(struct fixture *f, uint64_t id)
+{
+    say(f, id,
+        (struct message){.kind = MESSAGE_HELLO,
+                         .hello = {.protocol = PROTOCOL_VERSION,
+                                   .name = "w",
+                                   .version = EVERSEER_VERSION,
+                                   .has_state = 1}},
+        0);
+}
+
+static void a_restarted_server_does_not_wait_for_the_dead(void **state)
+{
+    struct fixture *f = *state;
+    restart_with_two_members(f);
+    int watch = find(f, ACTION_WATCH, 0);
+    assert_true(watch >= 0);
+    assert_int_equal(f->actions.items[watch].watch.pid, 1);
+    assert_int_equal(f->actions.items[watch + 1].watch.worker, 2);
+    say_hello_with_state(f, 1);
+    assert_int_equal(find(f, ACTION_SEND, MESSAGE_REGROUP), -1); /* the other may still come */
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED, .worker = 2});
+    int event = find(f, ACTION_EVENT, 0);
+    assert_string_equal(f->actions.items[event].event.kind, "worker_gone");
+    assert_true(find(f, ACTION_UNWATCH, 0) >= 0);
+    assert_true(find(f, ACTION_SEND, MESSAGE_REGROUP) >= 0);
+}
+
+static void a_restarted_server_does_not_wait_for_one_that_came_and_died(void **state)
+{
+    struct fixture *f = *state;
+    restart_with_two_members(f);
+    say_hello_with_state(f, 1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED, .worker = 1});
+    say_hello_with_state(f, 2);
+    assert_true(find(f, ACTION_SEND, MESSAGE_REGROUP) >= 0);
+}
+
 static void a_stop_takes_a_snapshot_first_and_then_finishes(void **state)
 {
     struct fixture *f = *state;
@@ -556,6 +607,10 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(who_drains_still_drains_when_the_server_starts_again, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_restarted_server_does_not_wait_for_the_dead, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_restarted_server_does_not_wait_for_one_that_came_and_died,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(who_comes_while_a_generation_forms_waits_for_its_first_step,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_stop_takes_a_snapshot_first_and_then_finishes, setup,

@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <lmdb.h>
 #include <poll.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/fs.h"
+#include "common/hash.h"
 #include "common/mem.h"
 #include "server/journal.h"
 #include "server/journal_codec.h"
@@ -72,11 +74,32 @@ static void every_field_of_every_kind_survives(void **state)
             assert_memory_equal(&record.start, &back.start, sizeof(back.start));
         } else if (kind == JOURNAL_GENERATION) {
             assert_string_equal(back.generation.members[1].name, "w2");
+            assert_int_equal(back.generation.members[0].boot, 5);
+            assert_int_equal(back.generation.members[0].pid, 1234);
         }
         journal_record_done(&back);
         buf_done(&bytes);
         buf_done(&again);
     }
+}
+
+/* As written before processes were noted: nothing behind the names. */
+static void a_generation_of_an_older_journal_is_read_without_its_processes(void **state)
+{
+    (void)state;
+    enum { MEMBERS = 2, CHECKSUM_BYTES = 8, PROCESS_BYTES = 12 };
+    struct journal_record record = journal_sample(JOURNAL_GENERATION), back;
+    struct buf bytes;
+    encode(&record, &bytes);
+    size_t body = bytes.length - CHECKSUM_BYTES - (size_t)MEMBERS * PROCESS_BYTES;
+    uint64_t checksum = htole64(hash_bytes(bytes.bytes, body));
+    memcpy(bytes.bytes + body, &checksum, sizeof(checksum));
+    assert_ok(journal_decode(bytes.bytes, body + CHECKSUM_BYTES, &back));
+    assert_int_equal(back.generation.member_count, MEMBERS);
+    assert_string_equal(back.generation.members[1].name, "w2");
+    assert_int_equal(back.generation.members[0].pid, 0);
+    journal_record_done(&back);
+    buf_done(&bytes);
 }
 
 static void a_flipped_bit_or_a_missing_byte_is_found(void **state)
@@ -278,6 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_field_of_every_kind_survives),
+        cmocka_unit_test(a_generation_of_an_older_journal_is_read_without_its_processes),
         cmocka_unit_test(a_flipped_bit_or_a_missing_byte_is_found),
         IN_DIRECTORY(records_come_back_in_order_after_a_restart),
         IN_DIRECTORY(another_process_reads_while_the_owner_writes_and_cannot_own),
