@@ -20,7 +20,10 @@
 enum {
     WITNESS_FORMAT = 1,
     WITNESS_BYTES_MAX = 4 << 20, /* of a frame's record; a plan fits in a message of that size */
-    WITNESS_NO_RECORD = -1,      /* as uint32_t, both shard and record: nothing stood there */
+    /* A file is ended behind this: small enough to be read whole, large enough that a year of files
+     * can be listed. */
+    WITNESS_SEGMENT_BYTES = 16 << 20,
+    WITNESS_NO_RECORD = -1, /* as uint32_t, both shard and record: nothing stood there */
 };
 
 enum witness_kind {

@@ -26,6 +26,10 @@ struct seen {
 
 struct audit {
     struct stream *stream; /* NULL before the first START */
+    struct verdicts *verdicts;
+    struct hearing *hearing; /* NULL: no worker is heard */
+    uint64_t run;
+    uint32_t slot_images;
     uint64_t step_count, step_capacity;
     struct counted_step *steps;
     size_t seen_count, seen_capacity;
@@ -37,6 +41,7 @@ struct audit *audit_create(void)
 {
     struct audit *audit = mem_zero(sizeof(*audit));
     audit->result.lineages = 1;
+    audit->verdicts = verdicts_create();
     return audit;
 }
 
@@ -48,19 +53,26 @@ void audit_destroy(struct audit *audit)
         mem_free(audit->seen[i].bits);
     mem_free(audit->seen);
     mem_free(audit->steps);
+    hearing_destroy(audit->hearing);
+    verdicts_destroy(audit->verdicts);
     stream_destroy(audit->stream);
     mem_free(audit);
 }
 
-static void add_start(struct audit *audit, const struct journal_start *start)
+static enum status add_start(struct audit *audit, const struct journal_start *start)
 {
+    if (start->slot_images == 0)
+        return fail(ERR_CORRUPT, "a run with slots of no images");
     if (audit->stream != NULL)
-        return; /* later epochs cannot change what positions mean */
+        return OK; /* later epochs cannot change what positions mean */
+    audit->run = start->run;
+    audit->slot_images = start->slot_images;
     audit->stream = stream_create(&(struct stream_setup){
         .seed = start->seed,
         .block_records = start->block_records,
         .window_blocks = start->window_blocks,
     });
+    return OK;
 }
 
 static enum status add_shard(struct audit *audit, const struct journal_shard *shard)
@@ -107,10 +119,10 @@ enum status audit_add(struct audit *audit, const struct journal_record *record)
     if (audit->stream == NULL && record->kind != JOURNAL_START)
         return fail(ERR_CORRUPT, "begins with '%s' instead of a start",
                     journal_kind_name(record->kind));
+    TRY(verdicts_add(audit->verdicts, record));
     switch (record->kind) {
     case JOURNAL_START:
-        add_start(audit, &record->start);
-        return OK;
+        return add_start(audit, &record->start);
     case JOURNAL_SHARD:
         return add_shard(audit, &record->shard);
     case JOURNAL_RETIRE:
@@ -212,6 +224,18 @@ static void count_records(struct audit *audit, struct audit_result *result)
     }
 }
 
+uint64_t audit_run_id(const struct audit *audit)
+{
+    return audit->run;
+}
+
+struct hearing *audit_hearing(struct audit *audit)
+{
+    if (audit->hearing == NULL)
+        audit->hearing = hearing_create(audit->stream, audit->verdicts, audit->slot_images);
+    return audit->hearing;
+}
+
 void audit_count(struct audit *audit, struct audit_result *ret_result)
 {
     struct audit_result result = audit->result;
@@ -221,5 +245,9 @@ void audit_count(struct audit *audit, struct audit_result *ret_result)
         count_records(audit, &result);
         result.positions_retired = stream_retired_records(audit->stream, end);
     }
+    if (audit->hearing != NULL)
+        hearing_end(audit->hearing, &result.heard);
+    result.lost += result.heard.lost;
+    result.duplicated += result.heard.duplicated;
     *ret_result = result;
 }

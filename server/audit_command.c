@@ -10,6 +10,7 @@
 #include "server/audit.h"
 #include "server/commands.h"
 #include "server/journal.h"
+#include "server/witness_files.h"
 
 enum { SCHEMA = 1 };
 
@@ -27,18 +28,44 @@ static char *state_of(const char *path)
     return is_state ? mem_string(path) : mem_format("%s/state", path);
 }
 
-static enum status count(const char *path, struct audit_result *ret_result)
+/* Folders of workers' journals: those that were named, else the run's own, if it has one. */
+static enum status list_workers(const char *run, const struct option_list *named,
+                                struct witness_files *files)
+{
+    char *own = mem_format("%s/workers", run);
+    enum status status = OK;
+    for (int i = 0; i < named->count && status == OK; i++)
+        status = witness_files_add(files, named->items[i]);
+    if (named->count == 0 && fs_exists(own))
+        status = witness_files_add(files, own);
+    mem_free(own);
+    return status;
+}
+
+static enum status read_journal(const char *state, struct audit *audit)
 {
     struct journal *journal = NULL;
-    struct audit *audit = audit_create();
+    TRY(journal_open_reader(state, &journal));
+    enum status status = journal_each(journal, add_record, audit);
+    journal_close(journal);
+    return status;
+}
+
+/* The workers' files are listed before the server's journal is read: what they hold by then was
+ * decided by then, so that a run that goes on is no riddle. */
+static enum status count(const char *path, const struct option_list *workers, struct audit *audit,
+                         struct audit_result *ret_result)
+{
+    struct witness_files files = {0};
     char *state = state_of(path);
-    enum status status = journal_open_reader(state, &journal);
+    enum status status = list_workers(path, workers, &files);
     if (status == OK)
-        status = journal_each(journal, add_record, audit);
+        status = read_journal(state, audit);
+    if (status == OK && files.count > 0)
+        status = witness_files_hear(&files, audit_run_id(audit), audit_hearing(audit));
     if (status == OK)
         audit_count(audit, ret_result);
-    journal_close(journal);
-    audit_destroy(audit);
+    witness_files_done(&files);
     mem_free(state);
     return status;
 }
@@ -56,6 +83,13 @@ static const struct {
     {"duplicated", offsetof(struct audit_result, duplicated)},
     {"unequal_digests", offsetof(struct audit_result, unequal_digests)},
     {"voided_steps", offsetof(struct audit_result, voided_steps)},
+    {"workers", offsetof(struct audit_result, heard.workers)},
+    {"steps_witnessed", offsetof(struct audit_result, heard.steps_witnessed)},
+    {"digests_differ", offsetof(struct audit_result, heard.digests_differ)},
+    {"applied_without_commit", offsetof(struct audit_result, heard.applied_without_commit)},
+    {"committed_not_applied", offsetof(struct audit_result, heard.committed_not_applied)},
+    {"records_differ", offsetof(struct audit_result, heard.records_differ)},
+    {"journals_damaged", offsetof(struct audit_result, heard.journals_damaged)},
 };
 
 static uint64_t row_value(const struct audit_result *result, size_t row)
@@ -80,23 +114,65 @@ static void print_table(const struct audit_result *result)
     printf("%-22s %12u\n", "lineages", result->lineages);
 }
 
+/* What must never be. The first findings go to stderr, one a line. */
+static enum status judge(const char *path, struct audit *audit, const struct audit_result *result)
+{
+    const struct hearing_result *heard = &result->heard;
+    uint64_t disagreements = heard->digests_differ + heard->applied_without_commit +
+                             heard->committed_not_applied + heard->records_differ;
+    const char *finding;
+    for (int i = 0; (finding = hearing_finding(audit_hearing(audit), i)) != NULL; i++)
+        fprintf(stderr, "%s\n", finding);
+    if (result->lost + result->duplicated + disagreements > 0)
+        return fail(ERR_CORRUPT,
+                    "%" PRIu64 " positions of '%s' were lost, %" PRIu64 " counted twice; workers "
+                    "and server disagree %" PRIu64 " times: a bug of ours; keep the folder and "
+                    "report it",
+                    result->lost, path, result->duplicated, disagreements);
+    if (heard->journals_damaged > 0)
+        return fail(ERR_CORRUPT,
+                    "workers' journals are damaged in %" PRIu64 " places: check the disks they "
+                    "were written on; all that can be read agrees",
+                    heard->journals_damaged);
+    return OK;
+}
+
+static int audit_folder(const char *path, const struct option_list *workers, int is_json)
+{
+    struct audit_result result = {0};
+    struct audit *audit = audit_create();
+    enum status status = count(path, workers, audit, &result);
+    if (status == OK) {
+        if (is_json)
+            print_json(&result);
+        else
+            print_table(&result);
+        status = judge(path, audit, &result);
+    }
+    audit_destroy(audit);
+    return status == OK ? 0 : command_exit("seer audit", status);
+}
+
 static int audit_run(int argc, char **argv)
 {
     const char *output = NULL;
+    struct option_list workers = {0};
     const struct option_row options[] = {
+        {"workers", 'w', OPTION_LIST, &workers, "DIR",
+         "workers' journals (default DIR/workers); may be repeated"},
         {"output", 'o', OPTION_STRING, &output, "FORMAT", "table (default) or json"},
         {0},
     };
     const struct usage usage = {
         .program = "seer audit",
-        .synopsis = "DIR [-o json]",
-        .summary = "Recounts every position of a run's stream from its journal; while the run "
-                   "goes on, too.\nExit code 1 if any was lost or counted twice.",
+        .synopsis = "DIR [--workers DIR]... [-o json]",
+        .summary = "Recounts every position of a run's stream from its journal, and holds the "
+                   "journals of the\nworkers against it; while the run goes on, too. Exit code 1 "
+                   "if any image was lost or counted\ntwice, or if they disagree.",
         .examples = "  seer audit run -o json",
         .options = options,
     };
     int first = argc;
-    struct audit_result result = {0};
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK && argc - first != 1)
         status = fail(ERR_INPUT, "name one DIR");
@@ -104,20 +180,7 @@ static int audit_run(int argc, char **argv)
         status = options_check_output(output);
     if (status != OK)
         return options_exit(&usage, status);
-    status = count(argv[first], &result);
-    if (status != OK)
-        return command_exit(usage.program, status);
-    if (options_is_json(output))
-        print_json(&result);
-    else
-        print_table(&result);
-    if (result.lost == 0 && result.duplicated == 0)
-        return 0;
-    fprintf(stderr,
-            "%" PRIu64 " positions of '%s' were lost, %" PRIu64 " counted twice: a bug "
-            "of ours; keep the folder and report it\n",
-            result.lost, argv[first], result.duplicated);
-    return 1;
+    return audit_folder(argv[first], &workers, options_is_json(output));
 }
 
 const struct command audit_command = {"audit", "was every image counted exactly once?", audit_run};

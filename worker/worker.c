@@ -343,7 +343,7 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
     if (options->journal != NULL) {
         const struct worker_journal_setup journal = {.folder = options->journal,
                                                      .name = worker->name,
-                                                     .segment_bytes = WORKER_JOURNAL_SEGMENT_BYTES,
+                                                     .segment_bytes = WITNESS_SEGMENT_BYTES,
                                                      .folder_bytes = WORKER_JOURNAL_FOLDER_BYTES};
         TRY(worker_journal_open(&journal, &worker->journal));
     }

@@ -19,13 +19,13 @@
 #include "common/status.h"
 #include "proto/witness.h"
 
-/* A file is small enough to be read whole, and large enough that a year of them can be listed. */
-enum { WORKER_JOURNAL_SEGMENT_BYTES = 16 << 20, WORKER_JOURNAL_FOLDER_BYTES = 1 << 30 };
+enum { WORKER_JOURNAL_FOLDER_BYTES = 1 << 30 };
 
 struct worker_journal_setup {
     const char *folder; /* made if missing; borrowed for the call, like name */
     const char *name;   /* of the worker, for people */
-    uint64_t segment_bytes, folder_bytes;
+    uint64_t segment_bytes,
+        folder_bytes; /* WITNESS_SEGMENT_BYTES and the above; tests ask for less */
 };
 
 struct worker_journal;

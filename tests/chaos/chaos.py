@@ -330,8 +330,13 @@ def judge(chaos, reference):
     print(f"lost: {counted['lost']}, duplicated: {counted['duplicated']}, unequal digests: "
           f"{counted['unequal_digests']}, steps different from the undisturbed run: "
           f"{len(different)}, tensors different at the end: {len(tensors)}", flush=True)
-    wrong += [f"{key} is {counted[key]}" for key in ("lost", "duplicated", "unequal_digests")
-              if counted[key] != 0]
+    print(f"workers that testified: {counted['workers']}, of all members of "
+          f"{counted['steps_witnessed']} steps; they disagree with the server in "
+          f"{sum(counted[key] for key in oracle.DISAGREEMENTS)} places")
+    wrong += [f"{key} is {counted[key]}" for key in
+              ("lost", "duplicated", "unequal_digests", *oracle.DISAGREEMENTS) if counted[key] != 0]
+    if counted["steps_witnessed"] == 0:
+        wrong.append("no step was witnessed by all its members")
     if counted["steps"] != last:
         wrong.append(f"the journal has {counted['steps']} steps, metrics.jsonl {last}")
     wrong += [f"lineage {lineage} step {step} differs: {what}" for lineage, step, what

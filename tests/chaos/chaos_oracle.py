@@ -8,6 +8,8 @@ import glob, json, os, struct, subprocess
 
 from chaos_run import BIN, Failure
 
+DISAGREEMENTS = ("digests_differ", "applied_without_commit", "committed_not_applied", "records_differ",
+                 "journals_damaged")
 SAME = ("loss", "lr", "grad_norm", "images", "digest", "is_commit")
 
 

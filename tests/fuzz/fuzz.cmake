@@ -19,7 +19,9 @@ seer_fuzz(record loader)
 seer_fuzz(image loader)
 seer_fuzz(safetensors common)
 seer_fuzz(journal server)
+seer_fuzz(witness operate)
 
 add_executable(make_corpus EXCLUDE_FROM_ALL ${FRAGMENT_DIR}/make_corpus.c
-    ${CMAKE_CURRENT_SOURCE_DIR}/unit/message_samples.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/journal_samples.c)
+    ${CMAKE_CURRENT_SOURCE_DIR}/unit/message_samples.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/journal_samples.c
+    ${CMAKE_CURRENT_SOURCE_DIR}/unit/witness_samples.c)
 target_link_libraries(make_corpus PRIVATE server loader proto PkgConfig::CMOCKA)

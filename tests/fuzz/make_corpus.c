@@ -13,6 +13,7 @@
 #include "server/journal_codec.h"
 #include "tests/unit/journal_samples.h"
 #include "tests/unit/message_samples.h"
+#include "tests/unit/witness_samples.h"
 
 enum { CHECKSUM_BYTES = 8 };
 
@@ -54,6 +55,34 @@ static void make_journal_records(void **state)
         assert_ok(journal_encode(&record, &bytes));
         save("journal", journal_kind_name((enum journal_kind)kind), &bytes, CHECKSUM_BYTES);
     }
+}
+
+/* A file: one record of each kind, and a step that a hearing can follow. */
+static void make_witnesses(void **state)
+{
+    (void)state;
+    struct witness_slot slot = {0, 0};
+    struct witness_image images[] = {{0, 1}, {0, 2}};
+    struct witness step = {.kind = WITNESS_STEP,
+                           .step = {.generation = 1,
+                                    .is_applied = 1,
+                                    .slot_count = 1,
+                                    .slot_images = 2,
+                                    .slots = &slot,
+                                    .images = images}};
+    struct buf bytes;
+    buf_init(&bytes, 1 << 20);
+    for (enum witness_kind kind = WITNESS_BEGIN; kind <= WITNESS_STEP; kind++) {
+        struct witness witness;
+        witness_sample(kind, &witness);
+        assert_ok(witness_encode(&witness, &bytes));
+        witness_done(&witness);
+    }
+    assert_ok(witness_encode(&step, &bytes));
+    step.step.step = slot.slot = 1;
+    slot.position = 8;
+    assert_ok(witness_encode(&step, &bytes));
+    save("witness", "file", &bytes, 0);
 }
 
 static void make_record(const char *name, int32_t label, int32_t side)
@@ -114,9 +143,8 @@ int main(int argc, char **argv)
         return 2;
     corpus = argv[1];
     const struct CMUnitTest parts[] = {
-        cmocka_unit_test(make_messages),
-        cmocka_unit_test(make_journal_records),
-        cmocka_unit_test(make_records),
+        cmocka_unit_test(make_messages),    cmocka_unit_test(make_journal_records),
+        cmocka_unit_test(make_witnesses),   cmocka_unit_test(make_records),
         cmocka_unit_test(make_safetensors),
     };
     return cmocka_run_group_tests(parts, NULL, NULL);

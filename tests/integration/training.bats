@@ -195,6 +195,44 @@ standstill_names() { # RUN CULPRIT
     [ -s "$RUN/features.npy" ] && [ -s "$RUN/timm.safetensors" ]
 }
 
+flip_byte() { # FILE OFFSET
+    local byte
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+    printf "\\x$(printf %x $((byte ^ 255)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+@test "workers testify: the audit hears them while they train, and finds what was tampered with" {
+    start_cluster "$RUN" 2
+    for step in 10 20 30 40; do
+        wait_until 60 committed_at_least "$RUN" $step
+        audit_is_clean "$RUN" # a journal that ends earlier than another is no finding
+    done
+    kill -KILL "$(pid_of "$RUN" worker-2)" # nor is one that ends with its process
+    before=$(committed "$RUN")
+    wait_until 60 committed_at_least "$RUN" $((before + 5))
+    stop_cluster "$RUN"
+    audit_is_clean "$RUN"
+    jq -e '.workers == 2 and .steps_witnessed >= .steps - 1' "$RUN.audit"
+    seer audit "$RUN" --workers "$RUN/snapshots" -o json | jq -e '.workers == 0 and .steps_witnessed == 0'
+
+    # Half a record at the end is what a kill leaves; a flipped bit within is not.
+    cp -r "$RUN" "$RUN.cut"
+    file=$(find "$RUN.cut/workers" -name '*.journal' | head -n 1)
+    truncate -s -5 "$file"
+    seer audit "$RUN.cut"
+    flip_byte "$file" 1000
+    run seer audit "$RUN.cut"
+    [ "$status" -eq 1 ]
+    [[ $output == *"$file"*"damaged in 1 places"* ]]
+
+    # A process that lost its first file is heard from its second on; one that has another's name is not.
+    file=$(find "$RUN/workers" -name '*.journal' | head -n 1)
+    mv "$file" "${file/-000000/-000007}"
+    run seer audit "$RUN"
+    [ "$status" -eq 1 ]
+    [[ $output == *"does not begin as its name says"* ]]
+}
+
 @test "ending the cluster leaves no process behind" {
     start_cluster "$RUN" 2
     wait_until 60 committed_at_least "$RUN" 3

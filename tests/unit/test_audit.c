@@ -16,15 +16,20 @@ static struct audit *begin(void)
 {
     static uint32_t shards[] = {0};
     struct audit *audit = audit_create();
-    add(audit,
-        &(struct journal_record){
-            .kind = JOURNAL_START,
-            .start = {.seed = 3, .batch_images = BATCH, .block_records = 4, .window_blocks = 2}});
+    add(audit, &(struct journal_record){.kind = JOURNAL_START,
+                                        .start = {.seed = 3,
+                                                  .batch_images = BATCH,
+                                                  .slot_images = 4,
+                                                  .block_records = 4,
+                                                  .window_blocks = 2}});
     add(audit, &(struct journal_record){.kind = JOURNAL_SHARD, .shard = {0, RECORDS, "/s"}});
     add(audit, &(struct journal_record){.kind = JOURNAL_ENTRY,
                                         .entry = {.shard_count = 1, .shards = shards}});
     return audit;
 }
+
+static struct message_skip skips_of_step[BATCH];
+static uint32_t lineage; /* of the steps to come */
 
 static void add_step(struct audit *audit, uint64_t step, uint64_t position, int is_commit,
                      uint32_t skips)
@@ -35,6 +40,8 @@ static void add_step(struct audit *audit, uint64_t step, uint64_t position, int 
                                              .images = BATCH,
                                              .is_commit = is_commit,
                                              .skip_count = skips,
+                                             .skips = skips_of_step,
+                                             .lineage = lineage,
                                              .unequal_digests = step == 1}};
     add(audit, &record);
 }
@@ -108,7 +115,9 @@ static void a_rollback_voids_what_is_trained_again(void **state)
     struct audit *audit = begin();
     for (uint64_t step = 0; step < 6; step++)
         add_step(audit, step, step * BATCH, 1, 0);
-    add(audit, &(struct journal_record){.kind = JOURNAL_ROLLBACK, .rollback = {.step = 2}});
+    add(audit,
+        &(struct journal_record){.kind = JOURNAL_ROLLBACK, .rollback = {.step = 2, .lineage = 1}});
+    lineage = 1;
     for (uint64_t step = 2; step < 5; step++)
         add_step(audit, step, step * BATCH, 1, 0);
     struct audit_result result = end(audit);
@@ -128,7 +137,8 @@ static void records_that_cannot_follow_are_refused(void **state)
     assert_int_equal(audit_add(audit, &record), ERR_CORRUPT);
     audit_destroy(audit);
     audit = begin();
-    record = (struct journal_record){.kind = JOURNAL_ROLLBACK, .rollback = {.step = 1}};
+    record =
+        (struct journal_record){.kind = JOURNAL_ROLLBACK, .rollback = {.step = 1, .lineage = 1}};
     assert_int_equal(audit_add(audit, &record), ERR_CORRUPT);
     record = (struct journal_record){.kind = JOURNAL_RETIRE, .retire = {.shard = 1}};
     assert_int_equal(audit_add(audit, &record), ERR_CORRUPT);
