@@ -133,6 +133,8 @@ static void handle_message(struct coordinator *c, uint64_t connection,
     }
     struct worker *worker = roster_find(&c->roster, message->header.worker);
     if (worker == NULL || worker->connection != connection) {
+        if (worker != NULL)
+            worker->heard_ms = c->now_ms; /* it lives, and will say Hello on this connection */
         if (message->kind != MESSAGE_BYE)
             admission_ask_hello(c, connection, message->header.worker);
         return;

@@ -300,6 +300,24 @@ static void a_server_that_slept_blames_nobody(void **state)
     assert_int_equal(view.roster->count, 0);
 }
 
+/* It was cut off, and its Hello is still under way when its time is over. */
+static void who_is_heard_on_a_new_connection_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct coordinator_view view;
+    const struct message heartbeat = {.kind = MESSAGE_HEARTBEAT,
+                                      .header = {.worker = 1, .sequence = 1000}};
+    train(f, 2);
+    tick(f, f->config.server.lost_ms - 500);
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_MESSAGE, .connection = 99, .message = &heartbeat});
+    assert_true(find(f, ACTION_SEND, MESSAGE_REJECT) >= 0);
+    tick(f, 1000);
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.roster->count, 1);
+    assert_int_equal(view.roster->workers[0].id, 1);
+}
+
 static void who_comes_while_a_generation_forms_waits_for_its_first_step(void **state)
 {
     struct fixture *f = *state;
@@ -611,6 +629,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_restarted_server_does_not_wait_for_one_that_came_and_died,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_heard_on_a_new_connection_is_not_lost, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(who_comes_while_a_generation_forms_waits_for_its_first_step,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_stop_takes_a_snapshot_first_and_then_finishes, setup,
