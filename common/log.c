@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "common/clock.h"
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const int level_priorities[] = {3, 4, 6, 7}; /* syslog(3) */
@@ -34,17 +35,13 @@ void log_line(enum log_level level, const char *format, ...)
 {
     if (level > level_max)
         return;
-    char line[2048];
-    struct timespec now;
-    struct tm parts;
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &parts);
+    char line[2048], now[CLOCK_TEXT_BYTES];
+    clock_text(clock_wall_ms(), now);
     int used = 0;
     if (has_priorities)
         used = snprintf(line, sizeof(line), "<%d>", level_priorities[level]);
-    used += (int)strftime(line + used, sizeof(line) - (size_t)used, "%Y-%m-%dT%H:%M:%S", &parts);
-    used += snprintf(line + used, sizeof(line) - (size_t)used,
-                     ".%03ldZ %-5s %s: ", now.tv_nsec / 1000000, level_names[level], program_name);
+    used += snprintf(line + used, sizeof(line) - (size_t)used, "%s %-5s %s: ", now,
+                     level_names[level], program_name);
     va_list args;
     va_start(args, format);
     int more = vsnprintf(line + used, sizeof(line) - (size_t)used, format, args);

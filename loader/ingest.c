@@ -11,7 +11,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/check.h"
@@ -25,12 +24,14 @@
 #include "loader/labels.h"
 #include "loader/progress.h"
 #include "loader/shard_writer.h"
+#include "loader/store_lock.h"
 
 enum {
     PICTURES_PER_JOB = 16,           /* in flight */
     IN_FLIGHT_BYTES_MAX = 512 << 20, /* encoded; one picture may exceed it */
     SHARD_RECORDS_MAX = 1000000,
-    SHARD_NAME_BYTES = 64,
+    STEM_BYTES = CLOCK_TEXT_BYTES + 16, /* time and pid */
+    SHARD_NAME_BYTES = STEM_BYTES + 16,
 };
 
 /* Named so as not to be taken for the loader's own struct image: the file, then its fate. */
@@ -46,12 +47,14 @@ struct ingest {
     const struct ingest_options *options;
     struct ingest_result *result;
     struct source **sources; /* [source_count]; the reader's once it runs */
+    int store_lock;          /* -1: none */
+    int64_t start_us;        /* since when we are at work, not waiting for the store */
     struct labels labels;
     struct hash_set seen;
     struct ingest_report report;
     struct progress progress;
     struct shard_writer *writer; /* NULL between shards */
-    char name_stem[SHARD_NAME_BYTES / 2];
+    char name_stem[STEM_BYTES];
 
     struct thread reader;
     struct thread decoders[INGEST_JOBS_MAX];
@@ -319,17 +322,29 @@ static enum status open_sources(struct ingest *ingest)
 {
     const struct ingest_options *options = ingest->options;
     ingest->sources = mem_array((size_t)options->source_count, sizeof(*ingest->sources));
-    for (int i = 0; i < options->source_count; i++) {
+    for (int i = 0; i < options->source_count; i++)
         TRY(source_open(options->sources[i], &options->source, &ingest->sources[i]));
-        if (options->source.rule == LABEL_RULE_FOLDER)
-            TRY(source_folders(ingest->sources[i], &ingest->labels));
-    }
-    labels_settle(&ingest->labels);
     return OK;
 }
 
-/* What the store holds already, if there is one. */
-static enum status open_store(struct ingest *ingest)
+/* The store is made even if no image will be accepted: an empty store is one. From here to done()
+ * nobody else numbers labels or looks for duplicates in it. */
+static enum status enter_store(struct ingest *ingest)
+{
+    if (ingest->options->is_dry_run)
+        return OK;
+    const struct ingest_options *options = ingest->options;
+    char *shards = mem_format("%s/shards", options->store);
+    enum status status = fs_make_directory(shards);
+    mem_free(shards);
+    if (status == OK)
+        status =
+            store_lock_take(options->store, options->waiting, options->stop, &ingest->store_lock);
+    return status;
+}
+
+/* What the store holds already; a dry run may be told of none. */
+static enum status load_store(struct ingest *ingest)
 {
     const char *store = ingest->options->store;
     char *shards = mem_format("%s/shards", store);
@@ -346,34 +361,32 @@ out:
     return status;
 }
 
-/* Even if no image will be accepted: an empty store is one. */
-static enum status make_store(const struct ingest *ingest)
+static enum status number_folders(struct ingest *ingest)
 {
-    if (ingest->options->is_dry_run)
+    if (ingest->options->source.rule != LABEL_RULE_FOLDER)
         return OK;
-    char *shards = mem_format("%s/shards", ingest->options->store);
-    enum status status = fs_make_directory(shards);
-    mem_free(shards);
-    return status;
+    for (int i = 0; i < ingest->options->source_count; i++)
+        TRY(source_folders(ingest->sources[i], &ingest->labels));
+    labels_settle(&ingest->labels);
+    return OK;
 }
 
 /* UTC time, then the process: unique within a store and in the order of time. */
 static void name_shards(struct ingest *ingest)
 {
-    int64_t now_ms = clock_wall_ms();
-    time_t seconds = (time_t)(now_ms / 1000);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t length = strftime(ingest->name_stem, sizeof(ingest->name_stem), "%Y%m%dT%H%M%S", &utc);
-    snprintf(ingest->name_stem + length, sizeof(ingest->name_stem) - length, ".%03d-%d",
-             (int)(now_ms % 1000), (int)getpid());
+    char stamp[CLOCK_TEXT_BYTES];
+    clock_stamp(clock_wall_ms(), stamp);
+    snprintf(ingest->name_stem, sizeof(ingest->name_stem), "%s-%d", stamp, (int)getpid());
 }
 
 static enum status run(struct ingest *ingest)
 {
-    TRY(open_store(ingest));
     TRY(open_sources(ingest));
-    TRY(make_store(ingest));
+    TRY(enter_store(ingest));
+    ingest->start_us = clock_us();
+    progress_start(&ingest->progress, "ingest", ingest->options->is_quiet);
+    TRY(load_store(ingest));
+    TRY(number_folders(ingest));
     TRY(ingest_report_open(&ingest->report, ingest->options->report));
     name_shards(ingest);
     TRY(start_threads(ingest));
@@ -393,6 +406,7 @@ static void done(struct ingest *ingest)
     mem_free(ingest->sources);
     labels_done(&ingest->labels);
     hash_set_done(&ingest->seen);
+    store_lock_give(ingest->store_lock);
     pthread_cond_destroy(&ingest->changed);
     pthread_mutex_destroy(&ingest->lock);
 }
@@ -406,11 +420,15 @@ enum status ingest_run(const struct ingest_options *options, struct ingest_resul
     ingest->result = ret_result;
     pthread_mutex_init(&ingest->lock, NULL);
     pthread_cond_init(&ingest->changed, NULL);
-    int64_t start_us = clock_us();
-    progress_start(&ingest->progress, "ingest", options->is_quiet);
+    ingest->store_lock = -1;
+    ingest->start_us = clock_us();
     enum status status = run(ingest);
     progress_stop(&ingest->progress);
-    ret_result->seconds = (double)(clock_us() - start_us) / 1e6;
+    ret_result->seconds = (double)(clock_us() - ingest->start_us) / 1e6;
+    if (status == ERR_END) { /* stopped before it began */
+        ret_result->is_stopped = 1;
+        status = OK;
+    }
     char *words = mem_string(fail_message());
     done(ingest);
     if (status != OK)

@@ -2,7 +2,8 @@
  *
  * One thread reads the sources, several decode, the caller's writes; records stand in the shards in
  * the order of the sources, whatever the number of decoders. An image that cannot be used is
- * counted and reported, and ingest goes on. What is sealed stays valid whatever happens later. */
+ * counted and reported, and ingest goes on. What is sealed stays valid whatever happens later. A
+ * store takes one ingest at a time; a second one waits until the first has ended. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_INGEST_H
@@ -32,6 +33,9 @@ struct ingest_options {
     int is_quiet;       /* no progress */
     const char *report; /* file that gets a line of JSON per refused image; or NULL */
     atomic_int *stop;   /* set by a signal handler: seal what is there and return; or NULL */
+    /* Called once if another ingest has the store and must be waited for; pid 0: unknown; or NULL.
+     */
+    void (*waiting)(const char *store, int pid);
 };
 
 struct ingest_result {

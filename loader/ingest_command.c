@@ -127,6 +127,12 @@ static void print_table(const struct arguments *arguments, const struct ingest_r
         fprintf(stderr, "--report FILE.jsonl lists what was refused and why\n");
 }
 
+static void tell_waiting(const char *store, int pid)
+{
+    fprintf(stderr, "seer ingest: another ingest (pid %d) writes into '%s': waiting for its end\n",
+            pid, store);
+}
+
 static int ingest(const struct arguments *arguments, const struct ingest_options *options)
 {
     struct ingest_result result;
@@ -219,6 +225,7 @@ static int ingest_command_run(int argc, char **argv)
         .is_quiet = arguments.is_quiet,
         .report = arguments.report,
         .stop = &is_stop_asked,
+        .waiting = tell_waiting,
     };
     catch_signals();
     return ingest(&arguments, &options);

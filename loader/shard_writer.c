@@ -29,6 +29,9 @@ enum {
     DISK_FULL_BYTES = 1 << 20, /* less than this is as good as nothing */
 };
 
+/* What the owner's file says, so that cleaning touches nothing that is not ours. */
+static const char owner_mark[] = "everseer: a shard being written\n";
+
 struct shard_writer {
     char *store;
     char *name;
@@ -107,6 +110,9 @@ static enum status claim_directory(struct shard_writer *writer)
             writer->owner = open(owner, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (status == OK && (writer->owner < 0 || flock(writer->owner, LOCK_EX | LOCK_NB) != 0))
             status = fail(ERR_IO, "cannot lock '%s': %s", owner, strerror(errno));
+        if (status == OK && pwrite(writer->owner, owner_mark, sizeof(owner_mark) - 1, 0) !=
+                                (ssize_t)sizeof(owner_mark) - 1)
+            status = writer_fail(writer, errno);
         close(lock);
     }
     mem_free(owner);
@@ -326,9 +332,33 @@ void shard_writer_destroy(struct shard_writer *writer)
     mem_free(writer);
 }
 
+static int is_marked(int owner)
+{
+    char text[sizeof(owner_mark)];
+    return pread(owner, text, sizeof(text), 0) == (ssize_t)sizeof(owner_mark) - 1 &&
+           memcmp(text, owner_mark, sizeof(owner_mark) - 1) == 0;
+}
+
+static int is_empty_file(int file)
+{
+    struct stat info;
+    return fstat(file, &info) == 0 && info.st_size == 0;
+}
+
+static int count_entries(const char *directory)
+{
+    int count = 0;
+    DIR *entries = opendir(directory);
+    for (struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;)
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    if (entries != NULL)
+        closedir(entries);
+    return count;
+}
+
 /* Removes one directory of unsealed/ unless its owner lives; called under the lock of unsealed/.
- * What has no owner's file is none of ours, unless it is empty: a writer that died before it made
- * one. */
+ * What has no owner's file with our mark is none of ours, unless nothing is in it: a writer that
+ * died before it marked it, and so before it wrote anything. */
 static enum status clean_one(const char *directory)
 {
     enum status status = OK;
@@ -337,7 +367,10 @@ static enum status clean_one(const char *directory)
     if (owner < 0) {
         rmdir(directory);
     } else if (flock(owner, LOCK_EX | LOCK_NB) == 0) {
-        status = remove_unsealed(directory);
+        if (is_marked(owner))
+            status = remove_unsealed(directory);
+        else if (is_empty_file(owner) && count_entries(directory) == 1 && unlink(path) == 0)
+            rmdir(directory);
     }
     if (owner >= 0)
         close(owner);

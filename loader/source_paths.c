@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -24,12 +23,11 @@ struct paths {
     struct source base;
     const struct source_options *options; /* borrowed */
     char *root;
-    FTS *walk;  /* a folder; else NULL */
-    FILE *list; /* stdin; else NULL */
-    char *line; /* getdelim's */
-    size_t line_capacity;
-    int is_done;          /* the single file has been handed out */
-    struct source *inner; /* an archive that is being read */
+    FTS *walk;                 /* a folder; else NULL */
+    FILE *list;                /* stdin; else NULL */
+    char line[PATH_BYTES_MAX]; /* of list */
+    int is_done;               /* the single file has been handed out */
+    struct source *inner;      /* an archive that is being read */
     uint64_t visited;
     uint64_t total; /* files below a folder; 0 where unknown */
 };
@@ -176,21 +174,36 @@ static enum status next_walked(struct paths *paths, const char **ret_path)
     return ERR_END;
 }
 
+/* Reads to the end mark, which is not kept; what does not fit is read and left out. Returns the
+ * whole length, or -1 at the end of the list. */
+static int64_t read_line(struct paths *paths, int end)
+{
+    int64_t length = 0;
+    int c = getc_unlocked(paths->list);
+    if (c == EOF)
+        return -1;
+    for (; c != EOF && c != end; c = getc_unlocked(paths->list), length++) {
+        if (length < PATH_BYTES_MAX - 1)
+            paths->line[length] = (char)c;
+    }
+    paths->line[length < PATH_BYTES_MAX ? length : PATH_BYTES_MAX - 1] = '\0';
+    return length;
+}
+
 static enum status next_listed(struct paths *paths, const char **ret_path)
 {
     int end = paths->options->is_zero_separated ? '\0' : '\n';
     for (;;) {
-        ssize_t length = getdelim(&paths->line, &paths->line_capacity, end, paths->list);
-        if (length <= 0)
+        int64_t length = read_line(paths, end);
+        if (length < 0)
             return ERR_END;
-        if (paths->line[length - 1] == end)
-            paths->line[--length] = '\0';
+        *ret_path = paths->line;
+        if (length >= PATH_BYTES_MAX)
+            return fail(ERR_IO, "the path is too long");
         if (end == '\n' && length > 0 && paths->line[length - 1] == '\r')
             paths->line[--length] = '\0';
-        if (length == 0)
-            continue;
-        *ret_path = paths->line;
-        return length < PATH_BYTES_MAX ? OK : fail(ERR_IO, "the path is too long");
+        if (length > 0)
+            return OK;
     }
 }
 
@@ -277,7 +290,6 @@ static void paths_close(struct source *source)
     source_close(paths->inner);
     if (paths->walk != NULL)
         fts_close(paths->walk);
-    free(paths->line);
     mem_free(paths->root);
     mem_free(paths);
 }

@@ -5,6 +5,7 @@
  *     STORE/shards/NAME/hashes.bin      XXH3-128 of each record's image, in order
  *     STORE/unsealed/NAME/              a shard being written; its owner holds a lock in it
  *     STORE/labels.txt                  line i is the name of label i
+ *     STORE/lock                        whose holder may add shards and labels (store_lock.h)
  *
  * Names sort by time. Ingest may add shards while others read: a store_load is a snapshot. */
 /* SPDX-License-Identifier: Apache-2.0

@@ -4,10 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <jansson.h>
 
+#include "common/clock.h"
 #include "common/fs.h"
 #include "common/hash.h"
 #include "common/json.h"
@@ -27,14 +27,6 @@ struct arguments {
 static int is_json(const struct arguments *arguments)
 {
     return options_is_json(arguments->output);
-}
-
-static void format_time(int64_t time_ms, char *text, size_t size)
-{
-    struct tm utc;
-    time_t seconds = (time_t)(time_ms / 1000);
-    gmtime_r(&seconds, &utc);
-    strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
 static json_t *json_of_shard(const struct store_shard *shard)
@@ -63,8 +55,8 @@ static enum status run_ls(const struct store *store, const struct arguments *arg
     printf("%-36s %10s %10s %10s  %s\n", "SHARD", "RECORDS", "LABELLED", "MB", "CREATED");
     for (uint32_t i = 0; i < store->shard_count; i++) {
         const struct store_shard *shard = &store->shards[i];
-        char created[32];
-        format_time(shard->created_ms, created, sizeof(created));
+        char created[CLOCK_TEXT_BYTES];
+        clock_text(shard->created_ms, created);
         printf("%-36s %10u %10u %10.1f  %s\n", shard->name, shard->record_count, shard->label_count,
                (double)shard->bytes / 1e6, created);
     }

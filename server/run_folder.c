@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -21,7 +20,7 @@
 #include "common/mem.h"
 #include "common/tensorboard.h"
 
-enum { TAIL_BYTES = 65536, TIME_BYTES = 40, DIGEST_BYTES = 17 };
+enum { TAIL_BYTES = 65536, DIGEST_BYTES = 17 };
 
 struct run_folder {
     int metrics, events; /* file descriptors, appending */
@@ -188,13 +187,8 @@ void run_folder_step(struct run_folder *folder, const struct journal_step *step)
 
 static json_t *time_now(void)
 {
-    char text[TIME_BYTES];
-    int64_t wall_ms = clock_wall_ms();
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm parts;
-    gmtime_r(&seconds, &parts);
-    size_t length = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &parts);
-    snprintf(text + length, sizeof(text) - length, ".%03dZ", (int)(wall_ms % 1000));
+    char text[CLOCK_TEXT_BYTES];
+    clock_text(clock_wall_ms(), text);
     return json_string(text);
 }
 

@@ -132,6 +132,46 @@ ingest() {
     echo /does/not/exist.png | ingest - | jq -e '.rejected == {io: 1}'
 }
 
+@test "a line on stdin of any length is refused, what follows it is taken" {
+    { head -c 300000 /dev/zero | tr '\0' x; echo; echo "$pictures/mixed/a.png"; } > "$BATS_TEST_TMPDIR/list"
+    ingest - --report "$BATS_TEST_TMPDIR/report" < "$BATS_TEST_TMPDIR/list" |
+        jq -e '.scanned == 2 and .accepted == 1 and .rejected == {io: 1}'
+    jq -e '.detail == "the path is too long" and (.source | length) == 4095' "$BATS_TEST_TMPDIR/report"
+}
+
+@test "a second ingest into a store waits for the first, then sees its labels and its images" {
+    mkfifo "$BATS_TEST_TMPDIR/list"
+    "$seer" ingest - --store "$store" --labels dir -q < "$BATS_TEST_TMPDIR/list" > "$BATS_TEST_TMPDIR/first" 2>&1 &
+    first=$!
+    exec 9> "$BATS_TEST_TMPDIR/list"
+    ls "$pictures"/classes/zebra/* >&9
+    while [ ! -e "$store/unsealed" ] || [ "$(ls "$store/unsealed" | wc -l)" -lt 2 ]; do sleep 0.02; done
+    "$seer" ingest "$pictures/classes" --store "$store" --labels dir -q -o json 9>&- \
+        > "$BATS_TEST_TMPDIR/second" 2> "$BATS_TEST_TMPDIR/words" &
+    second=$!
+    while ! grep -q waiting "$BATS_TEST_TMPDIR/words"; do sleep 0.02; done
+    [[ $(< "$BATS_TEST_TMPDIR/words") == "seer ingest: another ingest (pid $first) writes into '$store'"* ]]
+    exec 9>&-
+    wait "$first"
+    wait "$second"
+    jq -e '.accepted == 8 and .duplicates == 4' "$BATS_TEST_TMPDIR/second"
+    [ "$(paste -sd, "$store/labels.txt")" = zebra,ant,cow ]
+    "$seer" store stat "$store" -o json | jq -e '.records == 12 and .labels == {"0": 4, "1": 4, "2": 4}'
+}
+
+@test "Ctrl-C ends an ingest that waits for another one" {
+    mkdir -p "$store"
+    flock "$store/lock" "$seer" ingest "$pictures/mixed" --store "$store" -o json \
+        > "$BATS_TEST_TMPDIR/out" 2> "$BATS_TEST_TMPDIR/words" &
+    pid=$!
+    while ! grep -q waiting "$BATS_TEST_TMPDIR/words"; do sleep 0.02; done
+    kill -INT "$(cat "/proc/$pid/task/$pid/children")"
+    code=0
+    wait "$pid" || code=$?
+    [ "$code" -eq 130 ]
+    jq -e '.accepted == 0 and .stopped' "$BATS_TEST_TMPDIR/out"
+}
+
 @test "IDX files come with the labels beside them, or those that are named" {
     mkdir "$BATS_TEST_TMPDIR/idx"
     /usr/bin/python3 - "$BATS_TEST_TMPDIR/idx" <<'PYTHON'

@@ -223,6 +223,24 @@ static void fs_writes_files_that_are_complete_or_absent(void **state)
     mem_free(nested);
 }
 
+static void times_are_text_that_sorts_and_never_overruns(void **state)
+{
+    (void)state;
+    char text[CLOCK_TEXT_BYTES];
+    clock_text(0, text);
+    assert_string_equal(text, "1970-01-01T00:00:00.000Z");
+    clock_text(951782399007, text);
+    assert_string_equal(text, "2000-02-28T23:59:59.007Z");
+    clock_text(-1, text);
+    assert_string_equal(text, "1969-12-31T23:59:59.999Z");
+    clock_stamp(951782400123, text);
+    assert_string_equal(text, "20000229T000000.123");
+    clock_text(INT64_MAX, text);
+    assert_string_equal(text + strlen(text) - 5, ".807Z");
+    clock_text(INT64_MIN, text);
+    assert_string_equal(text + strlen(text) - 1, "Z");
+}
+
 static void json_takes_any_text_and_any_number(void **state)
 {
     (void)state;
@@ -267,6 +285,7 @@ int main(void)
         cmocka_unit_test(options_fill_their_targets_and_suggest_the_nearest_name),
         cmocka_unit_test(options_refuse_words_that_nobody_reads),
         cmocka_unit_test(fs_writes_files_that_are_complete_or_absent),
+        cmocka_unit_test(times_are_text_that_sorts_and_never_overruns),
         cmocka_unit_test(json_takes_any_text_and_any_number),
         cmocka_unit_test(a_log_line_is_one_line_whatever_is_in_it),
     };

@@ -4,6 +4,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <sys/wait.h>
+
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -235,6 +237,21 @@ static void a_shard_damaged_anywhere_never_crashes_its_reader(void **state)
     store_shard_done(&shard);
 }
 
+/* Another process that dies with a record written and nothing sealed. */
+static void write_and_die(const struct record *record)
+{
+    int code;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct shard_writer *writer;
+        struct hash128 hash = hash128_bytes(record->bytes, record->length);
+        _exit(shard_writer_open(folder, "dead", 1 << 20, &writer) != OK ||
+              shard_writer_add(writer, record, hash) != OK);
+    }
+    assert_int_equal(waitpid(pid, &code, 0), pid);
+    assert_int_equal(code, 0);
+}
+
 static void what_a_dead_writer_left_is_cleaned_and_what_a_live_one_writes_is_not(void **state)
 {
     (void)state;
@@ -242,19 +259,24 @@ static void what_a_dead_writer_left_is_cleaned_and_what_a_live_one_writes_is_not
     uint8_t bytes[RECORD_BYTES_LARGEST];
     struct record record = {.bytes = bytes, .length = make_bytes(0, bytes), .label = 1};
     char *dead = mem_format("%s/unsealed/dead", folder);
-    char *dead_file = mem_format("%s/owner", dead);
+    char *young = mem_format("%s/unsealed/young", folder);
+    char *young_owner = mem_format("%s/owner", young);
     char *alive = mem_format("%s/unsealed/alive", folder);
     assert_ok(shard_writer_open(folder, "alive", 1 << 20, &writer));
     assert_ok(shard_writer_add(writer, &record, hash128_bytes(bytes, record.length)));
-    assert_ok(fs_make_directory(dead));
-    assert_ok(fs_write_file(dead_file, "", 0));
+    write_and_die(&record);
+    assert_true(fs_exists(dead));
+    assert_ok(fs_make_directory(young)); /* died before it had marked its file */
+    assert_ok(fs_write_file(young_owner, "", 0));
     assert_ok(shard_writer_clean(folder));
     assert_false(fs_exists(dead));
+    assert_false(fs_exists(young));
     assert_true(fs_exists(alive));
     shard_writer_destroy(writer);
     assert_false(fs_exists(alive));
     mem_free(alive);
-    mem_free(dead_file);
+    mem_free(young_owner);
+    mem_free(young);
     mem_free(dead);
 }
 
@@ -268,6 +290,11 @@ static void cleaning_removes_nothing_that_is_not_a_dead_writers(void **state)
     char *nested = mem_format("%s/unsealed/nested/deep", folder);
     char *nested_owner = mem_format("%s/unsealed/nested/owner", folder);
     char *nested_file = mem_format("%s/letter", nested);
+    char *owned = mem_format("%s/unsealed/owned", folder);
+    char *owned_owner = mem_format("%s/owner", owned), *owned_file = mem_format("%s/letter", owned);
+    assert_ok(fs_make_directory(owned)); /* somebody else's file of that name */
+    assert_ok(fs_write_file(owned_owner, "Ann", 3));
+    assert_ok(fs_write_file(owned_file, "x", 1));
     assert_ok(fs_make_directory(foreign));
     assert_ok(fs_make_directory(nested));
     assert_ok(fs_write_file(file, "x", 1));
@@ -278,9 +305,14 @@ static void cleaning_removes_nothing_that_is_not_a_dead_writers(void **state)
     assert_true(fs_exists(file));
     assert_true(fs_exists(foreign_file));
     assert_true(fs_exists(nested_file));
+    assert_true(fs_exists(owned_file));
+    assert_true(fs_exists(owned_owner));
     char *unsealed = mem_format("%s/unsealed", folder);
     assert_ok(fs_remove_tree(unsealed));
     mem_free(unsealed);
+    mem_free(owned_file);
+    mem_free(owned_owner);
+    mem_free(owned);
     mem_free(nested_file);
     mem_free(nested_owner);
     mem_free(nested);
