@@ -18,8 +18,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/thread.h"
+#include "loader/batch_job.h"
 #include "loader/image.h"
-#include "loader/job.h"
 #include "loader/multicrop.h"
 #include "loader/shard.h"
 #include "loader/shard_table.h"
@@ -40,18 +40,19 @@ struct loader {
 
     struct shard_table shards; /* touched by the submitting thread alone */
 
-    pthread_mutex_t lock;     /* guards everything below and the progress of jobs */
-    pthread_cond_t has_work;  /* something can be claimed, or is_stopping */
-    pthread_cond_t has_batch; /* a job is over */
-    struct job *pending;      /* submitted and not taken, in order */
-    struct job *idle;         /* memory for the next plans */
+    pthread_mutex_t lock;      /* guards everything below and the progress of jobs */
+    pthread_cond_t has_work;   /* something can be claimed, or is_stopping */
+    pthread_cond_t has_batch;  /* a job is over */
+    struct batch_job *pending; /* submitted and not taken, in order */
+    struct batch_job *idle;    /* memory for the next plans */
     int is_stopping;
 };
 
 /* Decodes the record planned for image `index`, from whichever image of the slot asks. */
-static enum status decode_record(struct decoder *decoder, const struct job *job, uint32_t index)
+static enum status decode_record(struct decoder *decoder, const struct batch_job *job,
+                                 uint32_t index)
 {
-    const struct job_image *image = &job->images[index];
+    const struct batch_job_image *image = &job->images[index];
     const struct image_limits limits = {
         .max_pixels = decoder->loader->config.data.max_pixels,
         .max_side = image_limits_default.max_side,
@@ -66,17 +67,17 @@ static enum status decode_record(struct decoder *decoder, const struct job *job,
 /* The next good record of the slot, cyclically from the image's own: the choice is a function of
  * the slot, not of who computes it. Only the image's own record is reported here; others are by
  * their own images. */
-static void decode_image(struct decoder *decoder, struct job *job, uint32_t index)
+static void decode_image(struct decoder *decoder, struct batch_job *job, uint32_t index)
 {
     const struct config *config = &decoder->loader->config;
     uint32_t slot_images = job->batch.slot_images;
     uint32_t slot_first = index / slot_images * slot_images;
-    struct job_image *image = &job->images[index];
+    struct batch_job_image *image = &job->images[index];
     for (uint32_t i = 0; i < slot_images; i++) {
         uint32_t other = slot_first + (index - slot_first + i) % slot_images;
         if (decode_record(decoder, job, other) == OK) {
             struct multicrop_target targets[CROP_GROUPS_MAX];
-            job_targets(job, config, index, targets);
+            batch_job_targets(job, config, index, targets);
             multicrop_image(decoder->multicrop, &decoder->image, image->position, targets);
             image->trained = job->images[other].record;
             return;
@@ -89,38 +90,38 @@ static void decode_image(struct decoder *decoder, struct job *job, uint32_t inde
                       (unsigned long long)image->position, image->bad_reason);
         }
     }
-    job_blank(job, config, index);
+    batch_job_blank(job, config, index);
     image->trained = (struct record_ref){(uint32_t)RECORD_NONE, (uint32_t)RECORD_NONE};
 }
 
 /* These are called with the lock held; release_shards needs none. */
 
-static int job_is_over(const struct job *job)
+static int job_is_over(const struct batch_job *job)
 {
     return job->done == job->wanted;
 }
 
-static struct job *find_work(struct loader *loader)
+static struct batch_job *find_work(struct loader *loader)
 {
-    struct job *job = loader->pending;
+    struct batch_job *job = loader->pending;
     while (job != NULL && job->claimed == job->wanted)
         job = job->next;
     return job;
 }
 
-static void release_shards(struct job *job)
+static void release_shards(struct batch_job *job)
 {
     for (uint32_t index = 0; index < job->image_count; index++)
         atomic_fetch_sub(&job->images[index].shard->use_count, 1);
 }
 
-static void push_idle(struct loader *loader, struct job *job)
+static void push_idle(struct loader *loader, struct batch_job *job)
 {
     job->next = loader->idle;
     loader->idle = job;
 }
 
-static void drop_job(struct loader *loader, struct job *job)
+static void drop_job(struct loader *loader, struct batch_job *job)
 {
     release_shards(job);
     push_idle(loader, job);
@@ -133,7 +134,7 @@ static void decoder_run(void *argument)
     struct loader *loader = decoder->loader;
     pthread_mutex_lock(&loader->lock);
     while (!loader->is_stopping) {
-        struct job *job = find_work(loader);
+        struct batch_job *job = find_work(loader);
         if (job == NULL) {
             pthread_cond_wait(&loader->has_work, &loader->lock);
             continue;
@@ -191,11 +192,11 @@ out:
     return status;
 }
 
-static void destroy_jobs(struct job *job)
+static void destroy_jobs(struct batch_job *job)
 {
     while (job != NULL) {
-        struct job *next = job->next;
-        job_destroy(job);
+        struct batch_job *next = job->next;
+        batch_job_destroy(job);
         job = next;
     }
 }
@@ -249,29 +250,29 @@ static enum status check_plan(const struct loader *loader, const struct batch_pl
     return OK;
 }
 
-static struct job *take_idle(struct loader *loader)
+static struct batch_job *take_idle(struct loader *loader)
 {
     pthread_mutex_lock(&loader->lock);
-    struct job *job = loader->idle;
+    struct batch_job *job = loader->idle;
     if (job != NULL)
         loader->idle = job->next;
     pthread_mutex_unlock(&loader->lock);
-    return job != NULL ? job : job_create();
+    return job != NULL ? job : batch_job_create();
 }
 
 enum status loader_submit(struct loader *loader, const struct batch_plan *plan)
 {
     shard_table_sweep(&loader->shards);
     TRY(check_plan(loader, plan));
-    struct job *job = take_idle(loader);
-    job_plan(job, &loader->config, plan);
+    struct batch_job *job = take_idle(loader);
+    batch_job_plan(job, &loader->config, plan);
     for (uint32_t index = 0; index < job->image_count; index++) {
-        struct job_image *image = &job->images[index];
+        struct batch_job_image *image = &job->images[index];
         image->shard = shard_table_find(&loader->shards, image->record.shard);
         atomic_fetch_add(&image->shard->use_count, 1);
     }
     pthread_mutex_lock(&loader->lock);
-    struct job **end = &loader->pending;
+    struct batch_job **end = &loader->pending;
     while (*end != NULL)
         end = &(*end)->next;
     *end = job;
@@ -281,12 +282,12 @@ enum status loader_submit(struct loader *loader, const struct batch_plan *plan)
 }
 
 /* Waits for the first pending job and takes it off the list; takes the lock itself. */
-static enum status take_job(struct loader *loader, int64_t deadline_ms, struct job **ret_job)
+static enum status take_job(struct loader *loader, int64_t deadline_ms, struct batch_job **ret_job)
 {
     const struct timespec until = {.tv_sec = deadline_ms / 1000,
                                    .tv_nsec = (deadline_ms % 1000) * 1000000};
     pthread_mutex_lock(&loader->lock);
-    struct job *job = loader->pending;
+    struct batch_job *job = loader->pending;
     int error = 0;
     while (job != NULL && !job_is_over(job) && error != ETIMEDOUT) {
         error = deadline_ms < 0 ? pthread_cond_wait(&loader->has_batch, &loader->lock)
@@ -311,10 +312,10 @@ static enum status take_job(struct loader *loader, int64_t deadline_ms, struct j
 
 enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch)
 {
-    struct job *job = NULL;
+    struct batch_job *job = NULL;
     TRY(take_job(loader, deadline_ms, &job));
     release_shards(job);
-    job_collect(job);
+    batch_job_collect(job);
     *ret_batch = &job->batch;
     return OK;
 }
@@ -323,7 +324,7 @@ void loader_give(struct loader *loader, struct batch **batch)
 {
     if (*batch == NULL)
         return;
-    struct job *job = (struct job *)*batch; /* its first member */
+    struct batch_job *job = (struct batch_job *)*batch; /* its first member */
     *batch = NULL;
     pthread_mutex_lock(&loader->lock);
     push_idle(loader, job);
@@ -334,7 +335,7 @@ void loader_flush(struct loader *loader)
 {
     pthread_mutex_lock(&loader->lock);
     while (loader->pending != NULL) {
-        struct job *job = loader->pending;
+        struct batch_job *job = loader->pending;
         loader->pending = job->next;
         job->is_dropped = 1;
         job->wanted = job->claimed;

@@ -1,18 +1,18 @@
-/* job.c - the memory of a batch and of the plan it comes from. */
+/* batch_job.c - the memory of a batch and of the plan it comes from. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "loader/job.h"
+#include "loader/batch_job.h"
 
 #include <string.h>
 
 #include "common/mem.h"
 
-struct job *job_create(void)
+struct batch_job *batch_job_create(void)
 {
-    return mem_zero(sizeof(struct job));
+    return mem_zero(sizeof(struct batch_job));
 }
 
-static void job_release(struct job *job)
+static void batch_job_release(struct batch_job *job)
 {
     for (int kind = 0; kind < CROP_GROUPS_MAX; kind++)
         mem_free(job->batch.crops[kind]);
@@ -23,11 +23,11 @@ static void job_release(struct job *job)
     mem_free(job->images);
 }
 
-void job_destroy(struct job *job)
+void batch_job_destroy(struct batch_job *job)
 {
     if (job == NULL)
         return;
-    job_release(job);
+    batch_job_release(job);
     mem_free(job);
 }
 
@@ -36,11 +36,12 @@ static size_t crop_bytes(const struct config_crop *crop)
     return (size_t)crop->size * (size_t)crop->size * 3;
 }
 
-static void job_reserve(struct job *job, const struct config *config, uint32_t slot_count)
+static void batch_job_reserve(struct batch_job *job, const struct config *config,
+                              uint32_t slot_count)
 {
     if (slot_count <= job->slot_capacity)
         return;
-    job_release(job);
+    batch_job_release(job);
     size_t image_count = (size_t)slot_count * (size_t)config->train.slot_images;
     for (int64_t kind = 0; kind < config->crop_count; kind++) {
         const struct config_crop *crop = &config->crops[kind];
@@ -54,9 +55,10 @@ static void job_reserve(struct job *job, const struct config *config, uint32_t s
     job->slot_capacity = slot_count;
 }
 
-void job_plan(struct job *job, const struct config *config, const struct batch_plan *plan)
+void batch_job_plan(struct batch_job *job, const struct config *config,
+                    const struct batch_plan *plan)
 {
-    job_reserve(job, config, plan->slot_count);
+    batch_job_reserve(job, config, plan->slot_count);
     uint32_t slot_images = (uint32_t)config->train.slot_images;
     job->batch.step = plan->step;
     job->batch.slot_count = plan->slot_count;
@@ -72,7 +74,7 @@ void job_plan(struct job *job, const struct config *config, const struct batch_p
     }
     for (uint32_t index = 0; index < job->image_count; index++) {
         const struct slot_plan *slot = &plan->slots[index / slot_images];
-        job->images[index] = (struct job_image){
+        job->images[index] = (struct batch_job_image){
             .record = slot->records[index % slot_images],
             .position = slot->position + index % slot_images,
         };
@@ -84,8 +86,8 @@ void job_plan(struct job *job, const struct config *config, const struct batch_p
     job->is_dropped = 0;
 }
 
-void job_targets(const struct job *job, const struct config *config, uint32_t index,
-                 struct multicrop_target *ret_targets)
+void batch_job_targets(const struct batch_job *job, const struct config *config, uint32_t index,
+                       struct multicrop_target *ret_targets)
 {
     size_t slot_images = job->batch.slot_images;
     size_t slot = index / slot_images, image = index % slot_images;
@@ -99,10 +101,10 @@ void job_targets(const struct job *job, const struct config *config, uint32_t in
     }
 }
 
-void job_blank(struct job *job, const struct config *config, uint32_t index)
+void batch_job_blank(struct batch_job *job, const struct config *config, uint32_t index)
 {
     struct multicrop_target targets[CROP_GROUPS_MAX];
-    job_targets(job, config, index, targets);
+    batch_job_targets(job, config, index, targets);
     for (int64_t kind = 0; kind < config->crop_count; kind++)
         for (int64_t crop = 0; crop < config->crops[kind].count; crop++)
             memset(targets[kind].first + (size_t)crop * targets[kind].stride, 0,
@@ -110,7 +112,7 @@ void job_blank(struct job *job, const struct config *config, uint32_t index)
 }
 
 /* Slots come in any order, so skips are put in order of position here, by insertion: few. */
-static void skip_insert(struct batch *batch, const struct job_image *image)
+static void skip_insert(struct batch *batch, const struct batch_job_image *image)
 {
     uint32_t at = batch->skip_count++;
     for (; at > 0 && batch->skips[at - 1].position > image->position; at--)
@@ -128,11 +130,11 @@ static int is_listed(const struct batch_skip *skips, uint32_t count, struct reco
     return 0;
 }
 
-void job_collect(struct job *job)
+void batch_job_collect(struct batch_job *job)
 {
     struct batch *batch = &job->batch;
     for (uint32_t index = 0; index < job->image_count; index++) {
-        const struct job_image *image = &job->images[index];
+        const struct batch_job_image *image = &job->images[index];
         batch->trained[index] = image->trained;
         batch->blank_count += image->trained.shard == (uint32_t)RECORD_NONE;
         if (image->bad_reason[0] != '\0')

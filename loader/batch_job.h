@@ -1,5 +1,5 @@
-/* job.h - one submitted plan on its way to a batch: what to decode, where the crops go, how far it
- * is.
+/* batch_job.h - one submitted plan on its way to a batch: what to decode, where the crops go, how
+ * far it is.
  *
  * An image of a job is known by its index, 0 .. slot_count * slot_images - 1, in plan order. The
  * loader's lock guards the progress; all else is written by the owner before the first image is
@@ -7,8 +7,8 @@
  * memory when it is planned again. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef LOADER_JOB_H
-#define LOADER_JOB_H
+#ifndef LOADER_BATCH_JOB_H
+#define LOADER_BATCH_JOB_H
 
 #include <stdint.h>
 
@@ -18,7 +18,7 @@
 struct open_shard; /* shard_table.h */
 
 /* What is known of one image of a job. */
-struct job_image {
+struct batch_job_image {
     struct record_ref record;
     struct open_shard *shard; /* borrowed; of record.shard */
     uint64_t position;
@@ -27,12 +27,12 @@ struct job_image {
     struct record_ref trained;
 };
 
-struct job {
-    struct batch batch; /* first: loader_give finds the job by its batch */
-    struct job *next;   /* of the list it is in */
+struct batch_job {
+    struct batch batch;     /* first: loader_give finds the job by its batch */
+    struct batch_job *next; /* of the list it is in */
     uint32_t image_count;
-    struct job_image *images; /* [image_count] */
-    uint32_t slot_capacity;   /* slots there is memory for */
+    struct batch_job_image *images; /* [image_count] */
+    uint32_t slot_capacity;         /* slots there is memory for */
 
     /* Progress: claimed <= wanted <= image_count, done <= claimed. A job that is dropped wants no
      * more than was claimed; it is over when done == wanted. */
@@ -40,17 +40,18 @@ struct job {
     int is_dropped;
 };
 
-struct job *job_create(void);
-void job_destroy(struct job *job); /* NULL is fine */
+struct batch_job *batch_job_create(void);
+void batch_job_destroy(struct batch_job *job); /* NULL is fine */
 /* Copies the plan, all but the shards, and makes room for its crops. */
-void job_plan(struct job *job, const struct config *config, const struct batch_plan *plan);
+void batch_job_plan(struct batch_job *job, const struct config *config,
+                    const struct batch_plan *plan);
 /* Where the crops of image `index` go: one target per kind of crop. */
-void job_targets(const struct job *job, const struct config *config, uint32_t index,
-                 struct multicrop_target *ret_targets);
+void batch_job_targets(const struct batch_job *job, const struct config *config, uint32_t index,
+                       struct multicrop_target *ret_targets);
 /* Makes the crops of image `index` black. */
-void job_blank(struct job *job, const struct config *config, uint32_t index);
+void batch_job_blank(struct batch_job *job, const struct config *config, uint32_t index);
 /* Once it is over: says in the batch what is trained on, counts what is blank, and lists the bad
  * records, each once, in order of position. */
-void job_collect(struct job *job);
+void batch_job_collect(struct batch_job *job);
 
 #endif
