@@ -86,6 +86,20 @@ static const struct field snapshot_fields[] = {
     {.kind = FIELD_END},
 };
 
+static const struct field server_fields[] = {
+    HEAD(Seer__FeedServer),
+    TEXT(server, Seer__FeedServer, state),
+    BODY(server, Seer__FeedServer, epoch),
+    BODY(server, Seer__FeedServer, stale_run),
+    BODY(server, Seer__FeedServer, stale_epoch),
+    BODY(server, Seer__FeedServer, stale_incarnation),
+    BODY(server, Seer__FeedServer, stale_lineage),
+    BODY(server, Seer__FeedServer, stale_generation),
+    BODY(server, Seer__FeedServer, stale_step),
+    BODY(server, Seer__FeedServer, stale_order),
+    {.kind = FIELD_END},
+};
+
 #define FORM(wire_, fields_)                                                                       \
     {                                                                                              \
         sizeof(struct feed_message), &seer__##wire_##__descriptor, fields_                         \
@@ -100,6 +114,7 @@ static const struct {
     [FEED_STREAM] = {"stream", FORM(feed_stream, stream_fields)},
     [FEED_EVENT] = {"event", FORM(feed_event, event_fields)},
     [FEED_SNAPSHOT] = {"snapshot", FORM(feed_snapshot, snapshot_fields)},
+    [FEED_SERVER] = {"server", FORM(feed_server, server_fields)},
 };
 
 const char *feed_topic(enum feed_kind kind)

@@ -10,7 +10,15 @@
 #include "common/buf.h"
 #include "common/status.h"
 
-enum feed_kind { FEED_STEP, FEED_WORKER, FEED_STREAM, FEED_EVENT, FEED_SNAPSHOT, FEED_KIND_COUNT };
+enum feed_kind {
+    FEED_STEP,
+    FEED_WORKER,
+    FEED_STREAM,
+    FEED_EVENT,
+    FEED_SNAPSHOT,
+    FEED_SERVER,
+    FEED_KIND_COUNT
+};
 
 enum { FEED_BYTES_MAX = 1 << 20 };
 
@@ -53,6 +61,19 @@ struct feed_snapshot {
     char *reason;
 };
 
+/* stale_*: messages of the past that the server refused since it started; as server/stale.h. */
+struct feed_server {
+    char *state;
+    uint64_t epoch;
+    uint64_t stale_run;
+    uint64_t stale_epoch;
+    uint64_t stale_incarnation;
+    uint64_t stale_lineage;
+    uint64_t stale_generation;
+    uint64_t stale_step;
+    uint64_t stale_order;
+};
+
 /* Owns its strings when it comes from feed_message_decode (feed_message_done); the one given to
  * feed_message_encode may borrow them. */
 struct feed_message {
@@ -65,6 +86,7 @@ struct feed_message {
         struct feed_stream stream;
         struct feed_event event;
         struct feed_snapshot snapshot;
+        struct feed_server server;
     };
 };
 

@@ -146,6 +146,7 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
     }
     char *objection = find_objection(c, message, text, sizeof(text));
     if (objection != NULL) {
+        c->stale[STALE_RUN] += message->header.run != 0 && message->header.run != c->run;
         reject(c, connection, id, objection, 1);
         return;
     }
@@ -156,8 +157,10 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
         reject(c, connection, id, "the roster is full: drain a worker first", 1);
         return;
     }
-    if (!admission_note_state(worker, message))
-        return; /* an old Hello that was long under way */
+    if (!admission_note_state(worker, message)) {
+        c->stale[STALE_ORDER]++; /* an old Hello that was long under way */
+        return;
+    }
     worker->connection = connection;
     worker->heard_ms = worker->moved_ms = c->now_ms;
     if (is_new) {

@@ -96,7 +96,11 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
 static void handle_broken(struct coordinator *c, struct worker *worker,
                           const struct message *message)
 {
-    if (worker->rank < 0 || message->header.generation != c->generation || c->state == RUN_CLOSING)
+    if (worker->rank < 0 || message->header.generation != c->generation) {
+        c->stale[STALE_GENERATION]++;
+        return;
+    }
+    if (c->state == RUN_CLOSING)
         return;
     if (c->state == RUN_RECOVERING) {
         recovery_note_hello(c, worker, 0);
@@ -113,8 +117,10 @@ static void handle_heartbeat(struct coordinator *c, struct worker *worker,
                              const struct message *message, int is_newest)
 {
     const struct message_header *header = &message->header;
-    if (!is_newest)
+    if (!is_newest) {
+        c->stale[STALE_ORDER]++;
         return;
+    }
     if (worker->heartbeat.progress != message->heartbeat.progress ||
         worker->heartbeat_step != header->step ||
         worker->heartbeat_generation != header->generation)
@@ -122,6 +128,21 @@ static void handle_heartbeat(struct coordinator *c, struct worker *worker,
     worker->heartbeat = message->heartbeat;
     worker->heartbeat_step = header->step;
     worker->heartbeat_generation = header->generation;
+}
+
+/* Nobody that a Hello has made known on this connection; `worker` is known on another one. */
+static void handle_stranger(struct coordinator *c, uint64_t connection, struct worker *worker,
+                            const struct message *message)
+{
+    const struct message_header *header = &message->header;
+    if (header->run != c->run)
+        c->stale[STALE_RUN]++;
+    else
+        c->stale[header->epoch != c->epoch ? STALE_EPOCH : STALE_INCARNATION]++;
+    if (worker != NULL)
+        worker->heard_ms = c->now_ms; /* it lives, and will say Hello on this connection */
+    if (message->kind != MESSAGE_BYE)
+        admission_ask_hello(c, connection, header->worker);
 }
 
 static void handle_message(struct coordinator *c, uint64_t connection,
@@ -133,10 +154,7 @@ static void handle_message(struct coordinator *c, uint64_t connection,
     }
     struct worker *worker = roster_find(&c->roster, message->header.worker);
     if (worker == NULL || worker->connection != connection) {
-        if (worker != NULL)
-            worker->heard_ms = c->now_ms; /* it lives, and will say Hello on this connection */
-        if (message->kind != MESSAGE_BYE)
-            admission_ask_hello(c, connection, message->header.worker);
+        handle_stranger(c, connection, worker, message);
         return;
     }
     if (c->now_ms - worker->heard_ms > CORE_SILENT_MS)
@@ -424,6 +442,7 @@ void coordinator_view(const struct coordinator *c, struct coordinator_view *ret_
         .schedule = &c->schedule,
         .snapshot = newest != NULL ? newest->name : "",
         .snapshot_step = newest != NULL ? newest->step : 0,
+        .stale = c->stale,
     };
 }
 

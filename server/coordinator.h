@@ -24,6 +24,7 @@
 #include "server/actions.h"
 #include "server/journal_record.h"
 #include "server/roster.h"
+#include "server/stale.h"
 
 struct coordinator_setup {
     const struct config *config; /* borrowed for the coordinator's life */
@@ -108,6 +109,7 @@ struct coordinator_view {
     const struct schedule_state *schedule;
     const char *snapshot; /* newest complete one, "" = none */
     uint64_t snapshot_step;
+    const uint64_t *stale; /* [STALE_KIND_COUNT] messages refused since this server started */
 };
 
 struct coordinator;

@@ -41,6 +41,24 @@ void core_send_to(struct coordinator *c, uint64_t connection, uint64_t worker,
     };
 }
 
+int core_refuses(struct coordinator *c, const struct message_header *header)
+{
+    int has_ended = c->world_size == 0 && c->state != RUN_RECOVERING;
+    enum stale_kind kind = STALE_KIND_COUNT;
+    if (header->epoch != c->epoch)
+        kind = STALE_EPOCH;
+    else if (header->lineage != c->lineage)
+        kind = STALE_LINEAGE;
+    else if (header->generation != c->generation || has_ended)
+        kind = STALE_GENERATION;
+    else if (header->step != c->step)
+        kind = STALE_STEP;
+    if (kind == STALE_KIND_COUNT)
+        return 0;
+    c->stale[kind]++;
+    return 1;
+}
+
 void core_journal(struct coordinator *c, const struct journal_record *record)
 {
     journal_record_copy(record, &actions_push(c->out, ACTION_JOURNAL)->record);

@@ -117,6 +117,7 @@ struct coordinator {
     uint32_t attempt; /* of the present step */
     uint32_t unequal_digests;
     uint64_t nonces, sequence;
+    uint64_t stale[STALE_KIND_COUNT]; /* messages refused */
     struct core_snapshot snapshot;
     struct core_blame blame;
     int is_stopping;        /* an operator, or the last step, ends the run */
@@ -134,6 +135,8 @@ void core_set_state(struct coordinator *c, enum run_state state);
 void core_send(struct coordinator *c, const struct worker *worker, const struct message *message);
 void core_send_to(struct coordinator *c, uint64_t connection, uint64_t worker,
                   const struct message *message);
+/* Is this word about a generation and step of the past? Then it is counted, and means nothing. */
+int core_refuses(struct coordinator *c, const struct message_header *header);
 /* Appends the record; what it points to is copied. */
 void core_journal(struct coordinator *c, const struct journal_record *record);
 uint64_t core_nonce(struct coordinator *c);

@@ -253,8 +253,7 @@ static void correct_deviants(struct coordinator *c, uint64_t truth)
 
 void formation_formed(struct coordinator *c, struct worker *worker, const struct message *message)
 {
-    if (c->state != RUN_FORMING || message->header.generation != c->generation ||
-        worker->rank < 0 || message->header.step != c->step)
+    if (core_refuses(c, &message->header) || c->state != RUN_FORMING || worker->rank < 0)
         return;
     worker->is_formed = 1;
     worker->formed_digest = message->formed.digest;

@@ -114,6 +114,22 @@ void report_present(struct server *server)
         .stream = {view.position, view.shards_live, backlog_of(&view)},
     };
     feed_send(server->feed, &message);
+    message = (struct feed_message){
+        .kind = FEED_SERVER,
+        .server =
+            {
+                .state = (char *)(uintptr_t)run_state_name(view.state),
+                .epoch = view.epoch,
+                .stale_run = view.stale[STALE_RUN],
+                .stale_epoch = view.stale[STALE_EPOCH],
+                .stale_incarnation = view.stale[STALE_INCARNATION],
+                .stale_lineage = view.stale[STALE_LINEAGE],
+                .stale_generation = view.stale[STALE_GENERATION],
+                .stale_step = view.stale[STALE_STEP],
+                .stale_order = view.stale[STALE_ORDER],
+            },
+    };
+    feed_send(server->feed, &message);
 }
 
 static json_t *json_count(uint64_t value)
@@ -141,6 +157,15 @@ static json_t *worker_status(const struct worker *worker, int64_t now_ms)
     json_object_set_new(object, "memory_bytes", json_count(worker->heartbeat.memory_bytes));
     json_object_set_new(object, "heartbeat_age_ms", json_integer(now_ms - worker->heard_ms));
     return object;
+}
+
+static json_t *stale_status(const struct coordinator_view *view)
+{
+    json_t *stale = json_object();
+    for (int kind = 0; kind < STALE_KIND_COUNT; kind++)
+        json_object_set_new(stale, stale_kind_name((enum stale_kind)kind),
+                            json_count(view->stale[kind]));
+    return stale;
 }
 
 static json_t *stream_status(const struct coordinator_view *view)
@@ -177,5 +202,6 @@ json_t *report_status(const struct server *server)
         json_array_append_new(workers, worker_status(&view.roster->workers[i], now_ms));
     json_object_set_new(status, "workers", workers);
     json_object_set_new(status, "stream", stream_status(&view));
+    json_object_set_new(status, "stale_messages", stale_status(&view));
     return status;
 }

@@ -344,8 +344,7 @@ void round_ready(struct coordinator *c, struct worker *worker, const struct mess
         return;
     }
     int is_training = c->state == RUN_TRAINING || c->state == RUN_PAUSED || c->state == RUN_STARVED;
-    if (!is_training || worker->rank < 0 || header->generation != c->generation ||
-        header->step != c->step || worker->is_ready)
+    if (core_refuses(c, header) || !is_training || worker->rank < 0 || worker->is_ready)
         return;
     worker->is_ready = 1;
     message_copy(message, &c->votes[worker->rank]);

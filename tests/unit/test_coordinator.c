@@ -61,6 +61,8 @@ static void say(struct fixture *f, uint64_t id, struct message message, uint64_t
 {
     struct coordinator_view view;
     coordinator_view(f->coordinator, &view);
+    message.header.run = view.run;
+    message.header.epoch = view.epoch;
     message.header.worker = id;
     message.header.sequence = ++f->sequence;
     message.header.step = step;
@@ -403,6 +405,94 @@ static void who_drains_still_drains_when_the_server_starts_again(void **state)
     journal_record_done(&kept);
 }
 
+/* Says a message of the past with a header that is right but for what `change` does to it. */
+static void say_past(struct fixture *f, enum stale_kind kind, struct message message, uint64_t id,
+                     uint64_t connection, void (*change)(struct message_header *header))
+{
+    struct coordinator_view view;
+    coordinator_view(f->coordinator, &view);
+    uint64_t before[STALE_KIND_COUNT], steps = view.step;
+    memcpy(before, view.stale, sizeof(before));
+    message.header = (struct message_header){.run = view.run,
+                                             .epoch = view.epoch,
+                                             .lineage = view.lineage,
+                                             .generation = view.generation,
+                                             .step = view.step,
+                                             .worker = id,
+                                             .sequence = ++f->sequence};
+    change(&message.header);
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_MESSAGE, .connection = connection, .message = &message});
+    coordinator_view(f->coordinator, &view);
+    for (int i = 0; i < STALE_KIND_COUNT; i++)
+        assert_int_equal(view.stale[i] - before[i], i == (int)kind);
+    assert_int_equal(view.step, steps);
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_STEP), -1);
+}
+
+static void change_nothing(struct message_header *header)
+{
+    (void)header;
+}
+
+static void change_run(struct message_header *header)
+{
+    header->run++;
+}
+
+static void change_epoch(struct message_header *header)
+{
+    header->epoch--;
+}
+
+static void change_lineage(struct message_header *header)
+{
+    header->lineage++;
+}
+
+static void change_generation(struct message_header *header)
+{
+    header->generation--;
+}
+
+static void change_step(struct message_header *header)
+{
+    header->step += 5;
+}
+
+static void change_sequence(struct message_header *header)
+{
+    header->sequence = 1;
+}
+
+/* The vote that is missing to the step, and other words, each of another kind of past. */
+static void words_of_the_past_change_nothing_and_are_counted_by_kind(void **state)
+{
+    struct fixture *f = *state;
+    const struct message ready = {.kind = MESSAGE_READY,
+                                  .ready = {.is_finite = 1, .loss = 2.0, .digest = 3}};
+    const struct message broken = {.kind = MESSAGE_BROKEN}, heartbeat = {.kind = MESSAGE_HEARTBEAT};
+    const struct message past_hello = {
+        .kind = MESSAGE_HELLO,
+        .hello = {.protocol = PROTOCOL_VERSION, .name = "w", .version = EVERSEER_VERSION}};
+    train(f, 2);
+    vote(f, 1, 0, 3, 1);
+    say_past(f, STALE_RUN, ready, 3, 3, change_run);
+    say_past(f, STALE_RUN, past_hello, 3, 3, change_run);
+    say_past(f, STALE_EPOCH, ready, 3, 3, change_epoch);
+    say_past(f, STALE_EPOCH, ready, 2, 2, change_epoch);
+    say_past(f, STALE_INCARNATION, ready, 3, 3, change_nothing);
+    say_past(f, STALE_INCARNATION, ready, 2, 99, change_nothing);
+    say_past(f, STALE_LINEAGE, ready, 2, 2, change_lineage);
+    say_past(f, STALE_GENERATION, ready, 2, 2, change_generation);
+    say_past(f, STALE_GENERATION, broken, 2, 2, change_generation);
+    say_past(f, STALE_STEP, ready, 2, 2, change_step);
+    say_past(f, STALE_ORDER, heartbeat, 2, 2, change_sequence);
+    say_past(f, STALE_ORDER, past_hello, 2, 2, change_sequence);
+    vote(f, 2, 0, 3, 1); /* and nothing of it was in the way */
+    assert_true(find(f, ACTION_JOURNAL, JOURNAL_STEP) >= 0);
+}
+
 /* Starts again with a journal in which workers 1 and 2 are the members. */
 static void restart_with_two_members(struct fixture *f)
 {
@@ -628,6 +718,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_restarted_server_does_not_wait_for_the_dead, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_restarted_server_does_not_wait_for_one_that_came_and_died,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(words_of_the_past_change_nothing_and_are_counted_by_kind,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_heard_on_a_new_connection_is_not_lost, setup,
                                         teardown),

@@ -76,6 +76,19 @@ static void streams_events_and_snapshots_arrive_as_they_were_sent(void **state)
     feed_message_done(&received);
 }
 
+static void the_server_arrives_as_it_was_sent(void **state)
+{
+    (void)state;
+    struct feed_message received, sent = {.kind = FEED_SERVER, .sequence = 1};
+    sent.server = (struct feed_server){"training", 2, 3, 4, 5, 6, 7, 8, 9};
+    travel(&sent, &received);
+    assert_string_equal(received.server.state, "training");
+    size_t numbers = offsetof(struct feed_server, epoch);
+    assert_memory_equal((char *)&sent.server + numbers, (char *)&received.server + numbers,
+                        sizeof(sent.server) - numbers);
+    feed_message_done(&received);
+}
+
 static void unknown_topics_and_garbage_are_refused(void **state)
 {
     (void)state;
@@ -90,6 +103,7 @@ int main(void)
         cmocka_unit_test(a_step_arrives_as_it_was_sent),
         cmocka_unit_test(a_worker_arrives_as_it_was_sent),
         cmocka_unit_test(streams_events_and_snapshots_arrive_as_they_were_sent),
+        cmocka_unit_test(the_server_arrives_as_it_was_sent),
         cmocka_unit_test(unknown_topics_and_garbage_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
