@@ -25,6 +25,7 @@ enum action_kind {
     ACTION_STEP,            /* a step was decided: a line of metrics.jsonl, the feed */
     ACTION_EXPECT_SNAPSHOT, /* parts of it will come from `shares` members */
     ACTION_DROP_SNAPSHOT,   /* stop expecting it, remove what came */
+    ACTION_REMOVE_SNAPSHOT, /* remove a complete one, then answer who asked */
     ACTION_FINISHED,        /* exit 0 after what came before is done */
 };
 
@@ -63,6 +64,10 @@ struct action {
             uint64_t step;
             uint32_t lineage, shares;
         } snapshot;
+        struct {
+            char name[JOURNAL_NAME_BYTES];
+            uint64_t connection, request; /* 0 = nobody asked */
+        } removal;
     };
 };
 

@@ -139,6 +139,8 @@ enum status audit_add(struct audit *audit, const struct journal_record *record)
     case JOURNAL_PAUSE:
     case JOURNAL_DEAL:
     case JOURNAL_DISCHARGE:
+    case JOURNAL_SNAPSHOT_REMOVED:
+    case JOURNAL_STOP:
         return OK;
     }
     return fail(ERR_CORRUPT, "is of unknown kind %d", (int)record->kind);

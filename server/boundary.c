@@ -10,13 +10,16 @@
 #include "server/admission.h"
 #include "server/formation.h"
 #include "server/round.h"
+#include "server/snapshot_name.h"
+#include "server/snapshot_records.h"
 
 /* A final snapshot that failed this often is given up. */
 enum { CLOSING_ATTEMPTS = 3 };
 
 static int has_present_snapshot(const struct coordinator *c)
 {
-    return c->snapshot_count > 0 && c->snapshots[c->snapshot_count - 1].step == c->step;
+    const struct journal_snapshot *newest = snapshot_records_newest(c);
+    return newest != NULL && newest->step == c->step;
 }
 
 enum status boundary_snapshot(struct coordinator *c, const char *name)
@@ -37,12 +40,8 @@ enum status boundary_snapshot(struct coordinator *c, const char *name)
     };
     if (name[0] != 0)
         snprintf(snapshot->name, sizeof(snapshot->name), "%s", name);
-    else if (c->lineage == 0)
-        snprintf(snapshot->name, sizeof(snapshot->name), "step-%09llu",
-                 (unsigned long long)c->step);
     else
-        snprintf(snapshot->name, sizeof(snapshot->name), "step-%09llu-lineage-%u",
-                 (unsigned long long)c->step, c->lineage);
+        snapshot_name_make(c->step, c->lineage, snapshot->name);
     struct action *action = actions_push(c->out, ACTION_EXPECT_SNAPSHOT);
     memcpy(action->snapshot.name, snapshot->name, sizeof(snapshot->name));
     action->snapshot.step = c->step;
@@ -84,6 +83,11 @@ void boundary_finish(struct coordinator *c)
     };
     core_journal(c, &record);
     c->member_count = 0;
+    if (c->is_stop_ordered) {
+        struct journal_record stop = {.kind = JOURNAL_STOP};
+        core_journal(c, &stop);
+        c->is_stop_ordered = 0;
+    }
     core_set_state(c, RUN_FINISHED);
     actions_event(c->out, "run_finished", 0, "step=%llu", (unsigned long long)c->step);
     boundary_see_off(c);
@@ -202,8 +206,10 @@ static int is_pending(const struct coordinator *c, const char *name)
 
 void boundary_snapshot_done(struct coordinator *c, const char *name)
 {
-    if (!is_pending(c, name))
+    if (!is_pending(c, name)) {
+        snapshot_records_discard(c, name);
         return;
+    }
     c->snapshot.is_pending = 0;
     struct journal_record record = {.kind = JOURNAL_SNAPSHOT};
     struct journal_snapshot *snapshot = &record.snapshot;
@@ -213,16 +219,11 @@ void boundary_snapshot_done(struct coordinator *c, const char *name)
     memcpy(snapshot->name, c->snapshot.name, sizeof(snapshot->name));
     if (snapshot->lineage == c->lineage && snapshot->step <= c->step) {
         core_journal(c, &record);
-        if (c->snapshot_count == CORE_SNAPSHOTS)
-            memmove(c->snapshots, c->snapshots + 1, --c->snapshot_count * sizeof(*c->snapshots));
-        c->snapshots[c->snapshot_count++] = *snapshot;
+        snapshot_records_add(c, snapshot);
         actions_event(c->out, "snapshot_complete", 0, "snapshot=%s step=%llu", snapshot->name,
                       (unsigned long long)snapshot->step);
     } else {
-        struct action *action = actions_push(c->out, ACTION_DROP_SNAPSHOT);
-        memcpy(action->snapshot.name, snapshot->name, sizeof(snapshot->name));
-        action->snapshot.step = snapshot->step;
-        action->snapshot.lineage = snapshot->lineage;
+        snapshot_records_discard(c, name);
     }
     if (c->state == RUN_CLOSING)
         close_or_snapshot(c);
@@ -238,15 +239,6 @@ void boundary_snapshot_failed(struct coordinator *c, const char *name, const cha
         c->closing_failures++;
         close_or_snapshot(c);
     }
-}
-
-void boundary_snapshot_gone(struct coordinator *c, const char *name)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < c->snapshot_count; i++)
-        if (strcmp(c->snapshots[i].name, name) != 0)
-            c->snapshots[kept++] = c->snapshots[i];
-    c->snapshot_count = kept;
 }
 
 uint64_t boundary_oldest_step(const struct coordinator *c)

@@ -16,7 +16,6 @@ enum status boundary_snapshot(struct coordinator *c, const char *name);
 void boundary_lost_pusher(struct coordinator *c, uint64_t worker);
 void boundary_snapshot_done(struct coordinator *c, const char *name);
 void boundary_snapshot_failed(struct coordinator *c, const char *name, const char *reason);
-void boundary_snapshot_gone(struct coordinator *c, const char *name);
 /* Nobody can ask to go back to before this step. */
 uint64_t boundary_oldest_step(const struct coordinator *c);
 /* Those who drain while there is no generation may go, unless they alone hold the state. */

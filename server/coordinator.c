@@ -11,10 +11,11 @@
 #include "server/blame.h"
 #include "server/boundary.h"
 #include "server/core.h"
-#include "server/discharge.h"
 #include "server/formation.h"
+#include "server/orders.h"
 #include "server/recovery.h"
 #include "server/round.h"
+#include "server/snapshot_records.h"
 
 struct coordinator *coordinator_create(const struct coordinator_setup *setup)
 {
@@ -86,7 +87,8 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
     /* The process before may have planned this far for members that go on with it. */
     c->horizon = c->step + CORE_PLAN_AHEAD_MAX;
     c->state = c->member_count > 0 ? RUN_RECOVERING : RUN_WAITING;
-    c->state_ms = now_ms;
+    c->state_ms = c->start_ms = now_ms;
+    c->is_stop_restored = c->is_stop_ordered;
     recovery_watch(c);
     actions_event(out, "server_started", 0, "run=%016llx epoch=%llu step=%llu lineage=%u",
                   (unsigned long long)c->run, (unsigned long long)c->epoch,
@@ -207,97 +209,6 @@ static void handle_shard(struct coordinator *c, const char *path, uint64_t recor
         core_send_shards(c, &c->roster.workers[i], id);
 }
 
-static enum status retire(struct coordinator *c, const char *path)
-{
-    uint32_t count = stream_shard_count(c->stream);
-    for (uint32_t i = 0; i < count; i++) {
-        if (strcmp(c->shard_paths[i], path) != 0 || stream_is_retired(c->stream, i))
-            continue;
-        stream_retire_shard(c->stream, i);
-        struct journal_record record = {.kind = JOURNAL_RETIRE, .retire = {.shard = i}};
-        core_journal(c, &record);
-        round_revise(c); /* now: a server that starts again knows less well what is planned */
-        actions_event(c->out, "shard_retired", 0, "shard=%u path=%s", i, path);
-        return OK;
-    }
-    return fail(ERR_INPUT, "no live shard '%s': see seer stream ls", path);
-}
-
-static enum status set_paused(struct coordinator *c, int is_paused)
-{
-    if (c->is_paused == is_paused)
-        return OK;
-    c->is_paused = is_paused;
-    struct journal_record record = {.kind = JOURNAL_PAUSE, .pause = {.is_paused = is_paused}};
-    core_journal(c, &record);
-    actions_event(c->out, is_paused ? "run_paused" : "run_unpaused", 0, "step=%llu",
-                  (unsigned long long)c->step);
-    c->step_ms = c->now_ms;
-    if (is_paused && c->state == RUN_TRAINING)
-        core_set_state(c, RUN_PAUSED);
-    else if (!is_paused && c->state == RUN_PAUSED)
-        core_set_state(c, RUN_TRAINING);
-    return OK;
-}
-
-static enum status stop(struct coordinator *c)
-{
-    c->is_stopping = 1;
-    if (c->state == RUN_PAUSED || c->state == RUN_STARVED)
-        boundary_pass(c);
-    return OK;
-}
-
-static enum status take_snapshot(struct coordinator *c, const char *name)
-{
-    if (strlen(name) >= JOURNAL_NAME_BYTES || strchr(name, '/') != NULL || name[0] == '.')
-        return fail(ERR_INPUT, "'%s' cannot name a snapshot: at most %d letters, no '/'", name,
-                    JOURNAL_NAME_BYTES - 1);
-    if (c->state != RUN_TRAINING && c->state != RUN_PAUSED && c->state != RUN_STARVED)
-        return fail(ERR_STALE, "the run is %s: ask again when it trains", run_state_name(c->state));
-    return boundary_snapshot(c, name);
-}
-
-static void handle_command(struct coordinator *c, const struct coordinator_event *event)
-{
-    const char *argument = event->command.argument != NULL ? event->command.argument : "";
-    enum status status = OK;
-    uint64_t worker = 0;
-    switch (event->command.command) {
-    case COMMAND_PAUSE:
-        status = set_paused(c, 1);
-        break;
-    case COMMAND_RESUME:
-        status = set_paused(c, 0);
-        break;
-    case COMMAND_STOP:
-        status = stop(c);
-        break;
-    case COMMAND_DRAIN:
-    case COMMAND_EVICT:
-        status = discharge_order(c, argument, event->command.command == COMMAND_EVICT, &worker);
-        break;
-    case COMMAND_SNAPSHOT:
-        status = take_snapshot(c, argument);
-        break;
-    case COMMAND_RETIRE:
-        status = retire(c, argument);
-        break;
-    }
-    if (event->connection == 0)
-        return;
-    char body[512] = "{}";
-    if (status != OK)
-        snprintf(body, sizeof(body), "%s", fail_message());
-    else if (worker != 0)
-        snprintf(body, sizeof(body), "{\"worker\":\"%016llx\"}", (unsigned long long)worker);
-    struct message message = {
-        .kind = MESSAGE_REPLY,
-        .reply = {.request = event->command.request, .status = (uint32_t)status, .body = body},
-    };
-    core_send_to(c, event->connection, 0, &message);
-}
-
 static void handle_helpers_failed(struct coordinator *c, uint64_t generation, const char *reason)
 {
     if (generation == c->generation && c->world_size > 0 && c->state != RUN_CLOSING)
@@ -327,7 +238,7 @@ static void dispatch(struct coordinator *c, const struct coordinator_event *even
     case COORDINATOR_TICK:
         break;
     case COORDINATOR_COMMAND:
-        handle_command(c, event);
+        orders_handle(c, event);
         break;
     case COORDINATOR_SHARD_FOUND:
         handle_shard(c, event->shard.path, event->shard.records);
@@ -340,7 +251,10 @@ static void dispatch(struct coordinator *c, const struct coordinator_event *even
                                  event->reason != NULL ? event->reason : "");
         break;
     case COORDINATOR_SNAPSHOT_GONE:
-        boundary_snapshot_gone(c, event->snapshot.name);
+        snapshot_records_gone(c, event->snapshot.name, event->reason != NULL ? event->reason : "");
+        break;
+    case COORDINATOR_SNAPSHOT_SURPLUS:
+        snapshot_records_release(c, event->snapshot.name);
         break;
     }
 }
@@ -353,6 +267,13 @@ static void check_silence(struct coordinator *c)
         admission_lose(c, worker, "not heard of for lost_ms");
 }
 
+/* A stop that was ordered before this server started waits for those who trained then: they hold
+ * what is to be saved, and would otherwise wait for a server for ever. */
+static int may_come_back(const struct coordinator *c)
+{
+    return c->now_ms - c->start_ms < 2 * c->config->server.lost_ms && c->is_stop_restored;
+}
+
 /* What time alone brings about. */
 static void advance(struct coordinator *c)
 {
@@ -361,7 +282,7 @@ static void advance(struct coordinator *c)
         recovery_try(c);
     if (c->state == RUN_WAITING || c->state == RUN_BROKEN) {
         boundary_dismiss_idle(c);
-        if (c->is_stopping && c->roster.count == 0)
+        if (c->is_stopping && c->roster.count == 0 && !may_come_back(c))
             boundary_finish(c);
         else
             formation_try(c);
@@ -381,6 +302,7 @@ static void advance(struct coordinator *c)
 static void forgive_gap(struct coordinator *c, int64_t gap_ms)
 {
     roster_extend(&c->roster, gap_ms);
+    c->start_ms += gap_ms;
     c->state_ms += gap_ms;
     c->step_ms += gap_ms;
     if (c->lonely_ms >= 0)
@@ -420,8 +342,7 @@ void coordinator_handle(struct coordinator *c, const struct coordinator_event *e
 
 void coordinator_view(const struct coordinator *c, struct coordinator_view *ret_view)
 {
-    const struct journal_snapshot *newest =
-        c->snapshot_count > 0 ? &c->snapshots[c->snapshot_count - 1] : NULL;
+    const struct journal_snapshot *newest = snapshot_records_newest(c);
     uint32_t live = 0;
     for (uint32_t i = 0; i < stream_shard_count(c->stream); i++)
         live += !stream_is_retired(c->stream, i);

@@ -7,7 +7,8 @@
  * goes), formation.c (generations), deal.c (who computes how much), blame.c
  * (who holds a step up), round.c (plans, votes,
  * verdicts), boundary.c (what happens between two steps: joining, leaving, snapshots, stopping),
- * recovery.c (the journal read back).
+ * recovery.c (the journal read back), orders.c
+ * (operators), snapshot_records.c (what a restore may use).
  *
  * Life: create, restore (every record of the journal, in order), start, handle ... until
  * ACTION_FINISHED. One thread. */
@@ -35,16 +36,17 @@ struct coordinator_setup {
 };
 
 enum coordinator_event_kind {
-    COORDINATOR_MESSAGE,         /* a worker's message; the snapshot parts are not for here */
-    COORDINATOR_CONNECTION_LOST, /* the shell saw a connection go */
-    COORDINATOR_PROCESS_DIED,    /* a watched process ended */
-    COORDINATOR_HELPERS_FAILED,  /* the helpers of `generation` could not start or ended */
-    COORDINATOR_TICK,            /* at least every TICK_MS */
-    COORDINATOR_COMMAND,         /* an operator's word */
-    COORDINATOR_SHARD_FOUND,     /* a shard is in a store; known paths are ignored */
-    COORDINATOR_SNAPSHOT_DONE,   /* the parameter store holds the whole of it, durably */
-    COORDINATOR_SNAPSHOT_FAILED, /* it will not become complete; what came of it is removed */
-    COORDINATOR_SNAPSHOT_GONE,   /* a complete one was removed or cannot be read */
+    COORDINATOR_MESSAGE,          /* a worker's message; the snapshot parts are not for here */
+    COORDINATOR_CONNECTION_LOST,  /* the shell saw a connection go */
+    COORDINATOR_PROCESS_DIED,     /* a watched process ended */
+    COORDINATOR_HELPERS_FAILED,   /* the helpers of `generation` could not start or ended */
+    COORDINATOR_TICK,             /* at least every TICK_MS */
+    COORDINATOR_COMMAND,          /* an operator's word */
+    COORDINATOR_SHARD_FOUND,      /* a shard is in a store; known paths are ignored */
+    COORDINATOR_SNAPSHOT_DONE,    /* the parameter store holds the whole of it, durably */
+    COORDINATOR_SNAPSHOT_FAILED,  /* it will not become complete; what came of it is removed */
+    COORDINATOR_SNAPSHOT_GONE,    /* a complete one cannot be read */
+    COORDINATOR_SNAPSHOT_SURPLUS, /* retention does not keep it */
 };
 
 enum { COORDINATOR_TICK_MS = 50 };
@@ -56,6 +58,7 @@ enum coordinator_command {
     COMMAND_DRAIN,    /* argument: a worker's name; it leaves at the next boundary */
     COMMAND_EVICT,    /* argument: a worker's name; it is out at once */
     COMMAND_SNAPSHOT, /* argument: a name, or "" */
+    COMMAND_REMOVE,   /* argument: the name of a complete snapshot that is not pinned */
     COMMAND_RETIRE,   /* argument: a shard's path */
 };
 
@@ -80,7 +83,7 @@ struct coordinator_event {
             uint64_t step;
         } snapshot;
     };
-    const char *reason; /* for people: PROCESS_DIED, HELPERS_FAILED, SNAPSHOT_FAILED; may be NULL */
+    const char *reason; /* for people: why it happened, or was ordered; may be NULL */
 };
 
 enum run_state {

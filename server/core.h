@@ -100,6 +100,7 @@ struct coordinator {
     struct stream *stream;
     char **shard_paths; /* [stream_shard_count] */
     int is_paused;
+    int is_stop_ordered; /* by an operator: holds until the run has ended */
     uint32_t discharge_count;
     struct journal_discharge discharges[CORE_DISCHARGES]; /* the oldest first */
     uint32_t snapshot_count;
@@ -120,6 +121,8 @@ struct coordinator {
     uint64_t stale[STALE_KIND_COUNT]; /* messages refused */
     struct core_snapshot snapshot;
     struct core_blame blame;
+    int is_stop_restored;   /* is_stop_ordered, when this process began */
+    int64_t start_ms;       /* when it began */
     int is_stopping;        /* an operator, or the last step, ends the run */
     int is_over;            /* ACTION_FINISHED was said */
     int closing_failures;   /* final snapshots that failed */

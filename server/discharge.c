@@ -8,6 +8,8 @@
 
 #include "server/admission.h"
 
+enum { REASON_BYTES = 256 };
+
 void discharge_restore(struct coordinator *c, const struct journal_discharge *discharge)
 {
     if (c->discharge_count == CORE_DISCHARGES)
@@ -42,8 +44,16 @@ static void write_down(struct coordinator *c, const struct worker *worker, int i
     discharge_restore(c, &record.discharge);
 }
 
+static void evict(struct coordinator *c, struct worker *worker, const char *reason)
+{
+    char words[REASON_BYTES];
+    snprintf(words, sizeof(words), "evicted by an operator%s%s; start it again to let it join",
+             reason[0] != 0 ? ": " : "", reason);
+    admission_send_away(c, worker, words);
+}
+
 enum status discharge_order(struct coordinator *c, const char *name, int is_evicted,
-                            uint64_t *ret_worker)
+                            const char *reason, uint64_t *ret_worker)
 {
     struct worker *worker = roster_find_name(&c->roster, name);
     const struct journal_discharge *known =
@@ -56,7 +66,7 @@ enum status discharge_order(struct coordinator *c, const char *name, int is_evic
     if (known == NULL || known->is_evicted < is_evicted)
         write_down(c, worker, is_evicted);
     if (is_evicted)
-        admission_send_away(c, worker, "evicted by an operator; start it again to let it join");
+        evict(c, worker, reason);
     else
         admission_drain(c, worker);
     return OK;

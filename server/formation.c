@@ -13,6 +13,7 @@
 #include "server/deal.h"
 #include "server/recovery.h"
 #include "server/round.h"
+#include "server/snapshot_records.h"
 
 int formation_is_candidate(const struct worker *worker)
 {
@@ -86,8 +87,7 @@ static int take_from_member(struct coordinator *c, uint32_t count)
  * are given time to come back first; then the journal is rolled back. 0 = wait. */
 static int take_from_snapshot(struct coordinator *c)
 {
-    const struct journal_snapshot *newest =
-        c->snapshot_count > 0 ? &c->snapshots[c->snapshot_count - 1] : NULL;
+    const struct journal_snapshot *newest = snapshot_records_newest(c);
     if (newest == NULL || newest->step != c->step) {
         if (c->lonely_ms < 0)
             c->lonely_ms = c->now_ms;

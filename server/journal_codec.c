@@ -167,6 +167,12 @@ static void code_record(struct codec *codec, struct journal_record *record)
         code_bool(codec, &record->discharge.is_evicted);
         code_name(codec, record->discharge.name);
         return;
+    case JOURNAL_SNAPSHOT_REMOVED:
+        code_name(codec, record->removed.name);
+        return;
+    case JOURNAL_STOP:
+        code_bool(codec, &record->stop.is_stopping);
+        return;
     }
     codec->status = fail(ERR_CORRUPT, "is of unknown kind %u", (unsigned)record->kind);
 }

@@ -69,12 +69,19 @@ void journal_record_done(struct journal_record *record)
 const char *journal_kind_name(enum journal_kind kind)
 {
     static const char *const names[] = {
-        [JOURNAL_START] = "start",           [JOURNAL_SHARD] = "shard",
-        [JOURNAL_RETIRE] = "retire",         [JOURNAL_ENTRY] = "entry",
-        [JOURNAL_GENERATION] = "generation", [JOURNAL_STEP] = "step",
-        [JOURNAL_SNAPSHOT] = "snapshot",     [JOURNAL_ROLLBACK] = "rollback",
-        [JOURNAL_PAUSE] = "pause",           [JOURNAL_DEAL] = "deal",
+        [JOURNAL_START] = "start",
+        [JOURNAL_SHARD] = "shard",
+        [JOURNAL_RETIRE] = "retire",
+        [JOURNAL_ENTRY] = "entry",
+        [JOURNAL_GENERATION] = "generation",
+        [JOURNAL_STEP] = "step",
+        [JOURNAL_SNAPSHOT] = "snapshot",
+        [JOURNAL_ROLLBACK] = "rollback",
+        [JOURNAL_PAUSE] = "pause",
+        [JOURNAL_DEAL] = "deal",
         [JOURNAL_DISCHARGE] = "discharge",
+        [JOURNAL_SNAPSHOT_REMOVED] = "snapshot_removed",
+        [JOURNAL_STOP] = "stop",
     };
-    return kind >= JOURNAL_START && kind <= JOURNAL_DISCHARGE ? names[kind] : "unknown";
+    return kind >= JOURNAL_START && kind <= JOURNAL_KIND_LAST ? names[kind] : "unknown";
 }

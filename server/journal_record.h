@@ -27,6 +27,9 @@ enum journal_kind {
     JOURNAL_PAUSE = 9,      /* an operator paused or resumed the run */
     JOURNAL_DEAL = 10,      /* how many slots each member of the generation computes from now on */
     JOURNAL_DISCHARGE = 11, /* an operator sends a worker away */
+    JOURNAL_SNAPSHOT_REMOVED = 12, /* a complete snapshot is about to be removed */
+    JOURNAL_STOP = 13,             /* an operator ends the run, or: it has ended */
+    JOURNAL_KIND_LAST = JOURNAL_STOP,
 };
 
 enum { JOURNAL_NAME_BYTES = 64 };
@@ -111,6 +114,14 @@ struct journal_discharge {
     char name[JOURNAL_NAME_BYTES];
 };
 
+struct journal_removed {
+    char name[JOURNAL_NAME_BYTES];
+};
+
+struct journal_stop {
+    int is_stopping;
+};
+
 struct journal_record {
     enum journal_kind kind;
     union {
@@ -125,6 +136,8 @@ struct journal_record {
         struct journal_pause pause;
         struct journal_deal deal;
         struct journal_discharge discharge;
+        struct journal_removed removed;
+        struct journal_stop stop;
     };
 };
 

@@ -49,11 +49,14 @@ static enum status pin_snapshot(struct parameter_store *store, const json_t *arg
     return OK;
 }
 
-static enum status remove_snapshot(struct parameter_store *store, const json_t *arguments,
-                                   json_t **ret_body)
+/* With something to remove the coordinator goes on: what may be restored from is its to say. */
+static enum status check_removal(struct parameter_store *store, const json_t *arguments,
+                                 json_t **ret_body)
 {
-    TRY(parameter_store_remove(store, name_of(arguments)));
-    *ret_body = json_object();
+    int exists = 0;
+    TRY(parameter_store_check_removable(store, name_of(arguments), &exists));
+    if (!exists)
+        *ret_body = json_pack("{s:b}", "was_there", 0);
     return OK;
 }
 
@@ -65,27 +68,19 @@ static enum status check_new_snapshot(struct parameter_store *store, const json_
     return name_of(arguments)[0] == 0 ? OK : parameter_store_check_new(store, name_of(arguments));
 }
 
-/* What the loop has to do once the disk's work is done. */
-static void snapshot_removed(struct server *server, const json_t *arguments)
-{
-    server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_GONE,
-                                                      .snapshot = {.name = name_of(arguments)}});
-}
-
-/* Who answers: this end at once (ask), the disk (work), or, when the disk agrees if it is asked
- * first, the coordinator (order). */
+/* Who answers: this end at once (ask), the disk (work), or the coordinator (order); with work and
+ * order the disk is asked first, and the coordinator if the disk made no answer. */
 static const struct row {
     const char *name;
     enum status (*ask)(struct server *server, const json_t *arguments, json_t **ret_body);
     enum status (*work)(struct parameter_store *store, const json_t *arguments, json_t **ret_body);
-    void (*after)(struct server *server, const json_t *arguments); /* the work; may be NULL */
     int is_order;
     enum coordinator_command order;
 } rows[] = {
     {.name = "status", .ask = ask_status},
     {.name = "snapshot_list", .work = list_snapshots},
     {.name = "snapshot_pin", .work = pin_snapshot},
-    {.name = "snapshot_remove", .work = remove_snapshot, .after = snapshot_removed},
+    {.name = "snapshot_remove", .work = check_removal, .is_order = 1, .order = COMMAND_REMOVE},
     {.name = "snapshot_save", .work = check_new_snapshot, .is_order = 1, .order = COMMAND_SNAPSHOT},
     {.name = "pause", .is_order = 1, .order = COMMAND_PAUSE},
     {.name = "resume", .is_order = 1, .order = COMMAND_RESUME},
@@ -95,7 +90,7 @@ static const struct row {
     {.name = "stream_retire", .is_order = 1, .order = COMMAND_RETIRE},
 };
 
-enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]), WORDS_BYTES = 1024 };
+enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]), WORDS_BYTES = 1024, REASON_BYTES = 200 };
 
 static const struct row *row_find(const char *name)
 {
@@ -112,28 +107,46 @@ struct question {
     json_t *arguments; /* owned */
 };
 
+void operator_answer(struct server *server, uint64_t connection, uint64_t request,
+                     enum status status, const char *text)
+{
+    struct message answer = {
+        .kind = MESSAGE_REPLY,
+        .header = {.run = server->run},
+        .reply = {request, (uint32_t)status, (char *)(uintptr_t)text},
+    };
+    struct peer peer = connection_peer(connection);
+    if (endpoint_send(server->control, &peer, &answer) != OK)
+        log_debug("event=send_failed message=reply reason=\"%s\"", fail_message());
+}
+
 static void reply(struct server *server, const struct question *question, enum status status,
                   const char *words, const json_t *body)
 {
     char *text = status == OK ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
-    struct message answer = {
-        .kind = MESSAGE_REPLY,
-        .header = {.run = server->run},
-        .reply = {.request = question->request,
-                  .status = (uint32_t)status,
-                  .body = text != NULL ? text : (char *)(uintptr_t)words},
-    };
-    struct peer peer = connection_peer(question->connection);
-    if (endpoint_send(server->control, &peer, &answer) != OK)
-        log_debug("event=send_failed message=reply reason=\"%s\"", fail_message());
+    operator_answer(server, question->connection, question->request, status,
+                    text != NULL ? text : words);
     free(text);
+}
+
+/* Words of an operator go into lines of key="value": no quotes, no line ends. */
+static void copy_reason(const json_t *arguments, char reason[REASON_BYTES])
+{
+    const char *words = json_string_value(json_object_get(arguments, "reason"));
+    snprintf(reason, REASON_BYTES, "%s", words != NULL ? words : "");
+    for (char *at = reason; *at != 0; at++)
+        if ((unsigned char)*at < ' ' || *at == '"')
+            *at = *at == '"' ? '\'' : ' ';
 }
 
 /* The coordinator answers. */
 static void give_order(struct server *server, const struct question *question)
 {
     const char *argument = name_of(question->arguments);
-    char *text = mem_format("command=%s argument=%s", question->row->name, argument);
+    char reason[REASON_BYTES];
+    copy_reason(question->arguments, reason);
+    char *text =
+        mem_format("command=%s argument=%s reason=\"%s\"", question->row->name, argument, reason);
     report_event(server, "operator_command", 0, text);
     mem_free(text);
     server_handle(server, &(struct coordinator_event){
@@ -142,6 +155,7 @@ static void give_order(struct server *server, const struct question *question)
                               .command = {.command = question->row->order,
                                           .request = question->request,
                                           .argument = argument},
+                              .reason = reason,
                           });
 }
 
@@ -166,10 +180,7 @@ static void question_finish(struct disk_job *job, void *context)
 {
     struct question_job *self = (struct question_job *)job;
     struct server *server = context;
-    const struct row *row = self->question.row;
-    if (self->status == OK && row->after != NULL)
-        row->after(server, self->question.arguments);
-    if (self->status == OK && row->is_order)
+    if (self->status == OK && self->question.row->is_order && self->body == NULL)
         give_order(server, &self->question);
     else
         reply(server, &self->question, self->status, self->words, self->body);

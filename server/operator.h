@@ -9,4 +9,8 @@
 /* Carries out a MESSAGE_COMMAND; it is always answered by a MESSAGE_REPLY, sometimes later. */
 void operator_command(struct server *server, uint64_t connection, struct message *message);
 
+/* Answers a command that took its time. text: JSON if status is OK, else words for people. */
+void operator_answer(struct server *server, uint64_t connection, uint64_t request,
+                     enum status status, const char *text);
+
 #endif

@@ -44,19 +44,6 @@ static int ends_with(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-enum status snapshot_name_check(const char *name)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789-_.";
-    if (name[0] == 0 || name[0] == '.' || strlen(name) >= JOURNAL_NAME_BYTES ||
-        name[strspn(name, allowed)] != 0)
-        return fail(ERR_INPUT,
-                    "'%.100s' is no snapshot name: up to %d letters, digits, '-', '_' and '.', not "
-                    "'.' first",
-                    name, JOURNAL_NAME_BYTES - 1);
-    return OK;
-}
-
 /* ---- open and close ---- */
 
 static enum status remove_unfinished(struct parameter_store *store)
@@ -396,40 +383,48 @@ enum status parameter_store_pin(struct parameter_store *store, const char *name,
     enum status status = OK;
     if (is_pinned)
         status = fs_write_file(pin, "", 0);
-    else if (unlink(pin) != 0 && errno != ENOENT)
+    else if (unlink(pin) == 0)
+        status = fs_sync(store->directory);
+    else if (errno != ENOENT)
         status = fail(ERR_IO, "cannot remove '%s': %s", pin, strerror(errno));
+    mem_free(pin);
+    return status;
+}
+
+enum status parameter_store_check_removable(struct parameter_store *store, const char *name,
+                                            int *ret_exists)
+{
+    TRY(snapshot_name_check(name));
+    char *path = path_of(store, name, SNAPSHOT_SUFFIX);
+    char *pin = path_of(store, name, PIN_SUFFIX);
+    int exists = fs_exists(path);
+    enum status status = OK;
+    if (exists && fs_exists(pin))
+        status = fail(ERR_INPUT, "snapshot '%s' is pinned: unpin it first", name);
+    else
+        *ret_exists = exists;
+    mem_free(path);
     mem_free(pin);
     return status;
 }
 
 enum status parameter_store_remove(struct parameter_store *store, const char *name)
 {
-    TRY(require(store, name));
+    int exists = 0;
+    TRY(parameter_store_check_removable(store, name, &exists));
+    if (!exists)
+        return OK;
     char *path = path_of(store, name, SNAPSHOT_SUFFIX);
-    char *pin = path_of(store, name, PIN_SUFFIX);
-    enum status status = OK;
-    if (fs_exists(pin))
-        status = fail(ERR_INPUT, "snapshot '%s' is pinned: unpin it first", name);
-    else if (unlink(path) != 0)
-        status = fail(ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
+    enum status status = unlink(path) == 0
+                             ? fs_sync(store->directory)
+                             : fail(ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
     mem_free(path);
-    mem_free(pin);
     return status;
-}
-
-/* Names that the server gives; what an operator named is the operator's to remove. */
-static int is_automatic(const char *name)
-{
-    return strncmp(name, SNAPSHOT_AUTOMATIC, strlen(SNAPSHOT_AUTOMATIC)) == 0;
 }
 
 enum status parameter_store_check_new(struct parameter_store *store, const char *name)
 {
-    TRY(snapshot_name_check(name));
-    if (is_automatic(name))
-        return fail(ERR_INPUT,
-                    "'%s': names with '%s' in front are the server's own; choose another", name,
-                    SNAPSHOT_AUTOMATIC);
+    TRY(snapshot_name_check_given(name));
     if (require(store, name) == OK)
         return fail(ERR_INPUT, "there is a snapshot '%s' already: 'seer snapshot rm' removes it",
                     name);
@@ -443,9 +438,9 @@ static int is_milestone(const struct snapshot_info *info, int64_t keep_every, in
            info->step / steps % (uint64_t)keep_every == 0;
 }
 
-void parameter_store_retain(struct parameter_store *store, int64_t keep_last, int64_t keep_every,
-                            int64_t every_steps, void (*removed)(void *context, const char *name),
-                            void *context)
+void parameter_store_find_surplus(struct parameter_store *store, int64_t keep_last,
+                                  int64_t keep_every, int64_t every_steps,
+                                  void (*surplus)(void *context, const char *name), void *context)
 {
     struct snapshot_info *list = NULL;
     int count = 0;
@@ -454,15 +449,9 @@ void parameter_store_retain(struct parameter_store *store, int64_t keep_last, in
         log_warn("event=retention_failed reason=\"%s\"", fail_message());
         return;
     }
-    for (int i = count; i-- > 0;) {
-        if (!is_automatic(list[i].name) || ++kept <= keep_last || list[i].is_pinned ||
-            is_milestone(&list[i], keep_every, every_steps))
-            continue;
-        if (parameter_store_remove(store, list[i].name) == OK)
-            removed(context, list[i].name);
-        else
-            log_warn("event=retention_failed snapshot=%s reason=\"%s\"", list[i].name,
-                     fail_message());
-    }
+    for (int i = count; i-- > 0;)
+        if (snapshot_name_is_automatic(list[i].name) && ++kept > keep_last && !list[i].is_pinned &&
+            !is_milestone(&list[i], keep_every, every_steps))
+            surplus(context, list[i].name);
     mem_free(list);
 }

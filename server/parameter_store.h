@@ -14,10 +14,7 @@
 
 #include "common/status.h"
 #include "proto/message.h"
-#include "server/journal_record.h"
-
-#define SNAPSHOT_SUFFIX    ".safetensors"
-#define SNAPSHOT_AUTOMATIC "step-" /* how the names begin that the coordinator gives */
+#include "server/snapshot_name.h"
 
 enum { PARAMETER_STORE_BYTES_MAX_SHIFT = 44 /* 16 TiB: more is a mistake */ };
 
@@ -38,11 +35,8 @@ enum status parameter_store_open(const char *directory, struct parameter_store *
 enum status parameter_store_open_reader(const char *directory, struct parameter_store **ret_store);
 void parameter_store_close(struct parameter_store *store); /* NULL is fine */
 
-/* A name is a file name without its suffix: letters, digits, '-', '_', '.', not beginning with '.'.
- * ERR_INPUT says what is wrong with it. */
-enum status snapshot_name_check(const char *name);
-/* A name that an operator gives to a new snapshot. ERR_INPUT: no name, one that is the
- * coordinator's to give, or taken: what an operator named stays until an operator removes it. */
+/* May a new snapshot have this name? ERR_INPUT: it is taken: what an operator named stays until an
+ * operator removes it; or as snapshot_name_check_given. */
 enum status parameter_store_check_new(struct parameter_store *store, const char *name);
 
 /* From now on parts of name are taken. Only one snapshot is expected at a time: another one that is
@@ -66,15 +60,19 @@ enum status parameter_store_read(struct parameter_store *store,
 /* Complete snapshots, by lineage and step; the list is the caller's (mem_free). */
 enum status parameter_store_list(struct parameter_store *store, struct snapshot_info **ret_list,
                                  int *ret_count);
+/* Durable when it returns; twice is fine. ERR_INPUT: no such snapshot. */
 enum status parameter_store_pin(struct parameter_store *store, const char *name, int is_pinned);
-/* ERR_INPUT: no such, or pinned. */
+/* ERR_INPUT: no name, or it is pinned. *ret_exists: is there anything to remove? */
+enum status parameter_store_check_removable(struct parameter_store *store, const char *name,
+                                            int *ret_exists);
+/* Durable when it returns; one that is not there is fine. ERR_INPUT: pinned; ERR_IO. */
 enum status parameter_store_remove(struct parameter_store *store, const char *name);
-/* Removes what the policy does not keep, of those with automatic names: the last keep_last stay,
- * every keep_every-th (by step / every_steps; 0: none) and pinned ones. Calls removed for each.
- * Failures are logged. */
-void parameter_store_retain(struct parameter_store *store, int64_t keep_last, int64_t keep_every,
-                            int64_t every_steps, void (*removed)(void *context, const char *name),
-                            void *context);
+/* What the policy does not keep, of those with automatic names: the last keep_last stay, every
+ * keep_every-th (by step / every_steps; 0: none) and pinned ones. Calls surplus for each; it may be
+ * removed meanwhile. Failures are logged. */
+void parameter_store_find_surplus(struct parameter_store *store, int64_t keep_last,
+                                  int64_t keep_every, int64_t every_steps,
+                                  void (*surplus)(void *context, const char *name), void *context);
 /* Borrowed. */
 const char *parameter_store_directory(const struct parameter_store *store);
 

@@ -94,6 +94,9 @@ static void perform(struct server *server, const struct action *action)
     case ACTION_DROP_SNAPSHOT:
         snapshot_traffic_drop(server, action->snapshot.name);
         break;
+    case ACTION_REMOVE_SNAPSHOT:
+        snapshot_traffic_remove(server, action);
+        break;
     case ACTION_FINISHED:
         server->is_finished = 1;
         break;

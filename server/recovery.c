@@ -10,6 +10,7 @@
 #include "server/discharge.h"
 #include "server/formation.h"
 #include "server/round.h"
+#include "server/snapshot_records.h"
 
 static enum status restore_start(struct coordinator *c, const struct journal_start *start)
 {
@@ -68,14 +69,8 @@ static void restore_generation(struct coordinator *c, const struct journal_gener
     c->members = mem_resize(c->members, (c->member_count + 1) * sizeof(*c->members));
     for (uint32_t i = 0; i < c->member_count; i++)
         core_note_member(c, i, &generation->members[i]);
-    deal_evenly(c, c->member_count);
-}
-
-static void restore_snapshot(struct coordinator *c, const struct journal_snapshot *snapshot)
-{
-    if (c->snapshot_count == CORE_SNAPSHOTS)
-        memmove(c->snapshots, c->snapshots + 1, --c->snapshot_count * sizeof(*c->snapshots));
-    c->snapshots[c->snapshot_count++] = *snapshot;
+    if (c->member_count > 0)
+        deal_evenly(c, c->member_count);
 }
 
 static void apply_rollback(struct coordinator *c, const struct journal_rollback *rollback)
@@ -109,7 +104,7 @@ enum status recovery_restore(struct coordinator *c, const struct journal_record 
     case JOURNAL_STEP:
         return restore_step(c, &record->step);
     case JOURNAL_SNAPSHOT:
-        restore_snapshot(c, &record->snapshot);
+        snapshot_records_add(c, &record->snapshot);
         return OK;
     case JOURNAL_ROLLBACK:
         apply_rollback(c, &record->rollback);
@@ -121,6 +116,12 @@ enum status recovery_restore(struct coordinator *c, const struct journal_record 
         return deal_restore(c, &record->deal);
     case JOURNAL_DISCHARGE:
         discharge_restore(c, &record->discharge);
+        return OK;
+    case JOURNAL_SNAPSHOT_REMOVED:
+        snapshot_records_forget(c, record->removed.name);
+        return OK;
+    case JOURNAL_STOP:
+        c->is_stop_ordered = c->is_stopping = record->stop.is_stopping;
         return OK;
     }
     return fail(ERR_CORRUPT, "journal: record of unknown kind %d", (int)record->kind);

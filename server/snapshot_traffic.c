@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "server/connection.h"
+#include "server/operator.h"
 #include "server/report.h"
 
 enum {
@@ -52,12 +53,6 @@ static void acknowledge(struct server *server, uint64_t connection, const struct
         .snapshot_ack = {.name = part->name, .offset = part->offset},
     };
     answer(server, connection, &ack);
-}
-
-static void snapshot_gone(struct server *server, const char *name)
-{
-    server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_GONE,
-                                                      .snapshot = {.name = name}});
 }
 
 static void snapshot_failed(struct server *server, const char *name, uint64_t step,
@@ -155,33 +150,34 @@ struct retain_job {
     struct parameter_store *store;
     int64_t keep_last, keep_every, every_steps;
     uint32_t count;
-    char (*removed)[JOURNAL_NAME_BYTES]; /* [count] */
+    char (*surplus)[JOURNAL_NAME_BYTES]; /* [count] */
 };
 
-static void note_removed(void *context, const char *name)
+static void note_surplus(void *context, const char *name)
 {
     struct retain_job *self = context;
-    self->removed = mem_resize(self->removed, (self->count + 1) * sizeof(*self->removed));
-    snprintf(self->removed[self->count++], sizeof(*self->removed), "%s", name);
+    self->surplus = mem_resize(self->surplus, (self->count + 1) * sizeof(*self->surplus));
+    snprintf(self->surplus[self->count++], sizeof(*self->surplus), "%s", name);
 }
 
 static void retain_run(struct disk_job *job)
 {
     struct retain_job *self = (struct retain_job *)job;
-    parameter_store_retain(self->store, self->keep_last, self->keep_every, self->every_steps,
-                           note_removed, self);
+    parameter_store_find_surplus(self->store, self->keep_last, self->keep_every, self->every_steps,
+                                 note_surplus, self);
 }
 
 static void retain_finish(struct disk_job *job, void *context)
 {
     struct retain_job *self = (struct retain_job *)job;
     for (uint32_t i = 0; i < self->count; i++)
-        snapshot_gone(context, self->removed[i]);
+        server_handle(context, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_SURPLUS,
+                                                           .snapshot = {.name = self->surplus[i]}});
 }
 
 static void retain_destroy(struct disk_job *job)
 {
-    mem_free(((struct retain_job *)job)->removed);
+    mem_free(((struct retain_job *)job)->surplus);
     mem_free(job);
 }
 
@@ -200,6 +196,60 @@ static void push_retain(struct server *server)
     struct disk_job *job = &self->job;
     if (disk_push(server->disk, DISK_SNAPSHOTS, &job) != OK)
         log_warn("event=retention_failed reason=\"%s\"", fail_message());
+}
+
+/* ---- removal ---- */
+
+struct remove_job {
+    struct disk_job job;
+    struct parameter_store *store;
+    char name[JOURNAL_NAME_BYTES];
+    uint64_t connection, request; /* 0 = nobody asked */
+    enum status status;
+    char words[WORDS_BYTES];
+};
+
+static void remove_run(struct disk_job *job)
+{
+    struct remove_job *self = (struct remove_job *)job;
+    self->status = parameter_store_remove(self->store, self->name);
+    if (self->status != OK)
+        snprintf(self->words, sizeof(self->words), "%s", fail_message());
+}
+
+static void remove_finish(struct disk_job *job, void *context)
+{
+    struct remove_job *self = (struct remove_job *)job;
+    if (self->status != OK)
+        log_warn("event=removal_failed snapshot=%s reason=\"%s\"", self->name, self->words);
+    if (self->connection != 0)
+        operator_answer(context, self->connection, self->request, self->status,
+                        self->status == OK ? "{\"was_there\":true}" : self->words);
+}
+
+static void remove_destroy(struct disk_job *job)
+{
+    mem_free(job);
+}
+
+static const struct disk_job_ops remove_ops = {remove_run, remove_finish, remove_destroy};
+
+void snapshot_traffic_remove(struct server *server, const struct action *action)
+{
+    struct remove_job *self = mem_zero(sizeof(*self));
+    self->job.ops = &remove_ops;
+    self->store = server->store;
+    memcpy(self->name, action->removal.name, sizeof(self->name));
+    self->connection = action->removal.connection;
+    self->request = action->removal.request;
+    struct disk_job *job = &self->job;
+    if (disk_push(server->disk, DISK_SNAPSHOTS, &job) == OK)
+        return;
+    log_warn("event=removal_failed snapshot=%s reason=\"%s\"", action->removal.name,
+             fail_message());
+    if (action->removal.connection != 0)
+        operator_answer(server, action->removal.connection, action->removal.request, ERR_STALE,
+                        fail_message());
 }
 
 /* ---- parts in ---- */
@@ -321,9 +371,11 @@ static void read_finish(struct disk_job *job, void *context)
                            .snapshot_part = self->part};
     server->traffic.read_count--;
     if (self->status != OK) {
-        log_warn("event=snapshot_unreadable snapshot=%.64s reason=\"%s\"", name, self->words);
+        log_debug("event=snapshot_unreadable snapshot=%.64s reason=\"%s\"", name, self->words);
         data.snapshot_part.name = name;
-        snapshot_gone(server, name);
+        server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_GONE,
+                                                          .snapshot = {.name = name},
+                                                          .reason = self->words});
     }
     answer(server, self->connection, &data);
 }

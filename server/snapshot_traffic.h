@@ -28,6 +28,8 @@ struct snapshot_traffic {
 void snapshot_traffic_expect(struct server *server, const struct action *action);
 /* No longer; what came of it is removed. */
 void snapshot_traffic_drop(struct server *server, const char *name);
+/* Removes the action's snapshot, then answers the operator who asked for it. */
+void snapshot_traffic_remove(struct server *server, const struct action *action);
 /* Takes what a SNAPSHOT_PART owns and leaves it empty. */
 void snapshot_traffic_part(struct server *server, uint64_t connection, struct message *message);
 /* Answers a SNAPSHOT_READ; with a part of nothing (total 0) if there is no such snapshot. */

@@ -79,6 +79,12 @@ struct journal_record journal_sample(enum journal_kind kind)
     case JOURNAL_DISCHARGE:
         record.discharge = (struct journal_discharge){1, 1, "worker-2"};
         break;
+    case JOURNAL_SNAPSHOT_REMOVED:
+        record.removed = (struct journal_removed){"step-1"};
+        break;
+    case JOURNAL_STOP:
+        record.stop.is_stopping = 1;
+        break;
     }
     return record;
 }

@@ -9,7 +9,7 @@
 struct fixture {
     struct config config;
     struct coordinator *coordinator;
-    struct actions actions;
+    struct actions actions, journal; /* all records so far */
     int64_t now;
     uint64_t sequence;
 };
@@ -27,16 +27,26 @@ static void make(struct fixture *f)
         .config = &f->config, .config_text = "train: {}\n", .run = 7, .entropy = 1, .boot = 5});
 }
 
+static void keep(struct fixture *f)
+{
+    for (uint32_t i = 0; i < f->actions.count; i++)
+        if (f->actions.items[i].kind == ACTION_JOURNAL)
+            journal_record_copy(&f->actions.items[i].record,
+                                &actions_push(&f->journal, ACTION_JOURNAL)->record);
+}
+
 static int setup(void **state)
 {
     struct fixture *f = mem_zero(sizeof(*f));
     make(f);
     actions_init(&f->actions);
+    actions_init(&f->journal);
     coordinator_start(f->coordinator, 0, &f->actions);
     coordinator_handle(
         f->coordinator,
         &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND, .shard = {"store/a", 100}}, 0,
         &f->actions);
+    keep(f);
     *state = f;
     return 0;
 }
@@ -45,6 +55,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     actions_done(&f->actions);
+    actions_done(&f->journal);
     coordinator_destroy(f->coordinator);
     mem_free(f);
     return 0;
@@ -54,6 +65,7 @@ static void handle(struct fixture *f, struct coordinator_event event)
 {
     actions_clear(&f->actions);
     coordinator_handle(f->coordinator, &event, f->now, &f->actions);
+    keep(f);
 }
 
 /* A message of worker `id`, on the connection of the same number. */
@@ -565,6 +577,186 @@ static void a_stop_takes_a_snapshot_first_and_then_finishes(void **state)
     assert_true(find(f, ACTION_FINISHED, 0) >= 0);
 }
 
+/* Ticks until there is such an action, for so long at most; as find. */
+static int await(struct fixture *f, enum action_kind kind, int detail, int64_t ms)
+{
+    int found = -1;
+    for (int64_t end = f->now + ms; f->now < end && found < 0; found = find(f, kind, detail))
+        tick(f, COORDINATOR_TICK_MS);
+    return found;
+}
+
+static const struct message *answer(const struct fixture *f)
+{
+    int reply = find(f, ACTION_SEND, MESSAGE_REPLY);
+    assert_true(reply >= 0);
+    return &f->actions.items[reply].send.message;
+}
+
+/* As if the server had died after the last event. */
+static void restart(struct fixture *f)
+{
+    coordinator_destroy(f->coordinator);
+    make(f);
+    for (uint32_t i = 0; i < f->journal.count; i++)
+        assert_ok(coordinator_restore(f->coordinator, &f->journal.items[i].record));
+    actions_clear(&f->actions);
+    coordinator_start(f->coordinator, f->now, &f->actions);
+    keep(f);
+}
+
+static void a_stop_that_an_operator_ordered_outlives_the_server(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    order(f, COMMAND_STOP, "");
+    int record = find(f, ACTION_JOURNAL, JOURNAL_STOP);
+    assert_true(record >= 0 && record < find(f, ACTION_SEND, MESSAGE_REPLY));
+    assert_true(f->actions.items[record].record.stop.is_stopping);
+    order(f, COMMAND_STOP, "");
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_STOP), -1);
+    assert_int_equal(answer(f)->reply.status, OK);
+    restart(f);
+    /* Workers of before may still come: they hold the state. */
+    assert_int_equal(await(f, ACTION_FINISHED, 0, 2 * f->config.server.lost_ms - 100), -1);
+    record = await(f, ACTION_JOURNAL, JOURNAL_STOP, 200);
+    assert_true(record >= 0 && !f->actions.items[record].record.stop.is_stopping);
+    assert_true(find(f, ACTION_FINISHED, 0) >= 0);
+    restart(f); /* it has ended: the next start goes on */
+    assert_int_equal(await(f, ACTION_FINISHED, 0, 3 * f->config.server.lost_ms), -1);
+}
+
+/* A worker trains a step, and its state is saved under this name. */
+static void save(struct fixture *f, uint64_t step, const char *name)
+{
+    vote(f, 1, step, 3, 1);
+    order(f, COMMAND_SNAPSHOT, name);
+    assert_int_equal(answer(f)->reply.status, OK);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_DONE,
+                                         .snapshot = {name, step + 1}});
+    assert_true(find(f, ACTION_JOURNAL, JOURNAL_SNAPSHOT) >= 0);
+}
+
+static const char *newest_snapshot(const struct fixture *f)
+{
+    static struct coordinator_view view;
+    coordinator_view(f->coordinator, &view);
+    return view.snapshot;
+}
+
+static void a_removed_snapshot_is_never_restored_from_again(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    save(f, 0, "good");
+    save(f, 1, "best");
+    order(f, COMMAND_REMOVE, "best");
+    int record = find(f, ACTION_JOURNAL, JOURNAL_SNAPSHOT_REMOVED);
+    int removal = find(f, ACTION_REMOVE_SNAPSHOT, 0);
+    assert_true(record >= 0 && record < removal);
+    assert_int_equal(f->actions.items[removal].removal.connection, 99);
+    assert_int_equal(find(f, ACTION_SEND, MESSAGE_REPLY), -1); /* not before the file is gone */
+    assert_string_equal(newest_snapshot(f), "good");
+    restart(f);
+    assert_string_equal(newest_snapshot(f), "good");
+}
+
+static void a_name_that_is_used_again_is_of_the_new_file_only(void **state)
+{
+    struct fixture *f = *state;
+    struct coordinator_view view;
+    train(f, 1);
+    save(f, 0, "best");
+    save(f, 1, "best"); /* somebody has deleted the first one's file */
+    restart(f);
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.snapshot_step, 2);
+    handle(f,
+           (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_GONE, .snapshot = {"best", 0}});
+    assert_string_equal(newest_snapshot(f), "");
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_SNAPSHOT_REMOVED), -1); /* perhaps unmounted */
+}
+
+static void retention_leaves_the_newest_snapshot_alone(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    save(f, 0, "old");
+    save(f, 1, "new");
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_SURPLUS,
+                                         .snapshot = {"new", 0}});
+    assert_int_equal(find(f, ACTION_REMOVE_SNAPSHOT, 0), -1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_SURPLUS,
+                                         .snapshot = {"old", 0}});
+    assert_true(find(f, ACTION_REMOVE_SNAPSHOT, 0) >
+                find(f, ACTION_JOURNAL, JOURNAL_SNAPSHOT_REMOVED));
+}
+
+static void a_snapshot_that_a_restore_reads_is_not_removed(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    save(f, 0, "best");
+    restart(f);
+    tick(f, 3 * f->config.server.lost_ms); /* who held the state is not coming back */
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    assert_true(await(f, ACTION_SEND, MESSAGE_REGROUP, 1000) >= 0);
+    order(f, COMMAND_REMOVE, "best");
+    assert_int_equal(answer(f)->reply.status, ERR_STALE);
+    assert_int_equal(find(f, ACTION_REMOVE_SNAPSHOT, 0), -1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_SURPLUS,
+                                         .snapshot = {"best", 0}});
+    assert_int_equal(find(f, ACTION_REMOVE_SNAPSHOT, 0), -1);
+}
+
+static void a_snapshot_that_became_complete_too_late_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    vote(f, 1, 0, 3, 1);
+    order(f, COMMAND_SNAPSHOT, "best");
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED, .worker = 1});
+    assert_true(find(f, ACTION_DROP_SNAPSHOT, 0) >= 0);
+    handle(f,
+           (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_DONE, .snapshot = {"best", 1}});
+    assert_true(find(f, ACTION_REMOVE_SNAPSHOT, 0) >= 0);
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_SNAPSHOT), -1);
+}
+
+static void orders_may_be_given_twice(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 1);
+    vote(f, 1, 0, 3, 1);
+    static const struct {
+        enum coordinator_command command;
+        const char *argument;
+        int record; /* its kind; 0: none */
+    } orders[] = {
+        {COMMAND_SNAPSHOT, "best", 0},
+        {COMMAND_PAUSE, "", JOURNAL_PAUSE},
+        {COMMAND_RESUME, "", JOURNAL_PAUSE},
+        {COMMAND_RETIRE, "store/a", JOURNAL_RETIRE},
+        {COMMAND_RETIRE, "0", 0}, /* the same one, by number */
+    };
+    for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+        order(f, orders[i].command, orders[i].argument);
+        assert_int_equal(answer(f)->reply.status, OK);
+        if (orders[i].record != 0)
+            assert_true(find(f, ACTION_JOURNAL, orders[i].record) >= 0);
+        char *first = mem_string(answer(f)->reply.body);
+        order(f, orders[i].command, orders[i].argument);
+        assert_int_equal(answer(f)->reply.status, OK);
+        assert_string_equal(answer(f)->reply.body, first);
+        assert_int_equal(find(f, ACTION_JOURNAL, orders[i].record), -1);
+        mem_free(first);
+    }
+    order(f, COMMAND_RETIRE, "1");
+    assert_int_equal(answer(f)->reply.status, ERR_INPUT);
+    order(f, COMMAND_SNAPSHOT, "step-mine");
+    assert_int_equal(answer(f)->reply.status, ERR_INPUT);
+}
+
 /* Two workers are dismissed; the first has said bye. */
 static void finish(struct fixture *f)
 {
@@ -727,6 +919,19 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_stop_takes_a_snapshot_first_and_then_finishes, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_stop_that_an_operator_ordered_outlives_the_server, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_removed_snapshot_is_never_restored_from_again, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_name_that_is_used_again_is_of_the_new_file_only, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(retention_leaves_the_newest_snapshot_alone, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_that_a_restore_reads_is_not_removed, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_that_became_complete_too_late_is_removed, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(orders_may_be_given_twice, setup, teardown),
         cmocka_unit_test_setup_teardown(a_finished_run_ends_when_everybody_said_bye, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_finished_run_does_not_wait_for_the_dead, setup, teardown),

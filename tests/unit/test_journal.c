@@ -55,7 +55,7 @@ static void assert_steps_equal(const struct journal_step *a, const struct journa
 static void every_field_of_every_kind_survives(void **state)
 {
     (void)state;
-    for (int kind = JOURNAL_START; kind <= JOURNAL_DISCHARGE; kind++) {
+    for (int kind = JOURNAL_START; kind <= JOURNAL_KIND_LAST; kind++) {
         struct journal_record record = journal_sample((enum journal_kind)kind), back;
         struct buf bytes, again;
         encode(&record, &bytes);
@@ -105,7 +105,7 @@ static void a_generation_of_an_older_journal_is_read_without_its_processes(void 
 static void a_flipped_bit_or_a_missing_byte_is_found(void **state)
 {
     (void)state;
-    for (int kind = JOURNAL_START; kind <= JOURNAL_DISCHARGE; kind++) {
+    for (int kind = JOURNAL_START; kind <= JOURNAL_KIND_LAST; kind++) {
         struct journal_record record = journal_sample((enum journal_kind)kind), back;
         struct buf bytes;
         encode(&record, &bytes);

@@ -246,6 +246,29 @@ static void a_new_name_is_neither_taken_nor_the_servers_own(void **state)
     mem_free(path);
 }
 
+static void what_is_pinned_is_removed_only_after_it_is_unpinned(void **state)
+{
+    struct fixture *fixture = *state;
+    struct parameter_store *store = fixture->store;
+    int complete, exists = 0;
+    assert_ok(parameter_store_expect(store, "best", 7, 0));
+    assert_ok(push_all(fixture, "best", &complete));
+    for (int twice = 0; twice < 2; twice++)
+        assert_ok(parameter_store_pin(store, "best", 1));
+    assert_fails(parameter_store_check_removable(store, "best", &exists), ERR_INPUT, "pinned");
+    assert_fails(parameter_store_remove(store, "best"), ERR_INPUT, "pinned");
+    for (int twice = 0; twice < 2; twice++)
+        assert_ok(parameter_store_pin(store, "best", 0));
+    assert_ok(parameter_store_check_removable(store, "best", &exists));
+    assert_true(exists);
+    for (int twice = 0; twice < 2; twice++)
+        assert_ok(parameter_store_remove(store, "best"));
+    assert_ok(parameter_store_check_removable(store, "best", &exists));
+    assert_false(exists);
+    assert_fails(parameter_store_pin(store, "best", 1), ERR_INPUT, "no snapshot");
+    assert_int_equal(file_count(fixture), 0);
+}
+
 static void what_was_pushed_is_served_byte_for_byte(void **state)
 {
     struct fixture *fixture = *state;
@@ -266,16 +289,15 @@ static void what_was_pushed_is_served_byte_for_byte(void **state)
     }
 }
 
-static void count_removed(void *context, const char *name)
+static void remove_surplus(void *context, const char *name)
 {
-    (void)name;
-    ++*(int *)context;
+    assert_ok(parameter_store_remove(context, name));
 }
 
 static void retention_keeps_the_last_the_milestones_the_pinned_and_the_named(void **state)
 {
     struct fixture *fixture = *state;
-    int complete, removed = 0, count = 0;
+    int complete, count = 0;
     struct snapshot_info *list = NULL;
     for (uint64_t step = 10; step <= 100; step += 10) {
         char name[32];
@@ -290,11 +312,10 @@ static void retention_keeps_the_last_the_milestones_the_pinned_and_the_named(voi
     make_image(&fixture->image, 15);
     assert_ok(parameter_store_expect(fixture->store, "best", 15, 0));
     assert_ok(push_all(fixture, "best", &complete));
-    parameter_store_retain(fixture->store, 2, 4, 10, count_removed, &removed);
+    parameter_store_find_surplus(fixture->store, 2, 4, 10, remove_surplus, fixture->store);
     assert_ok(parameter_store_list(fixture->store, &list, &count));
     static const uint64_t kept[] = {15, 20, 40, 80, 90, 100};
     assert_int_equal(count, 6);
-    assert_int_equal(removed, 5);
     for (int i = 0; i < count; i++)
         assert_int_equal(list[i].step, kept[i]);
     assert_true(list[1].is_pinned);
@@ -314,6 +335,7 @@ int main(void)
         WITH_STORE(a_failing_disk_costs_this_snapshot_only),
         WITH_STORE(what_was_unfinished_is_removed_at_the_next_start),
         WITH_STORE(names_cannot_leave_the_folder),
+        WITH_STORE(what_is_pinned_is_removed_only_after_it_is_unpinned),
         WITH_STORE(what_was_pushed_is_served_byte_for_byte),
         WITH_STORE(a_new_name_is_neither_taken_nor_the_servers_own),
         WITH_STORE(retention_keeps_the_last_the_milestones_the_pinned_and_the_named),
