@@ -113,28 +113,34 @@ static int hear_begin(struct reading *reading, const struct witness_file *file,
     return 1;
 }
 
+/* Returns 1 if what follows is to be heard. */
+static int hear_witness(struct reading *reading, const struct witness_file *file, size_t at,
+                        const struct witness *witness)
+{
+    if (at == 0)
+        return hear_begin(reading, file, witness);
+    if (witness->kind == WITNESS_BEGIN)
+        damage(reading, file, at, "begins a second time");
+    else
+        hearing_take(reading->hearing, witness);
+    return 1;
+}
+
 static void hear_bytes(struct reading *reading, const struct witness_file *file,
                        const uint8_t *bytes, size_t length)
 {
-    enum status status = OK;
-    int is_ours = 1;
-    for (size_t at = 0; is_ours;) {
-        struct witness witness;
-        size_t taken = 0;
-        status = witness_decode(bytes + at, length - at, &witness, &taken);
-        if (status == ERR_END)
-            return;
-        if (status != OK) {
-            damage(reading, file, at, fail_message());
-            return;
-        }
-        if (at == 0)
-            is_ours = hear_begin(reading, file, &witness);
-        else
-            hearing_take(reading->hearing, &witness);
+    struct witness witness;
+    size_t at = 0, taken;
+    enum status status;
+    while ((status = witness_decode(bytes + at, length - at, &witness, &taken)) == OK) {
+        int goes_on = hear_witness(reading, file, at, &witness);
         witness_done(&witness);
+        if (!goes_on)
+            return;
         at += taken;
     }
+    if (status != ERR_END)
+        damage(reading, file, at, fail_message());
 }
 
 static enum status hear_file(struct reading *reading, const struct witness_file *file)

@@ -126,21 +126,38 @@ static void a_file_that_is_cut_off_ends_there(void **state)
     assert_agrees(hear(NULL, words), words, 8);
 }
 
-static void grow(void)
+/* Appends a record to the last file. */
+static void append(const struct witness *witness)
 {
     struct buf bytes;
     buf_init(&bytes, LIMIT);
     assert_ok(fs_read_file(path_of(2), &bytes));
-    assert_ok(buf_append(&bytes, bytes.bytes, bytes.length));
+    assert_ok(witness_encode(witness, &bytes));
     assert_ok(fs_write_file(path_of(2), bytes.bytes, bytes.length));
     buf_done(&bytes);
+}
+
+static void do_another_step(void)
+{
+    append(&(struct witness){.kind = WITNESS_STEP, .step = {.generation = 1, .step = STEPS}});
 }
 
 static void what_comes_after_the_listing_is_not_heard(void **state)
 {
     (void)state;
     char words[256];
-    assert_agrees(hear(grow, words), words, STEPS);
+    assert_agrees(hear(do_another_step, words), words, STEPS);
+    assert_int_equal(hear(NULL, words).applied_without_commit, 1); /* now it was there */
+}
+
+static void a_second_beginning_is_damage(void **state)
+{
+    (void)state;
+    char words[256];
+    append(&(struct witness){.kind = WITNESS_BEGIN,
+                             .begin = {.format = WITNESS_FORMAT, .run = RUN, .worker = WORKER}});
+    assert_int_equal(hear(NULL, words).journals_damaged, 1);
+    assert_non_null(strstr(words, "a second time"));
 }
 
 static void flip_a_bit(const char *path, off_t at)
@@ -222,6 +239,7 @@ int main(void)
         ONE(files_are_read_in_order_and_strangers_passed_over),
         ONE(a_file_that_is_cut_off_ends_there),
         ONE(what_comes_after_the_listing_is_not_heard),
+        ONE(a_second_beginning_is_damage),
         ONE(a_damaged_record_is_found_and_its_place_named),
         ONE(a_file_under_another_name_is_found),
         ONE(a_file_missing_in_the_middle_is_found),
