@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/check.h"
@@ -30,6 +31,15 @@ uint64_t host_boot(void)
     size_t length = fread(id, 1, UUID_BYTES, file);
     fclose(file);
     return length == UUID_BYTES ? hash_bytes(id, length) : 0;
+}
+
+void host_raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit); /* if not, the first that finds none left says so */
 }
 
 uint64_t host_entropy(void)

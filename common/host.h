@@ -12,6 +12,8 @@ void host_name(char *name, size_t bytes);
 /* hash_bytes of the kernel's boot id (36 characters, no newline): the same number in two processes
  * means the same running kernel, so that one may watch the other's pid. 0: unknown. */
 uint64_t host_boot(void);
+/* As many open files as the system allows this process: a connection is one. */
+void host_raise_file_limit(void);
 /* Bits that nobody can guess: for identities. */
 uint64_t host_entropy(void);
 

@@ -26,8 +26,10 @@ static int version_run(int argc, char **argv)
 }
 
 /* Benchmarks live with what they measure. */
-static const struct command *const benches[] = {&bench_loader_command, &bench_step_command,
-                                                &bench_allreduce_command};
+static const struct command *const benches[] = {
+    &bench_loader_command,      &bench_step_command, &bench_allreduce_command,
+    &bench_coordinator_command, &bench_gate_command,
+};
 
 static int bench_run(int argc, char **argv)
 {

@@ -14,5 +14,8 @@ extern const struct command resume_command;
 extern const struct command stop_command;
 extern const struct command snapshot_command;
 extern const struct command audit_command;
+/* Of `seer bench`. */
+extern const struct command bench_coordinator_command;
+extern const struct command bench_gate_command;
 
 #endif

@@ -274,10 +274,12 @@ static int may_come_back(const struct coordinator *c)
     return c->now_ms - c->start_ms < 2 * c->config->server.lost_ms && c->is_stop_restored;
 }
 
-/* What time alone brings about. */
-static void advance(struct coordinator *c)
+/* What time alone brings about. Whoever waits too long is looked for with the ticks: a look goes
+ * over all workers, and each of a thousand says something ten times a second. */
+static void advance(struct coordinator *c, int is_tick)
 {
-    check_silence(c);
+    if (is_tick)
+        check_silence(c);
     if (c->state == RUN_RECOVERING)
         recovery_try(c);
     if (c->state == RUN_WAITING || c->state == RUN_BROKEN) {
@@ -295,7 +297,8 @@ static void advance(struct coordinator *c)
     } else if (c->state == RUN_TRAINING) {
         round_plan(c);
         round_try_decide(c);
-        blame_check(c);
+        if (is_tick)
+            blame_check(c);
     }
 }
 
@@ -337,7 +340,7 @@ void coordinator_handle(struct coordinator *c, const struct coordinator_event *e
     }
     dispatch(c, event);
     if (c->state != RUN_FINISHED)
-        advance(c);
+        advance(c, event->kind == COORDINATOR_TICK);
 }
 
 void coordinator_view(const struct coordinator *c, struct coordinator_view *ret_view)

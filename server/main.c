@@ -7,6 +7,7 @@
 
 #include "common/command.h"
 #include "common/fs.h"
+#include "common/host.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "server/server.h"
@@ -91,6 +92,7 @@ int main(int argc, char **argv)
         .options = rows,
     };
     log_start("seer-server", LOG_LEVEL_INFO);
+    host_raise_file_limit();
     int first = argc;
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)

@@ -22,9 +22,14 @@ void roster_done(struct roster *roster)
 
 struct worker *roster_find(struct roster *roster, uint64_t id)
 {
+    uint32_t *guess = &roster->id_guess[id % ROSTER_MAX];
+    if (*guess < roster->count && roster->workers[*guess].id == id)
+        return &roster->workers[*guess];
     for (uint32_t i = 0; i < roster->count; i++)
-        if (roster->workers[i].id == id)
+        if (roster->workers[i].id == id) {
+            *guess = i;
             return &roster->workers[i];
+        }
     return NULL;
 }
 
@@ -126,9 +131,15 @@ struct worker *roster_find_blamed(struct roster *roster)
 
 struct worker *roster_find_rank(struct roster *roster, int rank)
 {
+    CHECK(rank >= 0 && rank < ROSTER_MAX);
+    uint32_t *guess = &roster->rank_guess[rank];
+    if (*guess < roster->count && roster->workers[*guess].rank == rank)
+        return &roster->workers[*guess];
     for (uint32_t i = 0; i < roster->count; i++)
-        if (roster->workers[i].rank == rank)
+        if (roster->workers[i].rank == rank) {
+            *guess = i;
             return &roster->workers[i];
+        }
     return NULL;
 }
 

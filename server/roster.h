@@ -60,6 +60,9 @@ struct worker {
 struct roster {
     uint32_t count, capacity;
     struct worker *workers; /* [capacity]; in order of first Hello */
+    /* Where somebody was found last time, by rank and by id: a guess that saves the search, since
+     * of a thousand workers each is looked up many times a step. */
+    uint32_t rank_guess[ROSTER_MAX], id_guess[ROSTER_MAX];
 };
 
 void roster_init(struct roster *roster);

@@ -53,9 +53,32 @@ documented() { # COMMAND: the names between the backquotes behind it, without wh
         .time_us_p99 >= .time_us_p50 and .megabytes_per_second > 0' <<<"$output"
 }
 
+@test "seer bench coordinator prints the documented keys, and loses nobody" {
+    mkdir "$BATS_TEST_TMPDIR/here"
+    run --separate-stderr "$seer" bench coordinator --workers 40 --seconds 2 --step-ms 200 --folder "$BATS_TEST_TMPDIR/here" -o json
+    [ "$status" -eq 0 ]
+    [ "$(keys "$output")" = "$(documented 'seer bench coordinator')" ]
+    jq -e '.schema_version == 1 and .workers == 40 and .steps == 10 and .server_cpu_percent > 0 and .commit_ms_p50 > 0 and
+        .commit_ms_p99 >= .commit_ms_p50 and .commit_ms_max >= .commit_ms_p99 and .heartbeats > 0 and .regroups == 0' <<<"$output"
+    [ -z "$(ls "$BATS_TEST_TMPDIR/here")" ]
+}
+
+@test "seer bench gate prints the documented keys, and leaves nothing behind" {
+    mkdir "$BATS_TEST_TMPDIR/here"
+    run --separate-stderr "$seer" bench gate --members 3 --steps 60 --step-us 1000 --folder "$BATS_TEST_TMPDIR/here" -o json
+    [ "$status" -eq 0 ]
+    [ "$(keys "$output")" = "$(documented 'seer bench gate')" ]
+    jq -e '.schema_version == 1 and .members == 3 and .steps == 60 and .bypassed_us.p50 >= 1000 and
+        .gated_us.p50 > .bypassed_us.p50 and .cost_us.p50 == .gated_us.p50 - .bypassed_us.p50' <<<"$output"
+    [ -z "$(ls "$BATS_TEST_TMPDIR/here")" ]
+    run "$seer" bench gate --folder /nowhere
+    [ "$status" -eq 1 ]
+    [[ $output == *"cannot make a folder in '/nowhere'"* ]]
+}
+
 @test "a benchmark that is asked for nonsense says so with exit code 2" {
     for arguments in 'step' 'step --config /nowhere.yaml' 'loader --seconds 1' 'nonsense' \
-        'allreduce --members 0' 'allreduce --runs 0'; do
+        'allreduce --members 0' 'allreduce --runs 0' 'coordinator --workers 0' 'coordinator --step-ms 0' 'gate --steps 0'; do
         # shellcheck disable=SC2086 # words
         run "$seer" bench $arguments
         echo "$arguments: $status: $output"

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/options.h"
+#include "common/percentile.h"
 #include "common/queue.h"
 #include "common/random.h"
 #include "common/thread.h"
@@ -273,6 +274,19 @@ static void a_log_line_is_one_line_whatever_is_in_it(void **state)
     close(ends[1]);
 }
 
+static void a_percentile_is_a_value_that_was_measured(void **state)
+{
+    (void)state;
+    int64_t values[] = {70, 10, 40, 30, 20, 90, 60, 80, 100, 50};
+    percentile_sort(values, 10);
+    assert_int_equal(percentile_of(values, 10, 0), 10);
+    assert_int_equal(percentile_of(values, 10, 50), 50);
+    assert_int_equal(percentile_of(values, 10, 51), 60);
+    assert_int_equal(percentile_of(values, 10, 99), 100);
+    assert_int_equal(percentile_of(values, 10, 100), 100);
+    assert_int_equal(percentile_of(values, 1, 99), 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +302,7 @@ int main(void)
         cmocka_unit_test(times_are_text_that_sorts_and_never_overruns),
         cmocka_unit_test(json_takes_any_text_and_any_number),
         cmocka_unit_test(a_log_line_is_one_line_whatever_is_in_it),
+        cmocka_unit_test(a_percentile_is_a_value_that_was_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

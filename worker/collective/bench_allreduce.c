@@ -13,6 +13,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/percentile.h"
 #include "worker/collective/local_group.h"
 
 enum { WARM_UP = 5, RUNS_MAX = 10000 };
@@ -36,16 +37,11 @@ static int member_run(struct collective *collective, float *region, void *argume
     return 0;
 }
 
-static int compare_us(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
 static void report(const struct measurement *m, int64_t members, int is_json)
 {
     int64_t bytes = m->floats * (int64_t)sizeof(float);
-    int64_t p50 = m->us[m->runs / 2], p99 = m->us[m->runs * 99 / 100];
+    int64_t p50 = percentile_of(m->us, (size_t)m->runs, 50);
+    int64_t p99 = percentile_of(m->us, (size_t)m->runs, 99);
     if (!is_json) {
         printf("%lld members, %lld bytes: p50 %lld us, p99 %lld us\n", (long long)members,
                (long long)bytes, (long long)p50, (long long)p99);
@@ -74,7 +70,7 @@ static enum status measure(struct measurement *m, int64_t members)
             return fail(ERR_UNREACHABLE, "member %lld failed; run with SEER_LOG=debug",
                         (long long)rank);
     }
-    qsort(m->us, (size_t)m->runs, sizeof(m->us[0]), compare_us);
+    percentile_sort(m->us, (size_t)m->runs);
     return OK;
 }
 
