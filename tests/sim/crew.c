@@ -324,6 +324,7 @@ static void finish_form(struct world *world, struct sim_worker *worker, struct j
     worker->group.generation = job->message.header.generation;
     worker->group.rank = regroup->rank;
     worker->group.size = regroup->member_count;
+    testimony_state(world, worker);
     crew_handle(world, worker->place,
                 &(struct member_event){
                     .kind = MEMBER_FORMED, .ticket = job->ticket, .digest = worker->model.hash});
@@ -373,7 +374,9 @@ static void finish_compute(struct world *world, struct sim_worker *worker, struc
     }
     struct message_skip skips[WORLD_BATCH_MAX];
     ready.skips = skips;
-    ready.skip_count = find_bad(find_plan(worker, job->step), skips, &ready.unaccounted);
+    const struct message *plan = find_plan(worker, job->step);
+    ready.skip_count = find_bad(plan, skips, &ready.unaccounted);
+    testimony_remember(world, worker, plan, ready.digest);
     for (uint32_t i = 0; i < worker->plan_count; i++)
         if (worker->plans[i].header.step == job->step) {
             message_done(&worker->plans[i]);
@@ -403,6 +406,7 @@ static void apply(struct world *world, struct sim_worker *worker, const struct j
     worker->model.hash = oracle_apply(worker->model.hash, job->step, job->kind == MEMBER_APPLY,
                                       worker->gradient, job->lr);
     worker->model.step++;
+    testimony_step(world, worker, job->kind == MEMBER_APPLY);
 }
 
 static void finish_job(struct world *world, struct sim_worker *worker, struct job *job)

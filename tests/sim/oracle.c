@@ -13,7 +13,10 @@
  *   I11  a snapshot is the state of its step, with the schedule of that step
  *   I12  nothing grows without a bound
  *   I13  without faults steps are committed, and a run that is told to stop ends (world.c)
- *   I14  no innocent worker is sent away */
+ *   I14  no innocent worker is sent away
+ *
+ * and at the end by `seer audit` (testimony.c): what it must find is in tests/unit/test_hearing.c,
+ * here it must find nothing. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/sim/world.h"
@@ -441,5 +444,6 @@ void oracle_audit(struct world *world)
             world_violation(world, "I3: step %llu trained on other images than the catalogue names",
                             (unsigned long long)step);
     }
+    testimony_hear(world, stream);
     stream_destroy(stream);
 }

@@ -50,7 +50,7 @@ static int try_straggler(uint64_t seed)
 }
 
 struct tally {
-    uint64_t events, commits, kills, server_kills, rollbacks, deals;
+    uint64_t events, commits, kills, server_kills, rollbacks, deals, witnessed;
 };
 
 static void live_through(uint64_t first, uint64_t seeds, enum world_bug bug, int is_verbose,
@@ -67,6 +67,7 @@ static void live_through(uint64_t first, uint64_t seeds, enum world_bug bug, int
         tally->server_kills += world->server_kills;
         tally->rollbacks += world->rollbacks;
         tally->deals += world->deals;
+        tally->witnessed += world->witnessed;
         world_destroy(world);
     }
 }
@@ -103,11 +104,13 @@ int main(int argc, char **argv)
         random_init(&fresh, (uint64_t)clock_wall_ms(), RANDOM_STREAM_TEST, first, 0);
         live_through(random_u64(&fresh) >> 16, 9 * seeds, bug, is_verbose, &tally);
     }
-    printf("%llu events, %llu steps committed, %llu workers and %llu servers killed, %llu "
-           "rollbacks, %llu deals by speed, every promise kept\n",
-           (unsigned long long)tally.events, (unsigned long long)tally.commits,
-           (unsigned long long)tally.kills, (unsigned long long)tally.server_kills,
-           (unsigned long long)tally.rollbacks, (unsigned long long)tally.deals);
+    printf(
+        "%llu events, %llu steps committed, %llu workers and %llu servers killed, %llu "
+        "rollbacks, %llu deals by speed, %llu steps witnessed by all members, every promise kept\n",
+        (unsigned long long)tally.events, (unsigned long long)tally.commits,
+        (unsigned long long)tally.kills, (unsigned long long)tally.server_kills,
+        (unsigned long long)tally.rollbacks, (unsigned long long)tally.deals,
+        (unsigned long long)tally.witnessed);
     if (bug != BUG_NONE) {
         printf("but a bug was planted and not found\n");
         return 1;

@@ -549,6 +549,8 @@ struct world *world_create(uint64_t seed, enum world_bug bug, int is_verbose)
     world->bug = bug;
     world->is_verbose = is_verbose;
     random_init(&world->random, seed, RANDOM_STREAM_TEST, 0, 0);
+    if (seed % WORLD_HEARD == 0)
+        world->testimony = testimony_create();
     world->slots = seed % 2 == 0 ? 5 : WORLD_SLOTS_MAX;
     world->batch = world->slots * WORLD_SLOT_IMAGES;
     for (int i = 0; i < WORLD_WORKERS; i++)
@@ -618,6 +620,7 @@ void world_destroy(struct world *world)
     for (uint32_t i = 0; i < world->journal_count; i++)
         journal_record_done(&world->journal[i]);
     coordinator_destroy(world->coordinator);
+    testimony_destroy(world->testimony);
     mem_free(world->heap);
     mem_free(world->journal);
     mem_free(world);

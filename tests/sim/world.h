@@ -15,6 +15,7 @@
 #include "common/config.h"
 #include "common/random.h"
 #include "server/coordinator.h"
+#include "server/stream.h"
 #include "worker/member.h"
 
 enum {
@@ -28,6 +29,7 @@ enum {
     WORLD_EVICTED_MAX = 64,
     WORLD_VOTES = 256, /* workers of the past whose last vote is remembered */
     WORLD_SHARDS_MAX = 64,
+    WORLD_HEARD = 5, /* one life in so many is audited: that takes a third of living it */
 };
 
 /* Bugs to plant, to see that they are found. */
@@ -110,6 +112,7 @@ struct stored_snapshot {
     uint64_t step, hash;
 };
 
+struct testimony;  /* testimony.c */
 struct heap_entry; /* an event that is yet to come; world.c */
 
 struct world {
@@ -127,6 +130,7 @@ struct world {
     uint32_t heap_count, heap_capacity;
     struct heap_entry *heap;
 
+    struct testimony *testimony;     /* what all workers ever wrote down; NULL: nobody asks them */
     struct coordinator *coordinator; /* NULL = dead */
     uint64_t server_life;            /* counts its processes */
     uint32_t journal_count, journal_capacity;
@@ -169,7 +173,7 @@ struct world {
     uint64_t horizon;                  /* steps below may be planned: their images are settled */
     uint64_t retired_from[WORLD_SHARDS_MAX]; /* position from which no image of it may come */
     int64_t flipped_ms;                      /* when the last bit flipped */
-    uint64_t commits, kills, server_kills, rollbacks, deals; /* for the summary */
+    uint64_t commits, kills, server_kills, rollbacks, deals, witnessed; /* for the summary */
 };
 
 /* A broken promise ends the program: prints seed and what broke. */
@@ -237,5 +241,18 @@ void oracle_look(struct world *world);
 uint64_t oracle_gradient(struct world *world, const struct meeting *meeting);
 /* At the end: every trained position had the record that the catalogue in the journal names. */
 void oracle_audit(struct world *world);
+
+/* testimony.c: the workers' own journals, as worker/worker_journal.c writes them. Without a
+ * testimony nothing is written or heard. */
+struct testimony *testimony_create(void);
+void testimony_destroy(struct testimony *testimony);
+/* A worker has formed its group and holds this model; it has computed a step of it up to the vote;
+ * that step is applied or skipped. */
+void testimony_state(struct world *world, const struct sim_worker *worker);
+void testimony_remember(struct world *world, const struct sim_worker *worker,
+                        const struct message *plan, uint64_t digest);
+void testimony_step(struct world *world, const struct sim_worker *worker, int is_applied);
+/* At the end: `seer audit` must find nothing. */
+void testimony_hear(struct world *world, const struct stream *stream);
 
 #endif
