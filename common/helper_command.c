@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "common/helper_command.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -11,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "common/fs.h"
@@ -144,11 +145,8 @@ enum status helper_find(char *path, size_t path_bytes)
 }
 
 /* In the child, between fork and exec: only async-signal-safe calls. */
-static void child_run(char **argv, char **environment, pid_t parent, int output_fd)
+static void child_run(char **argv, char **environment, int output_fd)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(127);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -172,10 +170,9 @@ enum status helper_start(const struct helper_launch *launch, int output_fd, pid_
         return fail(ERR_IO, "scratch directory '%s': %s", scratch, strerror(errno));
     char **argv = helper_command_create(launch);
     char **environment = environment_create();
-    pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0)
-        child_run(argv, environment, parent, output_fd);
+        child_run(argv, environment, output_fd);
     helper_command_destroy(argv);
     helper_command_destroy(environment);
     if (pid < 0) {
@@ -195,15 +192,79 @@ void helper_clean(const struct helper_launch *launch)
         log_debug("event=scratch_left path=%s reason=\"%s\"", scratch, fail_message());
 }
 
-void helper_clean_run(uint64_t run)
+/* Is a command line, arguments ended by zeros, that of an mpirun of this run? */
+static int parse_launch(const char *words, size_t length, struct helper_launch *launch)
 {
+    static const char program[] = "mpirun";
+    char prefix[HELPER_SCRATCH_BYTES];
+    snprintf(prefix, sizeof(prefix), SCRATCH_BASE "%016" PRIx64 "-", launch->run);
+    if (length < sizeof(program) || memcmp(words, program, sizeof(program)) != 0)
+        return 0;
+    for (const char *word = words; word < words + length; word += strlen(word) + 1)
+        if (strncmp(word, prefix, strlen(prefix)) == 0)
+            return sscanf(word + strlen(prefix), "%" SCNu64 "-%" SCNx64, &launch->generation,
+                          &launch->nonce) == 2;
+    return 0;
+}
+
+/* 0: no such process, or another kind. */
+static int read_launch(pid_t pid, struct helper_launch *launch)
+{
+    enum { WORDS_BYTES = 8192 }; /* our options come first; addresses of many members may be cut */
+    char path[64], words[WORDS_BYTES + 1];
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    ssize_t length = read(file, words, WORDS_BYTES);
+    close(file);
+    if (length <= 0)
+        return 0;
+    words[length] = 0;
+    return parse_launch(words, (size_t)length, launch);
+}
+
+/* Looked at again once its pidfd is held: only then the number cannot be another's. */
+static int find_left(pid_t pid, uint64_t run, struct helper_left *left)
+{
+    *left = (struct helper_left){.launch.run = run, .pid = pid};
+    if (!read_launch(pid, &left->launch))
+        return 0;
+    left->process = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (left->process >= 0 && read_launch(pid, &left->launch))
+        return 1;
+    if (left->process >= 0)
+        close(left->process);
+    return 0;
+}
+
+void helper_each_left(uint64_t run, void (*visit)(void *context, const struct helper_left *left),
+                      void *context)
+{
+    DIR *processes = opendir("/proc");
+    if (processes == NULL)
+        return;
+    for (struct dirent *entry; (entry = readdir(processes)) != NULL;) {
+        struct helper_left left;
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10); /* 0: not a process */
+        if (pid > 0 && find_left(pid, run, &left))
+            visit(context, &left);
+    }
+    closedir(processes);
+}
+
+void helper_clean_run(uint64_t run, const struct helper_launch *kept)
+{
+    char scratch[HELPER_SCRATCH_BYTES] = "";
+    if (kept != NULL)
+        helper_scratch(kept, scratch);
     char pattern[HELPER_SCRATCH_BYTES];
     snprintf(pattern, sizeof(pattern), SCRATCH_BASE "%016" PRIx64 "-*", run);
     glob_t found;
     if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
         return;
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        if (fs_remove_tree(found.gl_pathv[i]) != OK)
+        if (strcmp(found.gl_pathv[i], scratch) != 0 && fs_remove_tree(found.gl_pathv[i]) != OK)
             log_debug("event=scratch_left path=%s reason=\"%s\"", found.gl_pathv[i],
                       fail_message());
     }

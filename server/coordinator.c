@@ -211,7 +211,9 @@ static void handle_shard(struct coordinator *c, const char *path, uint64_t recor
 
 static void handle_helpers_failed(struct coordinator *c, uint64_t generation, const char *reason)
 {
-    if (generation == c->generation && c->world_size > 0 && c->state != RUN_CLOSING)
+    if (generation == c->generation && c->state == RUN_RECOVERING)
+        recovery_note_helpers_end(c);
+    else if (generation == c->generation && c->world_size > 0 && c->state != RUN_CLOSING)
         formation_fail(c, reason != NULL ? reason : "the collective's helpers ended");
 }
 

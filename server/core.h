@@ -119,6 +119,7 @@ struct coordinator {
     uint32_t unequal_digests;
     uint64_t nonces, sequence;
     uint64_t stale[STALE_KIND_COUNT]; /* messages refused */
+    int is_severed; /* after a restart: the last generation's helpers have ended */
     struct core_snapshot snapshot;
     struct core_blame blame;
     int is_stop_restored;   /* is_stop_ordered, when this process began */

@@ -115,7 +115,7 @@ static int choose_source(struct coordinator *c, uint32_t count)
     return take_from_member(c, count) || take_from_snapshot(c);
 }
 
-static uint32_t choose_engine(const struct coordinator *c, uint32_t count)
+uint32_t formation_engine(const struct coordinator *c, uint32_t count)
 {
     if (count == 1)
         return ENGINE_SELF;
@@ -160,7 +160,7 @@ static void form(struct coordinator *c, uint32_t count)
 {
     c->generation++;
     c->lonely_ms = -1;
-    c->group.engine = choose_engine(c, count);
+    c->group.engine = formation_engine(c, count);
     c->group.nonce = core_nonce(c);
     c->world_size = c->member_count = count;
     c->members = mem_resize(c->members, count * sizeof(*c->members));

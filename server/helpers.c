@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,11 +14,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/helper_command.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { PATH_BYTES = 4096, OUTPUT_BYTES = 4096 };
+enum {
+    PATH_BYTES = 4096,
+    OUTPUT_BYTES = 4096,
+    END_MS = 2000, /* for the kernel to end a process that was killed */
+};
 
 void helpers_init(struct helpers *helpers, uint64_t run)
 {
@@ -74,14 +78,42 @@ enum status helpers_start(struct helpers *helpers, const struct action *action)
     return OK;
 }
 
-void helpers_stop(struct helpers *helpers)
+void helpers_adopt(struct helpers *helpers, const struct helper_left *left)
 {
-    if (helpers->pid == 0)
-        return;
+    *helpers = (struct helpers){.run = left->launch.run,
+                                .generation = left->launch.generation,
+                                .nonce = left->launch.nonce,
+                                .pid = left->pid,
+                                .is_adopted = 1,
+                                .process = left->process,
+                                .output = -1};
+}
+
+/* While its pidfd says that it lives, its numbers are its own. */
+static void end_adopted(const struct helpers *helpers)
+{
+    struct pollfd polled = {.fd = helpers->process, .events = POLLIN};
+    if (poll(&polled, 1, 0) == 0)
+        kill(-helpers->pid, SIGKILL);
+    poll(&polled, 1, END_MS);
+}
+
+static void end_child(const struct helpers *helpers)
+{
     kill(-helpers->pid, SIGKILL);
     kill(helpers->pid, SIGKILL); /* it may not have made its group yet */
     while (waitpid(helpers->pid, NULL, 0) < 0 && errno == EINTR)
         ;
+}
+
+void helpers_stop(struct helpers *helpers)
+{
+    if (helpers->pid == 0)
+        return;
+    if (helpers->is_adopted)
+        end_adopted(helpers);
+    else
+        end_child(helpers);
     if (helpers->output >= 0)
         helpers_log(helpers);
     if (helpers->output >= 0)
@@ -91,7 +123,7 @@ void helpers_stop(struct helpers *helpers)
     struct helper_launch launch = launch_of(helpers);
     helper_clean(&launch);
     log_debug("event=helpers_stopped generation=%" PRIu64, helpers->generation);
-    helpers->pid = 0;
+    helpers->pid = helpers->is_adopted = 0;
     helpers->process = helpers->output = -1;
 }
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/helper_command.h"
 #include "common/status.h"
 #include "server/actions.h"
 
@@ -19,6 +20,7 @@ enum { HELPERS_WORDS_BYTES = 200 };
 struct helpers {
     uint64_t run, generation, nonce;
     pid_t pid;                       /* of mpirun, leader of its process group; 0 = none runs */
+    int is_adopted;                  /* it is no child of ours: nothing of it is to be reaped */
     int process;                     /* its pidfd, readable when it has ended; -1 = none */
     int output;                      /* what it prints; -1 = none */
     char words[HELPERS_WORDS_BYTES]; /* its last line: why it ended, if it ends by itself */
@@ -29,6 +31,8 @@ void helpers_init(struct helpers *helpers, uint64_t run);
 enum status helpers_start(struct helpers *helpers, const struct action *action);
 /* Kills and reaps them all; none running is fine. */
 void helpers_stop(struct helpers *helpers);
+/* Takes over those that a server before this one has started, with their pidfd. */
+void helpers_adopt(struct helpers *helpers, const struct helper_left *left);
 /* To be called when `output` is readable: logs it. */
 void helpers_log(struct helpers *helpers);
 

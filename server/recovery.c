@@ -182,11 +182,16 @@ void recovery_note_hello(struct coordinator *c, struct worker *worker, uint64_t 
     recovery_try(c);
 }
 
+void recovery_note_helpers_end(struct coordinator *c)
+{
+    c->is_severed = formation_engine(c, c->member_count) == ENGINE_MPI;
+}
+
 static void go_on(struct coordinator *c)
 {
     unwatch_absent(c);
     c->world_size = c->member_count;
-    c->group.engine = c->world_size == 1 ? ENGINE_SELF : ENGINE_MPI;
+    c->group.engine = formation_engine(c, c->world_size);
     round_prepare(c);
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
         struct worker *worker = roster_find_rank(&c->roster, (int)rank);
@@ -203,6 +208,8 @@ static void go_on(struct coordinator *c)
 static void give_up(struct coordinator *c)
 {
     unwatch_absent(c);
+    if (formation_engine(c, c->member_count) == ENGINE_MPI)
+        actions_push(c->out, ACTION_STOP_HELPERS)->helpers.generation = c->generation;
     for (uint32_t i = 0; i < c->roster.count; i++)
         c->roster.workers[i].rank = -1;
     core_set_state(c, RUN_WAITING);
@@ -216,7 +223,7 @@ void recovery_try(struct coordinator *c)
         settled += worker != NULL || c->members[i].is_gone;
         back += worker != NULL && worker->rank >= 0;
     }
-    if (c->member_count > 0 && back == c->member_count)
+    if (c->member_count > 0 && back == c->member_count && !c->is_severed)
         go_on(c);
     else if (settled == c->member_count || c->now_ms - c->state_ms > 2 * c->config->server.lost_ms)
         give_up(c);

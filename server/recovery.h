@@ -16,6 +16,8 @@ void recovery_watch(struct coordinator *c);
 void recovery_note_loss(struct coordinator *c, uint64_t worker);
 /* The same of one that has not been heard of since; says so in the event log. */
 void recovery_note_death(struct coordinator *c, uint64_t worker);
+/* After a restart: the last generation's helpers have ended, so it cannot go on. */
+void recovery_note_helpers_end(struct coordinator *c);
 /* After a restart: goes on with the last generation when all its members are back in it, gives it
  * up when that cannot be or has taken too long. */
 void recovery_try(struct coordinator *c);

@@ -134,14 +134,45 @@ static enum status restore(struct server *server)
     return status;
 }
 
+/* Helpers of the generation that the run may go on with are kept, others end. */
+static void see_left_helpers(void *context, const struct helper_left *left)
+{
+    struct server *server = context;
+    struct coordinator_view view;
+    struct helpers other;
+    coordinator_view(server->coordinator, &view);
+    int is_kept = view.state == RUN_RECOVERING && left->launch.generation == view.generation &&
+                  server->helpers.pid == 0;
+    helpers_adopt(is_kept ? &server->helpers : &other, left);
+    if (!is_kept)
+        helpers_stop(&other);
+}
+
+/* What a server that was killed has left. */
+static void adopt_helpers(struct server *server)
+{
+    struct helpers *helpers = &server->helpers;
+    helper_each_left(server->run, see_left_helpers, server);
+    struct helper_launch kept = {
+        .run = server->run, .generation = helpers->generation, .nonce = helpers->nonce};
+    helper_clean_run(server->run, helpers->pid != 0 ? &kept : NULL);
+    struct coordinator_view view;
+    coordinator_view(server->coordinator, &view);
+    if (view.state == RUN_RECOVERING && helpers->pid == 0)
+        server_handle(server,
+                      &(struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
+                                                  .generation = view.generation,
+                                                  .reason = "its helpers ended with the server"});
+}
+
 static void start(struct server *server)
 {
     helpers_init(&server->helpers, server->run);
-    helper_clean_run(server->run); /* what a server that was killed has left */
     actions_clear(&server->actions);
     coordinator_start(server->coordinator, clock_ms(), &server->actions);
     perform_actions(server);
     handle_troubles(server);
+    adopt_helpers(server);
     shard_watch_look(server);
 }
 

@@ -47,6 +47,14 @@ class Kills:
         return self.clock + self.run.wait_step(
             step, COMMIT_S, lambda line: line["generation"] > generation)
 
+    def wait_commit_of_new_server(self, event):
+        """Lines that it writes while it reads the journal are of steps decided before."""
+        self.run.wait(COMMIT_S, "the server starts",
+                      lambda: self.run.events_from(event, "server_started"))
+        text = self.run.events_from(event, "server_started")[0]["text"]
+        first = int(dict(word.split("=") for word in text.split())["step"])
+        return self.clock + self.run.wait_step(0, COMMIT_S, lambda line: line["step"] >= first)
+
     def kill_worker(self):
         event, step, generation = self.marks()
         name, pid = self.rng.choice(sorted(self.run.worker_pids().items()))
@@ -63,15 +71,13 @@ class Kills:
     def kill_server(self, kind="server"):
         before = self.run.worker_pids()
         os.kill(self.run.server_pid(), signal.SIGKILL)
-        event, step, generation = self.marks()
+        event, _, _ = self.marks()
         if kind == "both":
             os.kill(self.rng.choice(sorted(before.values())), signal.SIGKILL)
         self.run.pause(self.rng.uniform(0, DOWN_S))
-        self.run.look()
-        step = len(self.run.steps.items)
         started = time.time()
         self.run.start_server()
-        commit = self.wait_commit(step, -1)
+        commit = self.wait_commit_of_new_server(event)
         at = self.note_event(kind, "start to listening", started, event, "server_started")
         resumed = self.run.events_from(event, "run_resumed")
         at = self.note_event(kind, "to resumed", at, event, "run_resumed")

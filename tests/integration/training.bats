@@ -145,6 +145,8 @@ standstill_names() { # RUN CULPRIT
     wait_until 60 committed_at_least "$RUN" 10
     first=$(pid_of "$RUN" worker-1)
     second=$(pid_of "$RUN" worker-2)
+    wait_until 60 status_is "$RUN" .world_size 2
+    generation=$(status_of "$RUN" .generation)
     kill -KILL "$(pid_of "$RUN" server)"
     before=$(committed "$RUN")
     command=$(sed -n 's/^server //p' "$RUN/commands")
@@ -153,6 +155,8 @@ standstill_names() { # RUN CULPRIT
     wait_until 60 committed_at_least "$RUN" $((before + 10))
     kill -0 "$first"
     kill -0 "$second"
+    grep -q '"kind":"run_resumed"' "$RUN/events.jsonl"
+    [ "$(tail -n 1 "$RUN/metrics.jsonl" | jq .generation)" = "$generation" ] # helpers too live on
     jq -s 'map(.step) | . == sort and (unique | length) == length' "$RUN/metrics.jsonl" | grep -qx true
     kill -TERM $server
     wait $server

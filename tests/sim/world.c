@@ -332,6 +332,9 @@ static void start_server(struct world *world)
     after(world, COORDINATOR_TICK_MS, SERVER_TICK, 0, world->server_life, 0);
     carry_out_all(world, &actions, world->server_life);
     actions_done(&actions);
+    if (world_chance(world, 0.3)) /* helpers outlive the server, unless its control group ended */
+        world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
+                                                       .generation = world->generation});
     for (uint32_t i = 0; i < world->shard_count && world->coordinator != NULL; i++)
         world_find_shard(world, i);
     for (int i = 0; i < WORLD_WORKERS; i++)

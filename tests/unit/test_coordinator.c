@@ -556,6 +556,43 @@ static void a_restarted_server_does_not_wait_for_one_that_came_and_died(void **s
     assert_true(find(f, ACTION_SEND, MESSAGE_REGROUP) >= 0);
 }
 
+/* Says Hello as a member of the generation that the journal knows. */
+static void return_to(struct fixture *f, uint64_t id, uint64_t generation)
+{
+    const struct message message = {
+        .kind = MESSAGE_HELLO,
+        .header = {.generation = generation, .worker = id, .sequence = ++f->sequence},
+        .hello = {.protocol = PROTOCOL_VERSION,
+                  .name = "w",
+                  .version = EVERSEER_VERSION,
+                  .has_state = 1}};
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_MESSAGE, .connection = id, .message = &message});
+}
+
+static void a_restarted_server_goes_on_with_the_generation_whose_members_return(void **state)
+{
+    struct fixture *f = *state;
+    struct coordinator_view view;
+    restart_with_two_members(f);
+    return_to(f, 1, 3);
+    return_to(f, 2, 3);
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.world_size, 2);
+    assert_int_equal(view.generation, 3);
+    assert_int_equal(find(f, ACTION_SEND, MESSAGE_REGROUP), -1);
+}
+
+static void a_restarted_server_forms_anew_when_the_helpers_are_gone(void **state)
+{
+    struct fixture *f = *state;
+    restart_with_two_members(f);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED, .generation = 3});
+    return_to(f, 1, 3);
+    return_to(f, 2, 3);
+    assert_true(find(f, ACTION_SEND, MESSAGE_REGROUP) >= 0);
+}
+
 static void a_stop_takes_a_snapshot_first_and_then_finishes(void **state)
 {
     struct fixture *f = *state;
@@ -907,6 +944,10 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(who_drains_still_drains_when_the_server_starts_again, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            a_restarted_server_goes_on_with_the_generation_whose_members_return, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_restarted_server_forms_anew_when_the_helpers_are_gone,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_restarted_server_does_not_wait_for_the_dead, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_restarted_server_does_not_wait_for_one_that_came_and_died,
