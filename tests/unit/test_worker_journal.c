@@ -4,6 +4,7 @@
 #include "tests/test.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -24,12 +25,42 @@ static char folder[64];
 static _Atomic int is_slow;
 static sem_t permits, writes; /* writes: that are done */
 
+/* A disk that refuses: calls are counted, and those from fail_first to fail_last fail. */
+static _Atomic int calls, fail_first, fail_last;
+
+static int is_refused(void)
+{
+    int call = atomic_fetch_add(&calls, 1) + 1;
+    return call >= atomic_load(&fail_first) && call <= atomic_load(&fail_last);
+}
+
+int __real_ftruncate(int file, off_t length);
+int __wrap_ftruncate(int file, off_t length);
+int __wrap_ftruncate(int file, off_t length)
+{
+    errno = EIO;
+    return is_refused() ? -1 : __real_ftruncate(file, length);
+}
+
+int __real_flock(int file, int operation);
+int __wrap_flock(int file, int operation);
+int __wrap_flock(int file, int operation)
+{
+    errno = ENOLCK;
+    return is_refused() ? -1 : __real_flock(file, operation);
+}
+
 ssize_t __real_write(int file, const void *bytes, size_t length);
 ssize_t __wrap_write(int file, const void *bytes, size_t length);
 ssize_t __wrap_write(int file, const void *bytes, size_t length)
 {
     if (atomic_load(&is_slow))
         sem_wait(&permits);
+    if (is_refused()) { /* having taken a part, as a disk that gets full does */
+        ssize_t part = length > 40 ? __real_write(file, bytes, 40) : 0;
+        errno = ENOSPC;
+        return part > 0 ? part : -1;
+    }
     ssize_t count = __real_write(file, bytes, length);
     sem_post(&writes);
     return count;
@@ -182,6 +213,57 @@ static void what_cannot_be_written_is_counted_and_the_next_is(void **unused)
     buf_done(&bytes);
 }
 
+/* Reads all segments: no half record is followed by another, and each record is there or counted.
+ * Returns how many that are, the last of them in *ret_last. */
+static uint64_t count_records(uint64_t *ret_last)
+{
+    uint64_t count = 0;
+    for (uint32_t segment = 0; segment < (uint32_t)file_count(); segment++) {
+        struct buf bytes;
+        struct witness witness;
+        size_t taken;
+        enum status status;
+        read_segment(WORKER, segment, &bytes);
+        for (size_t at = 0;
+             (status = witness_decode(bytes.bytes + at, bytes.length - at, &witness, &taken)) == OK;
+             at += taken) {
+            count += (uint64_t)(witness.kind != WITNESS_BEGIN) + witness.missed;
+            *ret_last = witness.kind == WITNESS_STEP ? witness.step.step : *ret_last;
+            witness_done(&witness);
+        }
+        assert_int_equal(status, ERR_END);
+        buf_done(&bytes);
+    }
+    return count;
+}
+
+static void whatever_call_fails_nothing_is_lost_without_a_word(void **unused)
+{
+    (void)unused;
+    enum { STEPS = 12, SEGMENT = 400 };
+    int points = 0, is_hit = 1;
+    for (int length = 1; length <= 3; length++)
+        for (int first = 1; is_hit || first == 1; first++, points++) {
+            atomic_store(&calls, 0);
+            atomic_store(&fail_last, first + length - 1);
+            atomic_store(&fail_first, first);
+            struct worker_journal *journal = open_journal(SEGMENT, 1 << 30);
+            tell_state(journal, WORKER, 0, 0);
+            for (uint64_t step = 0; step < STEPS; step++)
+                tell_step(journal, step, 2);
+            worker_journal_close(journal);
+            is_hit = atomic_load(&calls) >= first;
+            uint64_t last = 0, count = count_records(&last);
+            if (last == STEPS - 1)
+                assert_int_equal(count, STEPS + 1);
+            else
+                assert_true(count >= STEPS + 1 - (uint64_t)length);
+            assert_ok(fs_remove_tree(folder));
+        }
+    atomic_store(&fail_last, 0);
+    assert_true(points > 50);
+}
+
 static void training_does_not_wait_for_a_slow_disk(void **unused)
 {
     (void)unused;
@@ -243,6 +325,7 @@ int main(void)
         IN_FOLDER(what_happened_is_there_in_order_and_says_whose_it_is),
         IN_FOLDER(nothing_happened_no_file),
         IN_FOLDER(what_cannot_be_written_is_counted_and_the_next_is),
+        IN_FOLDER(whatever_call_fails_nothing_is_lost_without_a_word),
         IN_FOLDER(training_does_not_wait_for_a_slow_disk),
         IN_FOLDER(old_files_make_room_for_new_ones_but_not_those_being_written),
         IN_FOLDER(a_folder_that_cannot_be_made_is_an_error_at_once),
