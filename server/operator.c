@@ -37,7 +37,7 @@ static enum status list_snapshots(struct parameter_store *store, const json_t *a
                                   json_t **ret_body)
 {
     (void)arguments;
-    return snapshot_list_json(store, ret_body);
+    return snapshot_list_json(parameter_store_directory(store), ret_body);
 }
 
 static enum status pin_snapshot(struct parameter_store *store, const json_t *arguments,

@@ -17,11 +17,11 @@
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/safetensors.h"
+#include "common/safetensors_digest.h"
 #include "server/intervals.h"
+#include "server/snapshot_folder.h"
 
 #define TMP_SUFFIX SNAPSHOT_SUFFIX ".tmp"
-#define PIN_SUFFIX ".pin"
 
 struct parameter_store {
     char *directory;
@@ -31,6 +31,7 @@ struct parameter_store {
     int file;       /* of the expected one; -1 before its first part */
     uint64_t total; /* bytes, from its first part */
     struct intervals written;
+    struct stat sound; /* the file that was last found to be sound; st_ino 0 = none */
 };
 
 static char *path_of(const struct parameter_store *store, const char *name, const char *suffix)
@@ -38,13 +39,13 @@ static char *path_of(const struct parameter_store *store, const char *name, cons
     return mem_format("%s/%s%s", store->directory, name, suffix);
 }
 
-static int ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* ---- open and close ---- */
+
+static int is_unfinished(const char *file_name)
+{
+    size_t length = strlen(file_name), tail = strlen(TMP_SUFFIX);
+    return length >= tail && strcmp(file_name + length - tail, TMP_SUFFIX) == 0;
+}
 
 static enum status remove_unfinished(struct parameter_store *store)
 {
@@ -52,7 +53,7 @@ static enum status remove_unfinished(struct parameter_store *store)
     if (directory == NULL)
         return fail(ERR_IO, "cannot read '%s': %s", store->directory, strerror(errno));
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        if (!ends_with(entry->d_name, TMP_SUFFIX))
+        if (!is_unfinished(entry->d_name))
             continue;
         log_info("event=snapshot_unfinished file=%s action=removed", entry->d_name);
         unlinkat(dirfd(directory), entry->d_name, 0);
@@ -81,14 +82,6 @@ enum status parameter_store_open(const char *directory, struct parameter_store *
         return status;
     }
     *ret_store = store;
-    return OK;
-}
-
-enum status parameter_store_open_reader(const char *directory, struct parameter_store **ret_store)
-{
-    if (!fs_exists(directory))
-        return fail(ERR_INPUT, "there are no snapshots in '%s': is it of a run?", directory);
-    *ret_store = store_create(directory);
     return OK;
 }
 
@@ -173,36 +166,27 @@ static enum status write_part(struct parameter_store *store,
     return OK;
 }
 
-/* The header must describe exactly the file that came. */
-static enum status check_header(struct parameter_store *store)
+/* The header must describe exactly the file that came; then it gets the digests of what came. */
+static enum status seal(struct parameter_store *store, const char *path)
 {
-    uint64_t length = store->total < SAFETENSORS_HEADER_BYTES_MAX + 8
-                          ? store->total
-                          : SAFETENSORS_HEADER_BYTES_MAX + 8;
-    uint8_t *bytes = mem_alloc(length);
     struct safetensors_header header;
     safetensors_init(&header);
-    enum status status = OK;
-    ssize_t count = pread(store->file, bytes, length, 0);
-    if (count != (ssize_t)length)
-        status = fail(ERR_IO, "cannot read snapshot '%s' back: %s", store->expected,
-                      count < 0 ? strerror(errno) : "it is shorter than written");
-    else
-        status = safetensors_decode(store->expected, bytes, length, store->total, &header);
+    enum status status = safetensors_read_header(path, store->file, &header);
+    if (status == OK)
+        status = safetensors_write_digests(path, store->file, &header);
+    if (status == OK && fsync(store->file) != 0)
+        status = fail(ERR_IO, "cannot flush '%s': %s", path, strerror(errno));
     safetensors_done(&header);
-    mem_free(bytes);
     return status;
 }
 
 static enum status complete(struct parameter_store *store)
 {
-    TRY(check_header(store));
-    if (fsync(store->file) != 0)
-        return fail(ERR_IO, "cannot flush snapshot '%s' in '%s': %s", store->expected,
-                    store->directory, strerror(errno));
     char *from = path_of(store, store->expected, TMP_SUFFIX);
     char *to = path_of(store, store->expected, SNAPSHOT_SUFFIX);
-    enum status status = fs_rename(from, to);
+    enum status status = seal(store, from);
+    if (status == OK)
+        status = fs_rename(from, to);
     mem_free(from);
     mem_free(to);
     if (status != OK)
@@ -248,6 +232,22 @@ enum status parameter_store_write(struct parameter_store *store,
 
 /* ---- serving ---- */
 
+/* Nobody trains on from a damaged file: before the first of its bytes is given out, all of it is
+ * read. The file is the same as before while inode, size and time are. */
+static enum status require_sound(struct parameter_store *store, const char *name, int file,
+                                 const struct stat *info)
+{
+    struct snapshot_proof proof = {0};
+    const struct stat *sound = &store->sound;
+    if (sound->st_ino == info->st_ino && sound->st_size == info->st_size &&
+        sound->st_mtim.tv_sec == info->st_mtim.tv_sec &&
+        sound->st_mtim.tv_nsec == info->st_mtim.tv_nsec)
+        return OK;
+    TRY(snapshot_verify_file(name, file, &proof));
+    store->sound = *info;
+    return OK;
+}
+
 static enum status read_file(struct parameter_store *store, int file,
                              const struct message_snapshot_read *read,
                              struct message_snapshot_part *part)
@@ -255,6 +255,7 @@ static enum status read_file(struct parameter_store *store, int file,
     struct stat info;
     if (fstat(file, &info) != 0)
         return fail(ERR_IO, "snapshot '%s': %s", read->name, strerror(errno));
+    TRY(require_sound(store, read->name, file, &info));
     part->total = (uint64_t)info.st_size;
     part->offset = read->offset;
     if (read->offset >= part->total)
@@ -295,76 +296,7 @@ enum status parameter_store_read(struct parameter_store *store,
     return OK;
 }
 
-/* ---- what there is, and what stays ---- */
-
-static uint64_t metadata_number(const struct safetensors_header *header, const char *key)
-{
-    const char *text = safetensors_find_metadata(header, key);
-    return text == NULL ? 0 : strtoull(text, NULL, 10);
-}
-
-static enum status describe(struct parameter_store *store, const char *file_name,
-                            struct snapshot_info *info)
-{
-    struct stat stat_info;
-    struct safetensors_file file;
-    memset(info, 0, sizeof(*info));
-    snprintf(info->name, sizeof(info->name), "%.*s",
-             (int)(strlen(file_name) - strlen(SNAPSHOT_SUFFIX)), file_name);
-    char *path = path_of(store, info->name, SNAPSHOT_SUFFIX);
-    char *pin = path_of(store, info->name, PIN_SUFFIX);
-    enum status status = safetensors_open(path, &file);
-    if (status == OK) {
-        info->step = metadata_number(&file.header, "everseer.step");
-        info->lineage = (uint32_t)metadata_number(&file.header, "everseer.lineage");
-        info->bytes = file.bytes;
-        info->is_pinned = fs_exists(pin);
-        if (stat(path, &stat_info) == 0)
-            info->modified_ms =
-                (int64_t)stat_info.st_mtim.tv_sec * 1000 + stat_info.st_mtim.tv_nsec / 1000000;
-        safetensors_close(&file);
-    }
-    mem_free(path);
-    mem_free(pin);
-    return status;
-}
-
-static int by_age(const void *left, const void *right)
-{
-    const struct snapshot_info *a = left, *b = right;
-    if (a->lineage != b->lineage)
-        return a->lineage < b->lineage ? -1 : 1;
-    if (a->step != b->step)
-        return a->step < b->step ? -1 : 1;
-    return strcmp(a->name, b->name);
-}
-
-enum status parameter_store_list(struct parameter_store *store, struct snapshot_info **ret_list,
-                                 int *ret_count)
-{
-    DIR *directory = opendir(store->directory);
-    if (directory == NULL)
-        return fail(ERR_IO, "cannot read '%s': %s", store->directory, strerror(errno));
-    struct snapshot_info *list = NULL;
-    int count = 0;
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        if (!ends_with(entry->d_name, SNAPSHOT_SUFFIX) ||
-            strlen(entry->d_name) - strlen(SNAPSHOT_SUFFIX) >= JOURNAL_NAME_BYTES)
-            continue;
-        list = mem_resize(list, (size_t)(count + 1) * sizeof(*list));
-        if (describe(store, entry->d_name, &list[count]) == OK)
-            count++;
-        else
-            log_warn("event=snapshot_unreadable file=%s reason=\"%s\"", entry->d_name,
-                     fail_message());
-    }
-    closedir(directory);
-    if (count > 0)
-        qsort(list, (size_t)count, sizeof(*list), by_age);
-    *ret_list = list;
-    *ret_count = count;
-    return OK;
-}
+/* ---- pinning and removing ---- */
 
 static enum status require(struct parameter_store *store, const char *name)
 {
@@ -379,7 +311,7 @@ static enum status require(struct parameter_store *store, const char *name)
 enum status parameter_store_pin(struct parameter_store *store, const char *name, int is_pinned)
 {
     TRY(require(store, name));
-    char *pin = path_of(store, name, PIN_SUFFIX);
+    char *pin = path_of(store, name, SNAPSHOT_PIN_SUFFIX);
     enum status status = OK;
     if (is_pinned)
         status = fs_write_file(pin, "", 0);
@@ -396,7 +328,7 @@ enum status parameter_store_check_removable(struct parameter_store *store, const
 {
     TRY(snapshot_name_check(name));
     char *path = path_of(store, name, SNAPSHOT_SUFFIX);
-    char *pin = path_of(store, name, PIN_SUFFIX);
+    char *pin = path_of(store, name, SNAPSHOT_PIN_SUFFIX);
     int exists = fs_exists(path);
     enum status status = OK;
     if (exists && fs_exists(pin))
@@ -429,29 +361,4 @@ enum status parameter_store_check_new(struct parameter_store *store, const char 
         return fail(ERR_INPUT, "there is a snapshot '%s' already: 'seer snapshot rm' removes it",
                     name);
     return OK;
-}
-
-static int is_milestone(const struct snapshot_info *info, int64_t keep_every, int64_t every_steps)
-{
-    uint64_t steps = (uint64_t)every_steps;
-    return keep_every > 0 && info->step % steps == 0 &&
-           info->step / steps % (uint64_t)keep_every == 0;
-}
-
-void parameter_store_find_surplus(struct parameter_store *store, int64_t keep_last,
-                                  int64_t keep_every, int64_t every_steps,
-                                  void (*surplus)(void *context, const char *name), void *context)
-{
-    struct snapshot_info *list = NULL;
-    int count = 0;
-    int64_t kept = 0;
-    if (parameter_store_list(store, &list, &count) != OK) {
-        log_warn("event=retention_failed reason=\"%s\"", fail_message());
-        return;
-    }
-    for (int i = count; i-- > 0;)
-        if (snapshot_name_is_automatic(list[i].name) && ++kept > keep_last && !list[i].is_pinned &&
-            !is_milestone(&list[i], keep_every, every_steps))
-            surplus(context, list[i].name);
-    mem_free(list);
 }

@@ -1,4 +1,4 @@
-/* snapshot_command.c - `seer snapshot`: list, save, pin and remove snapshots. */
+/* snapshot_command.c - `seer snapshot`: list, save, pin, remove and verify snapshots. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include "server/client.h"
 #include "server/commands.h"
 #include "server/snapshot_list.h"
+#include "server/snapshot_proofs.h"
 
 static void print_table(const json_t *body)
 {
@@ -25,12 +26,8 @@ static void print_table(const json_t *body)
 /* The folder tells as much as its server, and also when that does not run. */
 static enum status list_folder(const char *run, json_t **ret_body)
 {
-    struct parameter_store *store = NULL;
     char *directory = mem_format("%s/snapshots", run);
-    enum status status = parameter_store_open_reader(directory, &store);
-    if (status == OK)
-        status = snapshot_list_json(store, ret_body);
-    parameter_store_close(store);
+    enum status status = snapshot_list_json(directory, ret_body);
     mem_free(directory);
     return status;
 }
@@ -84,9 +81,51 @@ static enum status remove_named(const void *options, int count, char **words)
     return client_order(options, "snapshot_remove", &arguments);
 }
 
+static void print_proofs(const json_t *body)
+{
+    size_t i;
+    json_t *proof;
+    json_array_foreach(json_object_get(body, "snapshots"), i, proof)
+    {
+        int is_sound = json_is_true(json_object_get(proof, "is_sound"));
+        int has_digests = json_is_true(json_object_get(proof, "has_digests"));
+        printf("%-32s %s%s\n", json_string_value(json_object_get(proof, "name")),
+               !is_sound     ? "DAMAGED: "
+               : has_digests ? "sound"
+                             : "readable, but it has no digests to compare with",
+               json_string_value(json_object_get(proof, "reason")));
+    }
+}
+
+/* Here, not in the server: gigabytes are read, and that is not for those who train to wait for. */
+static enum status verify(const void *request, int count, char **words)
+{
+    const struct client_options *options = request;
+    json_t *body = NULL;
+    int damaged = 0;
+    if (options->run == NULL)
+        return fail(ERR_INPUT, "verify reads the files themselves: give --run DIR");
+    char *directory = mem_format("%s/snapshots", options->run);
+    enum status status =
+        snapshot_proofs_json(directory, count > 0 ? words[0] : NULL, &body, &damaged);
+    mem_free(directory);
+    if (status != OK)
+        return status;
+    if (options_is_json(options->output))
+        json_print(body);
+    else
+        print_proofs(body);
+    json_decref(body);
+    return damaged == 0 ? OK : fail(ERR_CORRUPT, "%d damaged; a restore passes over them", damaged);
+}
+
 static const struct verb verbs[] = {
-    {"ls", "", 0, 0, list},         {"save", "[NAME]", 0, 1, save},     {"pin", "NAME", 1, 1, pin},
-    {"unpin", "NAME", 1, 1, unpin}, {"rm", "NAME", 1, 1, remove_named},
+    {"ls", "", 0, 0, list},
+    {"save", "[NAME]", 0, 1, save},
+    {"pin", "NAME", 1, 1, pin},
+    {"unpin", "NAME", 1, 1, unpin},
+    {"rm", "NAME", 1, 1, remove_named},
+    {"verify", "[NAME]", 0, 1, verify},
 };
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
@@ -97,10 +136,14 @@ static int snapshot_run(int argc, char **argv)
     const struct option_row rows[] = {CLIENT_OPTIONS(options), {0}};
     const struct usage usage = {
         .program = "seer snapshot",
-        .synopsis = "ls | save [NAME] | pin NAME | unpin NAME | rm NAME  --run DIR | --server URL",
-        .summary = "Lists the snapshots of a run; begins one at the next step boundary;\nkeeps "
-                   "one for ever; removes one.",
-        .examples = "  seer snapshot ls --run run -o json\n  seer snapshot save best --run run",
+        .synopsis =
+            "ls | save [NAME] | pin NAME | unpin NAME | rm NAME | verify [NAME]  --run DIR | "
+            "--server URL",
+        .summary = "Lists the snapshots of a run; begins one at the next step boundary; keeps one\n"
+                   "for ever; removes one; reads one, or all, and says which tensor is damaged.",
+        .examples = "  seer snapshot ls --run run -o json\n"
+                    "  seer snapshot save best --run run\n"
+                    "  seer snapshot verify --run run",
         .options = rows,
     };
     int first = argc;
@@ -115,5 +158,5 @@ static int snapshot_run(int argc, char **argv)
     return command_exit(usage.program, verb->run(&options, argc - first - 1, argv + first + 1));
 }
 
-const struct command snapshot_command = {"snapshot", "list, save, pin, remove snapshots",
+const struct command snapshot_command = {"snapshot", "list, save, pin, remove, verify snapshots",
                                          snapshot_run};

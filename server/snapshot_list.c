@@ -7,10 +7,9 @@
 
 enum { SCHEMA = 1 };
 
-static json_t *snapshot_object(const struct parameter_store *store,
-                               const struct snapshot_info *info)
+static json_t *snapshot_object(const char *directory, const struct snapshot_info *info)
 {
-    char *path = mem_format("%s/%s" SNAPSHOT_SUFFIX, parameter_store_directory(store), info->name);
+    char *path = snapshot_folder_path(directory, info->name);
     json_t *object = json_object();
     json_object_set_new(object, "name", json_string(info->name));
     json_object_set_new(object, "step", json_integer((json_int_t)info->step));
@@ -23,14 +22,14 @@ static json_t *snapshot_object(const struct parameter_store *store,
     return object;
 }
 
-enum status snapshot_list_json(struct parameter_store *store, json_t **ret_list)
+enum status snapshot_list_json(const char *directory, json_t **ret_list)
 {
     struct snapshot_info *list = NULL;
     int count = 0;
-    TRY(parameter_store_list(store, &list, &count));
+    TRY(snapshot_folder_list(directory, &list, &count));
     json_t *snapshots = json_array();
     for (int i = 0; i < count; i++)
-        json_array_append_new(snapshots, snapshot_object(store, &list[i]));
+        json_array_append_new(snapshots, snapshot_object(directory, &list[i]));
     mem_free(list);
     *ret_list = json_object();
     json_object_set_new(*ret_list, "schema_version", json_integer(SCHEMA));

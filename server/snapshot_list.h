@@ -6,10 +6,10 @@
 
 #include <jansson.h>
 
-#include "server/parameter_store.h"
+#include "server/snapshot_folder.h"
 
 /* {schema_version, snapshots: [{name step lineage bytes is_pinned wall_ms path}]}, oldest first;
- * the caller's. */
-enum status snapshot_list_json(struct parameter_store *store, json_t **ret_list);
+ * the caller's. As snapshot_folder_list. */
+enum status snapshot_list_json(const char *directory, json_t **ret_list);
 
 #endif

@@ -11,6 +11,7 @@
 #include "server/connection.h"
 #include "server/operator.h"
 #include "server/report.h"
+#include "server/snapshot_folder.h"
 
 enum {
     /* Twice what a member has under way: it sends again what flew when its connection broke. */
@@ -163,8 +164,8 @@ static void note_surplus(void *context, const char *name)
 static void retain_run(struct disk_job *job)
 {
     struct retain_job *self = (struct retain_job *)job;
-    parameter_store_find_surplus(self->store, self->keep_last, self->keep_every, self->every_steps,
-                                 note_surplus, self);
+    snapshot_folder_find_surplus(parameter_store_directory(self->store), self->keep_last,
+                                 self->keep_every, self->every_steps, note_surplus, self);
 }
 
 static void retain_finish(struct disk_job *job, void *context)

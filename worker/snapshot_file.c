@@ -10,6 +10,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "common/safetensors_digest.h"
 
 enum {
     SHARE_ALIGN = 4096,
@@ -39,6 +40,7 @@ static enum status header_create(const struct snapshot_identity *identity,
     add_number(header, "everseer.run", identity->run);
     add_number(header, "everseer.queue_filled", state->queue_filled);
     safetensors_add_metadata(header, "everseer.config", identity->config_text);
+    safetensors_reserve_digests(header); /* nobody here has all the bytes: the server fills it in */
     return safetensors_encode(header, out);
 }
 

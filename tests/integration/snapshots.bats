@@ -65,3 +65,50 @@ has_event() { # RUN KIND WORDS
     stop_cluster "$RUN"
     audit_is_clean "$RUN"
 }
+
+damage() { # FILE: one bit in the middle
+    printf '\x40' | dd of="$1" bs=1 seek=$(($(stat -c %s "$1") / 2)) conv=notrunc status=none
+}
+
+kill_all() { # RUN
+    # shellcheck disable=SC2046 # one word per pid
+    kill -KILL $(awk '{ print $NF }' "$1/pids")
+    stop_cluster "$1" || true
+}
+
+@test "a damaged snapshot is found by verify, and a restore passes over it to the next older one" {
+    start_cluster "$RUN" 2
+    wait_until 90 has_event "$RUN" snapshot_complete 'snapshot=step-000000040 '
+    kill_all "$RUN"
+    seer snapshot verify --run "$RUN" -o json |
+        jq -e '(.snapshots | length) >= 2 and all(.snapshots[]; .is_sound and .has_digests)'
+    newest=$(seer snapshot ls --run "$RUN" -o json | jq -r '.snapshots[-1].name')
+    damage "$RUN/snapshots/$newest.safetensors"
+    run seer snapshot verify "$newest" --run "$RUN"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"$newest"*DAMAGED*"tensor '"*"' is damaged"* ]]
+    run seer export "$RUN/snapshots/$newest.safetensors" --format safetensors --layout timm --to "$RUN/x.safetensors"
+    [ "$status" -eq 1 ]
+    last=$(jq -s 'map(.step) | max' "$RUN/metrics.jsonl")
+    run_cluster "$RUN" 2 $((last + 10))
+    has_event "$RUN" snapshot_unusable "snapshot=$newest "
+    has_event "$RUN" rolled_back 'snapshot=step-'
+    [ "$(jq -s 'map(.lineage) | max' "$RUN/metrics.jsonl")" -ge 2 ]
+    audit_is_clean "$RUN"
+}
+
+@test "a snapshot is restored on another number of workers, with the same bits" {
+    start_cluster "$RUN" 2
+    wait_until 90 has_event "$RUN" snapshot_complete 'snapshot=step-000000020 '
+    kill_all "$RUN"
+    cp -r "$RUN" "$RUN.again"
+    for workers in 3 1; do
+        copy="$BATS_TEST_TMPDIR/with$workers"
+        cp -r "$RUN.again" "$copy"
+        run_cluster "$copy" "$workers" 60
+        jq -r 'select(.lineage >= 1) | "\(.step) \(.digest)"' "$copy/metrics.jsonl" | sort -n | tail -n 15 >"$copy.digests"
+        audit_is_clean "$copy"
+    done
+    [ -s "$BATS_TEST_TMPDIR/with3.digests" ]
+    diff "$BATS_TEST_TMPDIR/with3.digests" "$BATS_TEST_TMPDIR/with1.digests"
+}

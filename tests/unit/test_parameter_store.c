@@ -9,8 +9,9 @@
 #include "common/fs.h"
 #include "common/hash.h"
 #include "common/mem.h"
-#include "common/safetensors.h"
+#include "common/safetensors_digest.h"
 #include "server/parameter_store.h"
+#include "server/snapshot_folder.h"
 
 /* Calls until the next one of this kind fails; 0: none does. Set by a test, counted down here. */
 static int pwrites_left, fsyncs_left, fallocates_left;
@@ -64,9 +65,12 @@ static void make_image(struct buf *image, uint64_t step)
     snprintf(text, sizeof(text), "%llu", (unsigned long long)step);
     safetensors_init(&header);
     assert_ok(safetensors_add(&header, "w", SAFETENSORS_F32, 1, (int64_t[]){FLOATS}, NULL));
+    assert_ok(safetensors_add(&header, "a", SAFETENSORS_F32, 1, (int64_t[]){1}, NULL));
     safetensors_add_metadata(&header, "everseer.step", text);
+    safetensors_reserve_digests(&header);
     buf_init(image, 1 << 20);
     assert_ok(safetensors_encode(&header, image));
+    assert_ok(buf_append(image, data, sizeof(data[0]))); /* 'a' comes first */
     assert_ok(buf_append(image, data, sizeof(data)));
     safetensors_done(&header);
 }
@@ -183,6 +187,72 @@ static void what_is_no_safetensors_file_never_becomes_complete(void **state)
     assert_int_equal(file_count(fixture), 0);
 }
 
+static void flip_bit(const struct fixture *fixture, const char *name, long from_end)
+{
+    char *path = mem_format("%s/%s.safetensors", fixture->directory, name);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -from_end, SEEK_END), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, -1, SEEK_CUR), 0);
+    assert_int_equal(fputc(byte ^ 4, file), byte ^ 4);
+    assert_int_equal(fclose(file), 0);
+    mem_free(path);
+}
+
+enum { DATA_BYTES = (FLOATS + 1) * sizeof(float) };
+
+static void a_damaged_tensor_is_named_and_its_file_not_served(void **state)
+{
+    struct fixture *fixture = *state;
+    struct message_snapshot_read read = {.name = "best", .length = 10};
+    struct message_snapshot_part part;
+    struct snapshot_proof proof;
+    int complete;
+    assert_ok(parameter_store_expect(fixture->store, "best", 7, 0));
+    assert_ok(push_all(fixture, "best", &complete));
+    assert_ok(snapshot_folder_verify(fixture->directory, "best", &proof));
+    assert_true(proof.has_digests);
+    assert_int_equal(proof.step, 7);
+    assert_int_equal(proof.tensor_count, 2);
+    assert_int_equal(proof.bytes, DATA_BYTES);
+    static const struct {
+        long from_end;
+        const char *words;
+    } damages[] = {{1, "tensor 'w' is damaged"}, {DATA_BYTES, "tensor 'a' is damaged"}};
+    for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+        flip_bit(fixture, "best", damages[i].from_end);
+        assert_fails(snapshot_folder_verify(fixture->directory, "best", &proof), ERR_CORRUPT,
+                     damages[i].words);
+        assert_fails(parameter_store_read(fixture->store, &read, &part), ERR_CORRUPT,
+                     damages[i].words);
+        flip_bit(fixture, "best", damages[i].from_end);
+        assert_ok(snapshot_folder_verify(fixture->directory, "best", &proof));
+    }
+    assert_ok(parameter_store_read(fixture->store, &read, &part));
+    mem_free(part.name);
+    mem_free(part.data);
+}
+
+static void a_bit_of_the_header_is_not_flipped_in_silence(void **state)
+{
+    struct fixture *fixture = *state;
+    struct snapshot_proof proof;
+    int complete;
+    assert_ok(parameter_store_expect(fixture->store, "best", 7, 0));
+    assert_ok(push_all(fixture, "best", &complete));
+    for (long at = DATA_BYTES + 1; at <= (long)fixture->image.length; at++) {
+        flip_bit(fixture, "best", at);
+        enum status status = snapshot_folder_verify(fixture->directory, "best", &proof);
+        if (status == OK)
+            assert_false(proof.has_digests); /* their own name was hit */
+        else
+            assert_int_equal(status, ERR_CORRUPT);
+        flip_bit(fixture, "best", at);
+    }
+    assert_ok(snapshot_folder_verify(fixture->directory, "best", &proof));
+}
+
 /* Call 1, 2, 3, ... fails: each time the snapshot is absent, and the next try succeeds. */
 static void a_failing_disk_costs_this_snapshot_only(void **state)
 {
@@ -275,18 +345,22 @@ static void what_was_pushed_is_served_byte_for_byte(void **state)
     int complete;
     assert_ok(parameter_store_expect(fixture->store, "step-7", 7, 0));
     assert_ok(push_all(fixture, "step-7", &complete));
+    struct buf served;
+    buf_init(&served, 1 << 20);
     for (uint64_t offset = 0; offset < fixture->image.length + PART; offset += PART) {
         struct message_snapshot_read read = {.name = "step-7", .offset = offset, .length = PART};
         struct message_snapshot_part part;
         assert_ok(parameter_store_read(fixture->store, &read, &part));
         assert_int_equal(part.total, fixture->image.length);
-        if (offset < fixture->image.length)
-            assert_memory_equal(part.data, fixture->image.bytes + offset, part.length);
-        else
-            assert_int_equal(part.length, 0);
+        assert_ok(buf_append(&served, part.data, part.length));
         mem_free(part.name);
         mem_free(part.data);
     }
+    /* The header has got its digests meanwhile. */
+    const size_t head = fixture->image.length - DATA_BYTES;
+    assert_int_equal(served.length, fixture->image.length);
+    assert_memory_equal(served.bytes + head, fixture->image.bytes + head, DATA_BYTES);
+    buf_done(&served);
 }
 
 static void remove_surplus(void *context, const char *name)
@@ -312,8 +386,8 @@ static void retention_keeps_the_last_the_milestones_the_pinned_and_the_named(voi
     make_image(&fixture->image, 15);
     assert_ok(parameter_store_expect(fixture->store, "best", 15, 0));
     assert_ok(push_all(fixture, "best", &complete));
-    parameter_store_find_surplus(fixture->store, 2, 4, 10, remove_surplus, fixture->store);
-    assert_ok(parameter_store_list(fixture->store, &list, &count));
+    snapshot_folder_find_surplus(fixture->directory, 2, 4, 10, remove_surplus, fixture->store);
+    assert_ok(snapshot_folder_list(fixture->directory, &list, &count));
     static const uint64_t kept[] = {15, 20, 40, 80, 90, 100};
     assert_int_equal(count, 6);
     for (int i = 0; i < count; i++)
@@ -332,6 +406,8 @@ int main(void)
         WITH_STORE(parts_may_come_twice_and_unexpected_ones_change_nothing),
         WITH_STORE(a_damaged_part_fails_the_snapshot_and_leaves_no_file),
         WITH_STORE(what_is_no_safetensors_file_never_becomes_complete),
+        WITH_STORE(a_damaged_tensor_is_named_and_its_file_not_served),
+        WITH_STORE(a_bit_of_the_header_is_not_flipped_in_silence),
         WITH_STORE(a_failing_disk_costs_this_snapshot_only),
         WITH_STORE(what_was_unfinished_is_removed_at_the_next_start),
         WITH_STORE(names_cannot_leave_the_folder),

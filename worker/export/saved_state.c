@@ -4,10 +4,13 @@
 #include "worker/export/saved_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/mem.h"
+#include "common/safetensors_digest.h"
 
 static enum status read_metadata(struct saved_state *saved)
 {
@@ -30,6 +33,19 @@ static enum status read_metadata(struct saved_state *saved)
     return OK;
 }
 
+/* Before the map is touched: whoever reads on may rely on every byte. */
+static enum status check_tensors(const struct saved_state *saved)
+{
+    int has_digests;
+    int file = open(saved->path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return fail(ERR_IO, "cannot open '%s': %s", saved->path, strerror(errno));
+    enum status status =
+        safetensors_check_digests(saved->path, file, &saved->file.header, &has_digests);
+    close(file);
+    return status;
+}
+
 enum status saved_state_open(const char *path, struct saved_state *ret_saved)
 {
     /* A struct config is some kilobytes: not on the stack twice. */
@@ -38,6 +54,8 @@ enum status saved_state_open(const char *path, struct saved_state *ret_saved)
     enum status status = safetensors_open(path, &saved->file);
     if (status == OK)
         status = read_metadata(saved);
+    if (status == OK)
+        status = check_tensors(saved);
     if (status == OK)
         *ret_saved = *saved;
     else

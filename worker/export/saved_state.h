@@ -19,7 +19,8 @@ struct saved_state {
     uint64_t step;
 };
 
-/* ERR_INPUT: no such file, or a safetensors file that is no snapshot; ERR_CORRUPT; ERR_IO. */
+/* ERR_INPUT: no such file, or a safetensors file that is no snapshot; ERR_CORRUPT,
+ * also for a tensor that does not match its digest; ERR_IO. Reads the whole file. */
 enum status saved_state_open(const char *path, struct saved_state *ret_saved);
 void saved_state_close(struct saved_state *saved);
 
