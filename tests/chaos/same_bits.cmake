@@ -1,0 +1,1 @@
+seer_script(same_bits COMMAND python3 ${FRAGMENT_DIR}/same_bits.py TIMEOUT 1800)
