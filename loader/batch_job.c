@@ -136,7 +136,7 @@ void batch_job_collect(struct batch_job *job)
     for (uint32_t index = 0; index < job->image_count; index++) {
         const struct batch_job_image *image = &job->images[index];
         batch->trained[index] = image->trained;
-        batch->blank_count += image->trained.shard == (uint32_t)RECORD_NONE;
+        batch->blank_count += image->trained.shard == RECORD_NONE;
         if (image->bad_reason[0] != '\0')
             skip_insert(batch, image);
     }

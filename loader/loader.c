@@ -91,7 +91,7 @@ static void decode_image(struct decoder *decoder, struct batch_job *job, uint32_
         }
     }
     batch_job_blank(job, config, index);
-    image->trained = (struct record_ref){(uint32_t)RECORD_NONE, (uint32_t)RECORD_NONE};
+    image->trained = (struct record_ref){RECORD_NONE, RECORD_NONE};
 }
 
 /* These are called with the lock held; release_shards needs none. */

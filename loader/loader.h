@@ -23,7 +23,8 @@ struct record_ref {
     uint32_t record; /* 0-based index within the shard */
 };
 
-enum { RECORD_NONE = -1 }; /* as uint32_t, both of them: no record */
+/* Both shard and record, where there is none. */
+#define RECORD_NONE UINT32_MAX
 
 /* One slot: slot_images consecutive stream positions, computed by one worker. */
 struct slot_plan {

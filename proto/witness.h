@@ -23,8 +23,10 @@ enum {
     /* A file is ended behind this: small enough to be read whole, large enough that a year of files
      * can be listed. */
     WITNESS_SEGMENT_BYTES = 16 << 20,
-    WITNESS_NO_RECORD = -1, /* as uint32_t, both shard and record: nothing stood there */
 };
+
+/* Both shard and record of an image, where nothing stood. */
+#define WITNESS_NO_RECORD UINT32_MAX
 
 enum witness_kind {
     WITNESS_BEGIN = 1, /* whose file this is */

@@ -228,7 +228,7 @@ static struct witness_image expected_image(const struct hearing *hearing,
         if (!verdicts_is_bad(hearing->verdicts, verdict, place.shard, place.record))
             return (struct witness_image){place.shard, place.record};
     }
-    return (struct witness_image){(uint32_t)WITNESS_NO_RECORD, (uint32_t)WITNESS_NO_RECORD};
+    return (struct witness_image){WITNESS_NO_RECORD, WITNESS_NO_RECORD};
 }
 
 static void check_images(struct hearing *hearing, const struct witness_step *step,

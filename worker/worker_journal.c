@@ -258,11 +258,13 @@ enum status worker_journal_open(const struct worker_journal_setup *setup,
     journal->file = -1;
     journal->entries = queue_create(ENTRIES_MAX);
     buf_init(&journal->bytes, RECORDS_BYTES_MAX);
-    TRY_OUT(fs_make_directory(journal->folder));
-    if (access(journal->folder, W_OK | X_OK) != 0) {
-        status = fail(ERR_IO, "cannot write in '%s': %s", journal->folder, strerror(errno));
+    if (fs_make_directory(journal->folder) != OK)
+        status = fail_add(ERR_INPUT, "the worker's journal");
+    else if (access(journal->folder, W_OK | X_OK) != 0)
+        status = fail(ERR_INPUT, "the worker's journal: cannot write in '%s': %s", journal->folder,
+                      strerror(errno));
+    if (status != OK)
         goto out;
-    }
     TRY_OUT(thread_start(&journal->thread, "journal", writer_run, journal));
     *ret_journal = journal;
     journal = NULL; /* given to the caller */

@@ -30,7 +30,7 @@ struct worker_journal_setup {
 
 struct worker_journal;
 
-/* ERR_IO: the folder cannot be made or written to. */
+/* ERR_INPUT: the folder cannot be made or written to. */
 enum status worker_journal_open(const struct worker_journal_setup *setup,
                                 struct worker_journal **ret_journal);
 /* Writes what it was given, then closes. Blocks. NULL is fine. */

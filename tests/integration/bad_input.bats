@@ -107,6 +107,13 @@ P
     diff <(jq -c '[.step, .is_commit, .digest]' "$run/metrics.jsonl") <(jq -c '[.step, .is_commit, .digest]' "$run.alone/metrics.jsonl")
 }
 
+@test "a worker's journal that cannot be written is refused by name" {
+    : >"$BATS_TEST_TMPDIR/file"
+    run seer-worker --server tcp://127.0.0.1:9 --respawn --journal "$BATS_TEST_TMPDIR/file/journals"
+    [ "$status" -eq 2 ]
+    [[ $output == *"file/journals"* ]]
+}
+
 @test "nobody there is exit code 3" {
     run seer status --server tcp://127.0.0.1:9
     [ "$status" -eq 3 ]

@@ -93,7 +93,7 @@ static struct witness_image image_of(const struct message_plan *plan, uint32_t s
         if (!oracle_is_bad(plan->shards[at], plan->records[at]))
             return (struct witness_image){plan->shards[at], plan->records[at]};
     }
-    return (struct witness_image){(uint32_t)WITNESS_NO_RECORD, (uint32_t)WITNESS_NO_RECORD};
+    return (struct witness_image){WITNESS_NO_RECORD, WITNESS_NO_RECORD};
 }
 
 void testimony_remember(struct world *world, const struct sim_worker *worker,

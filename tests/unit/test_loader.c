@@ -319,7 +319,7 @@ static void a_slot_without_a_good_record_is_black_and_counted(void **state)
     assert_true(is_black(batch, 0));
     assert_false(is_black(batch, 1));
     for (int i = 0; i < SLOT_IMAGES; i++) {
-        assert_int_equal(batch->trained[i].shard, (uint32_t)RECORD_NONE);
+        assert_int_equal(batch->trained[i].shard, RECORD_NONE);
         assert_int_equal(batch->trained[SLOT_IMAGES + i].record, records[1][i].record);
     }
     loader_give(loader, &batch);

@@ -314,7 +314,7 @@ static void a_folder_that_cannot_be_made_is_an_error_at_once(void **unused)
     (void)unused;
     struct worker_journal *journal = NULL;
     const struct worker_journal_setup nowhere = {.folder = "/proc/nowhere", .name = "w"};
-    assert_fails(worker_journal_open(&nowhere, &journal), ERR_IO, "/proc/nowhere");
+    assert_fails(worker_journal_open(&nowhere, &journal), ERR_INPUT, "/proc/nowhere");
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
