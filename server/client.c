@@ -107,7 +107,10 @@ enum status client_ask(const struct client_options *options, const char *name, j
 {
     char address[CONFIG_PATH_BYTES];
     struct endpoint *endpoint = NULL;
-    char *text = arguments == NULL ? strdup("{}") : json_dumps(*arguments, JSON_COMPACT);
+    json_t *all = arguments == NULL ? json_object() : *arguments;
+    if (options->reason != NULL)
+        json_object_set_new(all, "reason", json_text(options->reason));
+    char *text = json_dumps(all, JSON_COMPACT);
     enum status status = find_address(options, address, sizeof(address));
     if (status == OK)
         status = endpoint_connect(address, &endpoint);
@@ -116,10 +119,9 @@ enum status client_ask(const struct client_options *options, const char *name, j
                               : ask(endpoint, name, text, ret_body);
     endpoint_close(endpoint);
     free(text);
-    if (arguments != NULL) {
-        json_decref(*arguments);
+    json_decref(all);
+    if (arguments != NULL)
         *arguments = NULL;
-    }
     return status;
 }
 

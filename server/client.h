@@ -14,6 +14,7 @@ struct client_options {
     const char *run;    /* --run DIR */
     const char *server; /* --server URL */
     const char *output; /* -o json|table */
+    const char *reason; /* --reason TEXT; NULL = none. Goes with whatever is asked. */
 };
 
 #define CLIENT_OPTIONS(options)                                                                    \
@@ -21,6 +22,12 @@ struct client_options {
         {"server", 0, OPTION_STRING, &(options).server, "URL", "address of its server"},           \
     {                                                                                              \
         "output", 'o', OPTION_STRING, &(options).output, "FORMAT", "table (default) or json"       \
+    }
+
+/* The row of commands that change something. */
+#define CLIENT_REASON(options)                                                                     \
+    {                                                                                              \
+        "reason", 0, OPTION_STRING, &(options).reason, "TEXT", "why: for the run's event log"      \
     }
 
 /* ERR_INPUT for neither or both of run and server, or an unknown output. */

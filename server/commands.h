@@ -13,6 +13,7 @@ extern const struct command pause_command;
 extern const struct command resume_command;
 extern const struct command stop_command;
 extern const struct command snapshot_command;
+extern const struct command stream_command;
 extern const struct command audit_command;
 /* Of `seer bench`. */
 extern const struct command bench_coordinator_command;

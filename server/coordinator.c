@@ -372,9 +372,19 @@ void coordinator_view(const struct coordinator *c, struct coordinator_view *ret_
     };
 }
 
-const char *coordinator_shard_path(const struct coordinator *c, uint32_t id)
+int coordinator_shard(const struct coordinator *c, uint32_t id, struct coordinator_shard *ret_shard)
 {
-    return id < stream_shard_count(c->stream) ? c->shard_paths[id] : NULL;
+    if (id >= stream_shard_count(c->stream))
+        return 0;
+    /* Whoever rolls back goes to the oldest snapshot at most. */
+    uint64_t oldest = boundary_oldest_step(c) * c->batch_images;
+    *ret_shard = (struct coordinator_shard){
+        .path = c->shard_paths[id],
+        .records = stream_shard_records(c->stream, id),
+        .is_retired = stream_is_retired(c->stream, id),
+        .is_used = stream_uses_shard(c->stream, id, oldest),
+    };
+    return 1;
 }
 
 const char *run_state_name(enum run_state state)

@@ -115,6 +115,13 @@ struct coordinator_view {
     const uint64_t *stale; /* [STALE_KIND_COUNT] messages refused since this server started */
 };
 
+struct coordinator_shard {
+    const char *path;
+    uint64_t records;
+    int is_retired; /* its records are passed over from what is not planned yet on */
+    int is_used;    /* some of them are still to be trained on, or may be after a restore */
+};
+
 struct coordinator;
 
 struct coordinator *coordinator_create(const struct coordinator_setup *setup);
@@ -128,8 +135,9 @@ void coordinator_start(struct coordinator *coordinator, int64_t now_ms, struct a
 void coordinator_handle(struct coordinator *coordinator, const struct coordinator_event *event,
                         int64_t now_ms, struct actions *out);
 void coordinator_view(const struct coordinator *coordinator, struct coordinator_view *ret_view);
-/* Where shard `id` lies; NULL = no such shard. */
-const char *coordinator_shard_path(const struct coordinator *coordinator, uint32_t id);
+/* A shard, by its number; 0 = there is none. ret_shard borrows until the next event. */
+int coordinator_shard(const struct coordinator *coordinator, uint32_t id,
+                      struct coordinator_shard *ret_shard);
 const char *run_state_name(enum run_state state);
 
 #endif

@@ -25,6 +25,15 @@ static enum status ask_status(struct server *server, const json_t *arguments, js
     return OK;
 }
 
+static enum status ask_stream(struct server *server, const json_t *arguments, json_t **ret_body)
+{
+    json_int_t from = json_integer_value(json_object_get(arguments, "from"));
+    if (from < 0 || from > STREAM_SHARDS_MAX)
+        return fail(ERR_INPUT, "no shard can have the number %lld", (long long)from);
+    *ret_body = report_stream(server, (uint32_t)from);
+    return OK;
+}
+
 static const char *name_of(const json_t *arguments)
 {
     const char *name = json_string_value(json_object_get(arguments, "name"));
@@ -76,10 +85,12 @@ static const struct row {
     enum status (*work)(struct parameter_store *store, const json_t *arguments, json_t **ret_body);
     int is_order;
     enum coordinator_command order;
+    int is_change; /* work that changes something: it stands in the event log as orders do */
 } rows[] = {
     {.name = "status", .ask = ask_status},
+    {.name = "stream_list", .ask = ask_stream},
     {.name = "snapshot_list", .work = list_snapshots},
-    {.name = "snapshot_pin", .work = pin_snapshot},
+    {.name = "snapshot_pin", .work = pin_snapshot, .is_change = 1},
     {.name = "snapshot_remove", .work = check_removal, .is_order = 1, .order = COMMAND_REMOVE},
     {.name = "snapshot_save", .work = check_new_snapshot, .is_order = 1, .order = COMMAND_SNAPSHOT},
     {.name = "pause", .is_order = 1, .order = COMMAND_PAUSE},
@@ -130,31 +141,46 @@ static void reply(struct server *server, const struct question *question, enum s
 }
 
 /* Words of an operator go into lines of key="value": no quotes, no line ends. */
+static void tame(char *words)
+{
+    for (char *at = words; *at != 0; at++)
+        if ((unsigned char)*at < ' ' || *at == '"')
+            *at = *at == '"' ? '\'' : ' ';
+}
+
 static void copy_reason(const json_t *arguments, char reason[REASON_BYTES])
 {
     const char *words = json_string_value(json_object_get(arguments, "reason"));
     snprintf(reason, REASON_BYTES, "%s", words != NULL ? words : "");
-    for (char *at = reason; *at != 0; at++)
-        if ((unsigned char)*at < ' ' || *at == '"')
-            *at = *at == '"' ? '\'' : ' ';
+    tame(reason);
+}
+
+static void log_change(struct server *server, const struct question *question)
+{
+    int is_unpin = json_is_false(json_object_get(question->arguments, "is_pinned"));
+    char reason[REASON_BYTES];
+    copy_reason(question->arguments, reason);
+    char *argument = mem_string(name_of(question->arguments));
+    tame(argument);
+    char *text = mem_format("command=%s argument=%s%s reason=\"%s\"", question->row->name, argument,
+                            is_unpin ? " is_pinned=0" : "", reason);
+    report_event(server, "operator_command", 0, text);
+    mem_free(text);
+    mem_free(argument);
 }
 
 /* The coordinator answers. */
 static void give_order(struct server *server, const struct question *question)
 {
-    const char *argument = name_of(question->arguments);
     char reason[REASON_BYTES];
     copy_reason(question->arguments, reason);
-    char *text =
-        mem_format("command=%s argument=%s reason=\"%s\"", question->row->name, argument, reason);
-    report_event(server, "operator_command", 0, text);
-    mem_free(text);
+    log_change(server, question);
     server_handle(server, &(struct coordinator_event){
                               .kind = COORDINATOR_COMMAND,
                               .connection = question->connection,
                               .command = {.command = question->row->order,
                                           .request = question->request,
-                                          .argument = argument},
+                                          .argument = name_of(question->arguments)},
                               .reason = reason,
                           });
 }
@@ -180,10 +206,13 @@ static void question_finish(struct disk_job *job, void *context)
 {
     struct question_job *self = (struct question_job *)job;
     struct server *server = context;
-    if (self->status == OK && self->question.row->is_order && self->body == NULL)
+    if (self->status == OK && self->question.row->is_order && self->body == NULL) {
         give_order(server, &self->question);
-    else
-        reply(server, &self->question, self->status, self->words, self->body);
+        return;
+    }
+    if (self->status == OK && self->question.row->is_change)
+        log_change(server, &self->question);
+    reply(server, &self->question, self->status, self->words, self->body);
 }
 
 static void question_destroy(struct disk_job *job)

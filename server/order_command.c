@@ -9,10 +9,10 @@
 static int order_run(int argc, char **argv, const char *program, const char *summary)
 {
     struct client_options options = {0};
-    const struct option_row rows[] = {CLIENT_OPTIONS(options), {0}};
+    const struct option_row rows[] = {CLIENT_OPTIONS(options), CLIENT_REASON(options), {0}};
     const struct usage usage = {
         .program = program,
-        .synopsis = "--run DIR | --server URL",
+        .synopsis = "--run DIR | --server URL [--reason TEXT]",
         .summary = summary,
         .options = rows,
     };

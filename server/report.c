@@ -13,7 +13,12 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { STATUS_SCHEMA = 1, EVENT_BYTES = 1024 };
+enum {
+    STATUS_SCHEMA = 1,
+    STREAM_SCHEMA = 1,
+    EVENT_BYTES = 1024,
+    STREAM_SHARDS_TOLD = 500, /* of 4096 bytes at most: an answer takes 3 MiB */
+};
 
 void report_event(struct server *server, const char *kind, int is_warning, const char *text)
 {
@@ -204,4 +209,27 @@ json_t *report_status(const struct server *server)
     json_object_set_new(status, "stream", stream_status(&view));
     json_object_set_new(status, "stale_messages", stale_status(&view));
     return status;
+}
+
+/* A retired shard is "retired" while some of its records may still be read, then "unused". */
+static const char *shard_state(const struct coordinator_shard *shard)
+{
+    return !shard->is_retired ? "live" : shard->is_used ? "retired" : "unused";
+}
+
+json_t *report_stream(const struct server *server, uint32_t from)
+{
+    json_t *shards = json_array();
+    struct coordinator_shard shard;
+    uint32_t id = from;
+    int has_more = coordinator_shard(server->coordinator, id, &shard);
+    for (; has_more && id - from < STREAM_SHARDS_TOLD;
+         has_more = coordinator_shard(server->coordinator, ++id, &shard))
+        json_array_append_new(shards,
+                              json_pack("{s:I, s:I, s:s, s:o}", "shard", (json_int_t)id, "records",
+                                        (json_int_t)shard.records, "state", shard_state(&shard),
+                                        "path", json_text(shard.path)));
+    json_t *body = json_pack("{s:i, s:o}", "schema_version", STREAM_SCHEMA, "shards", shards);
+    json_object_set_new(body, "next", has_more ? json_integer(id) : json_null());
+    return body;
 }

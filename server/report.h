@@ -17,5 +17,7 @@ void report_snapshot(struct server *server, const char *name, uint64_t step, uin
 void report_present(struct server *server);
 /* The object of `seer status -o json`; the caller's. */
 json_t *report_status(const struct server *server);
+/* Some shards from number `from` on, and where to go on: of `stream_list`; the caller's. */
+json_t *report_stream(const struct server *server, uint32_t from);
 
 #endif

@@ -133,12 +133,12 @@ enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 static int snapshot_run(int argc, char **argv)
 {
     struct client_options options = {0};
-    const struct option_row rows[] = {CLIENT_OPTIONS(options), {0}};
+    const struct option_row rows[] = {CLIENT_OPTIONS(options), CLIENT_REASON(options), {0}};
     const struct usage usage = {
         .program = "seer snapshot",
         .synopsis =
             "ls | save [NAME] | pin NAME | unpin NAME | rm NAME | verify [NAME]  --run DIR | "
-            "--server URL",
+            "--server URL [--reason TEXT]",
         .summary = "Lists the snapshots of a run; begins one at the next step boundary; keeps one\n"
                    "for ever; removes one; reads one, or all, and says which tensor is damaged.",
         .examples = "  seer snapshot ls --run run -o json\n"

@@ -121,6 +121,7 @@ static int worker_run(int argc, char **argv)
     struct request request = {0};
     const struct option_row rows[] = {
         CLIENT_OPTIONS(request.client),
+        CLIENT_REASON(request.client),
         {"wait", 0, OPTION_INT, &request.wait_seconds, "SECONDS",
          "return when the worker has left; exit 5 if it has not by then"},
         {0},
@@ -128,7 +129,7 @@ static int worker_run(int argc, char **argv)
     const struct usage usage = {
         .program = "seer worker",
         .synopsis = "ls | drain NAME | evict NAME  --run DIR | --server URL [--wait SECONDS] "
-                    "[-o json]",
+                    "[--reason TEXT] [-o json]",
         .summary = "Lists the workers of a run, lets one finish its step and leave (drain), or\n"
                    "ends its membership at once (evict: for one that hangs or computes rubbish).",
         .examples = "  seer worker ls --run run\n"
