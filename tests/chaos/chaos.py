@@ -39,6 +39,7 @@ class Chaos:
         self.run, self.rng, self.haste = run, rng, haste
         self.is_whole = True   # everybody trains: nothing of the last fault is left
         self.ended = -1        # the generation that the last fault ends, even if it does not show yet
+        self.ended_before = -1 # and the one before it
         self.may_be_lost = collections.Counter()
         self.counts = collections.Counter()
         self.after_worker_kill_s, self.after_server_start_s = [], []
@@ -128,6 +129,7 @@ class Chaos:
 
     def server_killed(self):
         before, was_whole = self.run.worker_pids(), self.is_whole
+        self.ended = self.ended_before  # the present generation outlives its server
         send(self.run.server_pid(), signal.SIGKILL)
         self.run.pause(self.rng.choice([0, self.rng.uniform(0, 0.3), self.rng.uniform(0, 3)]))
         seconds = self.restart_server()
@@ -139,6 +141,7 @@ class Chaos:
                               f"{self.run.worker_pids()}")
 
     def server_killed_twice(self):
+        self.ended = self.ended_before
         send(self.run.server_pid(), signal.SIGKILL)
         self.run.start_server()
         self.run.pause(self.rng.uniform(0, 0.8))
@@ -283,7 +286,7 @@ class Chaos:
             print(f"{time.monotonic() - start:7.2f} s  fault {number:3}  step "
                   f"{len(self.run.steps.items):5}  {kind.__name__}"
                   f"{'' if self.is_whole else ' while it recovers'}", flush=True)
-            self.ended = self.run.generation()
+            self.ended_before, self.ended = self.ended, self.run.generation()
             kind(self)
             self.counts[kind.__name__] += 1
             self.is_whole = False
