@@ -121,11 +121,8 @@ static enum status check_branch_node(struct walk *walk, uint64_t page, const uin
     return check_page(walk, child, depth - 1);
 }
 
-/* depth: levels from this page down to the leaves, itself included. */
-static enum status check_page(struct walk *walk, uint64_t page, int depth)
+static enum status check_header(struct walk *walk, uint64_t page, int depth)
 {
-    if (page < 2 || page >= walk->page_count || ++walk->visited > walk->page_count)
-        return damaged(walk, page, "the tree leads there, outside of the file or in a circle");
     const uint8_t *bytes = walk->bytes + page * walk->page_bytes;
     uint16_t flags = load_16(bytes + 10);
     uint64_t lower = load_16(bytes + 12), upper = load_16(bytes + 14);
@@ -133,6 +130,17 @@ static enum status check_page(struct walk *walk, uint64_t page, int depth)
         return damaged(walk, page, "its header is that of another page");
     if (lower <= PAGE_HEADER_BYTES || lower % 2 != 0 || lower > upper || upper > walk->page_bytes)
         return damaged(walk, page, "its bounds are impossible");
+    return OK;
+}
+
+/* depth: levels from this page down to the leaves, itself included. */
+static enum status check_page(struct walk *walk, uint64_t page, int depth)
+{
+    if (page < 2 || page >= walk->page_count || ++walk->visited > walk->page_count)
+        return damaged(walk, page, "the tree leads there, outside of the file or in a circle");
+    TRY(check_header(walk, page, depth));
+    const uint8_t *bytes = walk->bytes + page * walk->page_bytes;
+    uint64_t lower = load_16(bytes + 12), upper = load_16(bytes + 14);
     for (uint64_t at = PAGE_HEADER_BYTES; at < lower; at += 2) {
         uint64_t offset = load_16(bytes + at);
         if (offset < upper || offset + NODE_HEADER_BYTES > walk->page_bytes || offset % 2 != 0)

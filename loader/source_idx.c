@@ -170,6 +170,18 @@ out:
     return status;
 }
 
+/* What follows the magic number of images. */
+static enum status open_images(struct idx *idx, const struct source_options *options)
+{
+    if (!read_number(idx->images, &idx->count) || !read_number(idx->images, &idx->height) ||
+        !read_number(idx->images, &idx->width) || idx->width < 1 || idx->width > SIDE_MAX ||
+        idx->height < 1 || idx->height > SIDE_MAX)
+        return fail(ERR_INPUT, "IDX file '%s' has an impossible header", idx->path);
+    TRY(open_labels(idx, options));
+    idx->pixels = mem_alloc((size_t)idx->width * idx->height);
+    return OK;
+}
+
 enum status source_idx_open(const char *path, const struct source_options *options,
                             struct source **ret_source)
 {
@@ -181,19 +193,10 @@ enum status source_idx_open(const char *path, const struct source_options *optio
     idx->images = stream_open(path);
     if (idx->images == NULL || !read_number(idx->images, &magic))
         goto out;
-    if (magic == MAGIC_LABELS) {
+    if (magic == MAGIC_LABELS)
         status = OK; /* read along with its images; an empty source by itself */
-    } else if (magic == MAGIC_IMAGES) {
-        status = OK;
-        if (!read_number(idx->images, &idx->count) || !read_number(idx->images, &idx->height) ||
-            !read_number(idx->images, &idx->width) || idx->width < 1 || idx->width > SIDE_MAX ||
-            idx->height < 1 || idx->height > SIDE_MAX)
-            status = fail(ERR_INPUT, "IDX file '%s' has an impossible header", path);
-        if (status == OK)
-            status = open_labels(idx, options);
-        if (status == OK)
-            idx->pixels = mem_alloc((size_t)idx->width * idx->height);
-    }
+    else if (magic == MAGIC_IMAGES)
+        status = open_images(idx, options);
     if (status == OK) {
         *ret_source = &idx->base;
         idx = NULL; /* given to the caller */

@@ -202,18 +202,52 @@ static enum status load_config(struct bench *bench, const struct option_list *ov
     return config_check(&bench->config);
 }
 
+struct request {
+    const char *path, *output, *device;
+    struct option_list overrides;
+    int64_t threads, steps;
+};
+
+static enum status run(const struct request *request)
+{
+    struct bench *bench = mem_zero(sizeof(*bench));
+    bench->config_path = request->path;
+    bench->threads = (int)request->threads;
+    bench->steps = (int)request->steps;
+    enum status status = load_config(bench, &request->overrides);
+    if (status == OK)
+        status = start(bench, request->device);
+    if (status == OK)
+        status = measure(bench);
+    if (status == OK && options_is_json(request->output))
+        report_json(bench);
+    else if (status == OK)
+        report_text(bench);
+    stop(bench);
+    mem_free(bench);
+    return status;
+}
+
+static enum status check(const struct request *request)
+{
+    if (request->threads < 1 || request->threads > THREADS_MAX || request->steps < 1 ||
+        request->steps > STEPS_MAX)
+        return fail(ERR_INPUT, "threads are 1 to %d, steps 1 to %d", THREADS_MAX, STEPS_MAX);
+    return options_check_output(request->output);
+}
+
 static int bench_step_run(int argc, char **argv)
 {
-    const char *path = NULL, *output = NULL, *device = "cpu";
-    struct option_list overrides = {0};
-    int64_t threads = 1, steps = STEPS_DEFAULT;
+    struct request request = {.device = "cpu", .threads = 1, .steps = STEPS_DEFAULT};
     const struct option_row rows[] = {
-        {"config", 'c', OPTION_STRING, &path, "FILE", "what to train"},
-        {"set", 0, OPTION_LIST, &overrides, "KEY=VALUE", "override a key of the config"},
-        {"device", 0, OPTION_STRING, &device, "NAME", "cpu (default) or cuda:N"},
-        {"threads", 't', OPTION_INT, &threads, "N", "threads of the cpu device (default 1)"},
-        {"steps", 'n', OPTION_INT, &steps, "N", "steps to time, after two more (default 5)"},
-        {"output", 'o', OPTION_STRING, &output, "FORMAT", "table (default) or json"},
+        {"config", 'c', OPTION_STRING, &request.path, "FILE", "what to train"},
+        {"set", 0, OPTION_LIST, &request.overrides, "KEY=VALUE", "override a key of the config"},
+        {"device", 0, OPTION_STRING, &request.device, "NAME", "cpu (default) or cuda:N"},
+        {"threads", 't', OPTION_INT, &request.threads, "N",
+         "threads of the cpu device (default 1)"},
+        {"steps", 'n', OPTION_INT, &request.steps, "N",
+         "steps to time, after two more (default 5)"},
+        {"output", 'o', OPTION_STRING, &request.output, "FORMAT", "table (default) or json"},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},
     };
     const struct usage usage = {
@@ -225,31 +259,14 @@ static int bench_step_run(int argc, char **argv)
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK && (path == NULL || first < argc))
+    if (status == OK && (request.path == NULL || first < argc))
         status = fail(ERR_INPUT, "give --config FILE and nothing else");
-    if (status == OK && (threads < 1 || threads > THREADS_MAX || steps < 1 || steps > STEPS_MAX))
-        status = fail(ERR_INPUT, "threads are 1 to %d, steps 1 to %d", THREADS_MAX, STEPS_MAX);
     if (status == OK)
-        status = options_check_output(output);
+        status = check(&request);
     if (status != OK)
         return options_exit(&usage, status);
 
-    struct bench *bench = mem_zero(sizeof(*bench));
-    bench->config_path = path;
-    bench->threads = (int)threads;
-    bench->steps = (int)steps;
-    status = load_config(bench, &overrides);
-    if (status == OK)
-        status = start(bench, device);
-    if (status == OK)
-        status = measure(bench);
-    if (status == OK && options_is_json(output))
-        report_json(bench);
-    else if (status == OK)
-        report_text(bench);
-    stop(bench);
-    mem_free(bench);
-    return command_exit(usage.program, status);
+    return command_exit(usage.program, run(&request));
 }
 
 const struct command bench_step_command = {"step", "training steps of one worker, phase by phase",
