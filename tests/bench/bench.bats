@@ -85,3 +85,15 @@ documented() { # COMMAND: the names between the backquotes behind it, without wh
         [ "$status" -eq 2 ]
     done
 }
+
+@test "recovery.py has a row for every stage of each kind of death" {
+    [ -d /usr/share/datasets/fashion-mnist ] || skip 'package dataset-fashion-mnist is not installed'
+    run "$SEER_SOURCE/tests/bench/recovery.py" --kills 1 --kinds worker,server,both --workers 3
+    echo "$output"
+    [ "$status" -eq 0 ]
+    for row in 'worker | kill to detection' 'worker | to forming' 'worker | to formed' 'worker | kill to commit' \
+        'server | start to listening' 'server | to resumed' 'server | start to commit' \
+        'both | start to listening' 'both | to forming' 'both | to formed' 'both | start to commit'; do
+        grep -q "^| $row | 1 |" <<<"$output"
+    done
+}
