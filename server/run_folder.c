@@ -4,13 +4,11 @@
 #include "server/run_folder.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
@@ -19,55 +17,26 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/tensorboard.h"
+#include "server/line_file.h"
 
-enum { TAIL_BYTES = 65536, DIGEST_BYTES = 17 };
+enum { DIGEST_BYTES = 17 };
 
 struct run_folder {
-    int metrics, events; /* file descriptors, appending */
-    int has_step;        /* metrics.jsonl has lines up to: */
+    struct line_file *metrics, *events;
+    int has_step; /* metrics.jsonl has lines up to: */
     uint64_t lineage, step;
     uint64_t event_count;
     struct tensorboard *curves; /* NULL: could not be opened */
 };
 
-/* Cuts off a last line that a crash left unfinished; *ret_last is the last whole one or NULL. */
-static enum status read_last_line(int file, const char *path, json_t **ret_last)
-{
-    struct stat info;
-    char tail[TAIL_BYTES + 1];
-    if (fstat(file, &info) != 0)
-        return fail(ERR_IO, "cannot read '%s': %s", path, strerror(errno));
-    off_t start = info.st_size > TAIL_BYTES ? info.st_size - TAIL_BYTES : 0;
-    ssize_t length = pread(file, tail, TAIL_BYTES, start);
-    if (length < 0)
-        return fail(ERR_IO, "cannot read '%s': %s", path, strerror(errno));
-    while (length > 0 && tail[length - 1] != '\n')
-        length--;
-    if (start + length < info.st_size && ftruncate(file, start + length) != 0)
-        return fail(ERR_IO, "cannot cut '%s': %s", path, strerror(errno));
-    *ret_last = NULL;
-    if (length == 0)
-        return OK;
-    tail[length - 1] = 0;
-    const char *line = strrchr(tail, '\n');
-    *ret_last = json_loads(line == NULL ? tail : line + 1, 0, NULL);
-    return OK;
-}
-
-static enum status open_lines(const char *directory, const char *name, int *ret_file,
+static enum status open_lines(const char *directory, const char *name, struct line_file **ret_file,
                               json_t **ret_last)
 {
-    char *path = mem_format("%s/%s", directory, name);
-    enum status status = OK;
-    int file = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (file < 0)
-        status = fail(ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    else
-        *ret_file = file;
-    if (status == OK)
-        status = read_last_line(file, path, ret_last);
-    mem_free(path);
-    return status;
+    char *last = NULL;
+    TRY(line_file_open(directory, name, ret_file, &last));
+    *ret_last = json_loads(last, 0, NULL);
+    mem_free(last);
+    return OK;
 }
 
 static enum status open_files(struct run_folder *folder, const char *directory)
@@ -93,7 +62,6 @@ static enum status open_files(struct run_folder *folder, const char *directory)
 enum status run_folder_open(const char *directory, struct run_folder **ret_folder)
 {
     struct run_folder *folder = mem_zero(sizeof(*folder));
-    folder->metrics = folder->events = -1;
     enum status status = open_files(folder, directory);
     if (status != OK) {
         run_folder_close(folder);
@@ -108,21 +76,16 @@ void run_folder_close(struct run_folder *folder)
     if (folder == NULL)
         return;
     tensorboard_close(folder->curves);
-    if (folder->metrics >= 0)
-        close(folder->metrics);
-    if (folder->events >= 0)
-        close(folder->events);
+    line_file_close(folder->metrics);
+    line_file_close(folder->events);
     mem_free(folder);
 }
 
-static void write_line(int file, const char *name, json_t *line)
+/* Takes the line. */
+static void write_line(struct line_file *file, json_t *line)
 {
     char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    char *whole = mem_format("%s\n", text);
-    size_t length = strlen(whole);
-    if (write(file, whole, length) != (ssize_t)length)
-        log_warn("event=line_lost file=%s reason=\"%s\"", name, strerror(errno));
-    mem_free(whole);
+    line_file_write(file, text);
     free(text);
     json_decref(line);
 }
@@ -178,7 +141,7 @@ void run_folder_step(struct run_folder *folder, const struct journal_step *step)
 {
     if (is_written(folder, step))
         return;
-    write_line(folder->metrics, "metrics.jsonl", step_line(step));
+    write_line(folder->metrics, step_line(step));
     write_curves(folder, step);
     folder->has_step = 1;
     folder->lineage = step->lineage;
@@ -200,5 +163,5 @@ void run_folder_event(struct run_folder *folder, const char *kind, int is_warnin
     json_object_set_new(line, "kind", json_string(kind));
     json_object_set_new(line, "is_warning", json_boolean(is_warning));
     json_object_set_new(line, "text", json_text(text));
-    write_line(folder->events, "events.jsonl", line);
+    write_line(folder->events, line);
 }

@@ -4,6 +4,8 @@
 #include "tests/test.h"
 
 #include <jansson.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/buf.h"
@@ -79,6 +81,41 @@ static void a_restart_adds_only_the_lines_that_are_missing(void **state)
     mem_free(text);
 }
 
+/* The files of this process may not grow beyond it; writes across it are cut short. */
+static void limit_files(rlim_t bytes)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_disk_that_was_full_leaves_neither_a_gap_nor_half_a_line(void **state)
+{
+    (void)state;
+    enum { STEPS = 9, ROOM = 650 /* for some lines and a part of one */ };
+    struct run_folder *folder;
+    assert_ok(run_folder_open(directory, &folder));
+    limit_files(ROOM);
+    for (uint64_t step = 0; step < STEPS - 1; step++)
+        write_step(folder, 0, step);
+    char *full = read_text("metrics.jsonl");
+    limit_files(RLIM_INFINITY);
+    write_step(folder, 0, STEPS - 1);
+    run_folder_close(folder);
+    assert_true(strlen(full) > ROOM / 2 && full[strlen(full) - 1] == '\n');
+    char *text = read_text("metrics.jsonl"), *rest = text;
+    for (int step = 0; step < STEPS; step++) {
+        json_t *line = json_loads(strsep(&rest, "\n"), 0, NULL);
+        assert_int_equal(json_integer_value(json_object_get(line, "step")), step);
+        json_decref(line);
+    }
+    assert_string_equal(rest, "");
+    mem_free(text);
+    mem_free(full);
+}
+
 static void a_loss_that_is_not_finite_is_null(void **state)
 {
     (void)state;
@@ -119,6 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_DIRECTORY(a_restart_adds_only_the_lines_that_are_missing),
+        IN_DIRECTORY(a_disk_that_was_full_leaves_neither_a_gap_nor_half_a_line),
         IN_DIRECTORY(a_loss_that_is_not_finite_is_null),
         IN_DIRECTORY(events_are_numbered_on_and_hold_any_bytes),
     };
