@@ -1,3 +1,12 @@
-# The script ends itself earlier; the limit is for SEER_TEST_LONG=1. Timing is part of it: it runs alone.
+# The worker with a trap at the border of each phase; see trap.c.
+add_executable(seer-worker-trapped ${FRAGMENT_DIR}/trap.c
+    ${CMAKE_SOURCE_DIR}/worker/main.c ${CMAKE_SOURCE_DIR}/worker/respawn.c)
+target_link_libraries(seer-worker-trapped PRIVATE worker)
+foreach(function collective_form loader_take model_forward swav_codes model_backward buckets_finish
+        handover_tell feature_queue_push)
+    target_link_options(seer-worker-trapped PRIVATE -Wl,--wrap=${function})
+endforeach()
+
+# The scripts end themselves earlier; the limit is for SEER_TEST_LONG=1. Timing is part of them: they run alone.
 seer_script(chaos COMMAND python3 ${FRAGMENT_DIR}/chaos.py TIMEOUT 3600)
 set_tests_properties(chaos.chaos PROPERTIES RUN_SERIAL ON)

@@ -6,6 +6,9 @@ come back after a drain are ours ("guests"); like those of the cluster they are 
 they die. Every process is known by a mark in its environment, which helpers inherit."""
 import glob, json, os, shlex, shutil, signal, subprocess, time
 
+import chaos_means
+
+CHAOS = os.path.dirname(os.path.abspath(__file__))
 BIN = os.environ["SEER_BIN"]
 CLUSTER = os.path.join(os.environ["SEER_SOURCE"], "deploy", "local_cluster.sh")
 CONFIG = os.path.join(os.environ["SEER_SOURCE"], "tests", "integration", "tiny.yaml")
@@ -57,6 +60,25 @@ def words_of(pid):
         return [""]
 
 
+def is_catching(pid, number):
+    """Has it a handler for the signal?"""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            caught = next(int(line.split()[1], 16) for line in file if line.startswith("SigCgt:"))
+    except (OSError, StopIteration):
+        return False
+    return bool(caught >> (number - 1) & 1)
+
+
+def make_programs(directory):
+    """A folder of the programs in which seer-worker has traps and an address of its own."""
+    os.makedirs(directory)
+    for name in ("seer", "seer-server", "seer-helper"):
+        os.symlink(os.path.join(BIN, name), os.path.join(directory, name))
+    os.symlink(os.path.join(CHAOS, "addressed_worker.sh"), os.path.join(directory, "seer-worker"))
+    return {"SEER_BIN": directory, "SEER_CHAOS_WORKER": os.path.join(BIN, "seer-worker-trapped")}
+
+
 def processes_with(mark):
     """pid -> program, of all that carry the mark."""
     found, wanted = {}, f"{MARK}={mark}".encode()
@@ -75,16 +97,19 @@ def processes_with(mark):
 
 
 class ChaosRun:
-    def __init__(self, directory, store, workers, seed, settings, mark):
+    def __init__(self, directory, store, workers, seed, settings, mark, environment=()):
         self.directory, self.mark = directory, mark
-        self.environment = dict(os.environ, **{MARK: mark})
+        self.environment = dict(os.environ, **dict(environment), **{MARK: mark})
+        os.makedirs(directory, exist_ok=True)
         self.steps = Lines(os.path.join(directory, "metrics.jsonl"))
         self.events = Lines(os.path.join(directory, "events.jsonl"))
         self.guests = {}    # name -> Popen: workers of ours that are to stay
         self.leaving = {}   # name -> Popen: those who were asked to go
         self.servers = []   # Popen of servers that we started again
+        self.ended_servers = set()  # those that might and did end by themselves
         self.supervised = {f"worker-{i + 1}" for i in range(workers)}
         self.bad_ends = []  # of guests
+        self.may_server_end = False  # by itself, with code 1
         self.start_options = ["--config", CONFIG, "--store", store, "--seed", str(seed)]
         for setting in settings:
             self.start_options += ["--set", setting]
@@ -148,7 +173,9 @@ class ChaosRun:
                 if code != 0:
                     self.bad_ends.append(f"{name} was drained and ended with {code}")
         for process in self.servers:
-            if process.poll() not in (None, -signal.SIGKILL):
+            if process.poll() == 1 and (self.may_server_end or process in self.ended_servers):
+                self.ended_servers.add(process)
+            elif process.poll() not in (None, -signal.SIGKILL):
                 self.bad_ends.append(f"a server ended by itself with {process.returncode}")
 
     # ---- who is there ----
@@ -156,6 +183,10 @@ class ChaosRun:
     def server_pid(self):
         with open(os.path.join(self.directory, "server.json")) as file:
             return json.load(file)["pid"]
+
+    def is_first_server(self):
+        """The one that the cluster started."""
+        return not self.servers
 
     def worker_pids(self):
         """name -> pid of those that are to stay."""
@@ -250,8 +281,18 @@ class ChaosRun:
         path = os.path.join(self.directory, "server.json")
         return glob.glob(f"/dev/shm/everseer-{self.run_id()}*") if os.path.exists(path) else []
 
+    def sockets(self):
+        """Of this run, if the network is ours alone."""
+        if os.environ.get(chaos_means.INSIDE) != "":
+            return []
+        with open("/proc/net/unix") as file:
+            left = [line.split()[-1] for line in file if "@everseer-" in line]
+        with open("/proc/net/tcp") as file:
+            return left + [f"listening socket {line.split()[1]}" for line in file
+                           if line.split()[3] == "0A"]
+
     def leftovers(self):
-        left = [f"process {pid} {' '.join(words_of(pid))[:200]}"
+        left = self.sockets() + [f"process {pid} {' '.join(words_of(pid))[:200]}"
                 for pid in processes_with(self.mark)]
         return left + self.scratch()
 
