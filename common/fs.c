@@ -126,14 +126,17 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
     (void)info;
     (void)type;
     (void)where;
-    return remove(path);
+    return remove(path) == 0 || errno == ENOENT ? 0 : -1; /* others may be removing it too */
 }
 
 enum status fs_remove_tree(const char *path)
 {
-    enum { OPEN_DIRECTORIES = 16 };
-    if (nftw(path, remove_entry, OPEN_DIRECTORIES, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
-        return fail(ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
+    enum { OPEN_DIRECTORIES = 16, TRIES = 8 };
+    /* A folder that somebody else removes during the walk ends the walk. */
+    for (int i = 0;
+         i < TRIES && nftw(path, remove_entry, OPEN_DIRECTORIES, FTW_DEPTH | FTW_PHYS) != 0; i++)
+        if (errno != ENOENT)
+            return fail(ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
     return OK;
 }
 

@@ -21,10 +21,10 @@
 
 struct mpi {
     struct collective base;
-    struct ring *ring; /* shared with the helper */
-    int socket;        /* life line to the helper, -1 before it called */
-    int cancel_fd;     /* borrowed; 0: none */
-    uint64_t generation;
+    struct ring *ring;           /* shared with the helper */
+    int socket;                  /* life line to the helper, -1 before it called */
+    int cancel_fd;               /* borrowed; 0: none */
+    struct helper_launch launch; /* whose scratch folder is to go */
     int64_t timeout_ms;
     uint64_t settled;   /* all orders below are known to be done */
     enum status broken; /* of the first failed wait: all later ones fail alike */
@@ -51,7 +51,8 @@ static void watch_helper(struct mpi *mpi, uint64_t *turns)
         atomic_store(&mpi->base.pulse->helper_still_ms, 0);
 }
 
-/* Ends when the helper has gone. */
+/* Ends when the helper has gone. Then all of them are going, and their scratch folder with them:
+ * the server removes it too, but may itself be gone for good. */
 static void watcher_run(void *argument)
 {
     struct mpi *mpi = argument;
@@ -75,8 +76,10 @@ static void watcher_run(void *argument)
         if (polled[0].revents != 0) /* a helper never writes: end of file */
             atomic_store(&mpi->is_gone, 1);
         bell_ring(&mpi->ring->worker_bell);
-        if (polled[0].revents != 0)
+        if (polled[0].revents != 0) {
+            helper_clean(&mpi->launch);
             return;
+        }
     }
 }
 
@@ -92,17 +95,18 @@ static enum status mpi_await(struct mpi *mpi, uint64_t sequence, int64_t deadlin
         int64_t left_ms = deadline_ms - clock_ms();
         if (mpi->broken != OK)
             return fail(mpi->broken, "collective of generation %" PRIu64 " is broken",
-                        mpi->generation);
+                        mpi->launch.generation);
         if (atomic_load(&mpi->is_aborted))
             return fail(mpi->broken = ERR_STALE, "collective of generation %" PRIu64 " aborted",
-                        mpi->generation);
+                        mpi->launch.generation);
         if (atomic_load(&mpi->is_gone))
             return fail(mpi->broken = ERR_UNREACHABLE,
-                        "a member of generation %" PRIu64 " or its helper died", mpi->generation);
+                        "a member of generation %" PRIu64 " or its helper died",
+                        mpi->launch.generation);
         if (left_ms <= 0)
             return fail(mpi->broken = ERR_TIMEOUT,
                         "collective of generation %" PRIu64 ": not %s before the deadline",
-                        mpi->generation, is_forming ? "formed" : "done");
+                        mpi->launch.generation, is_forming ? "formed" : "done");
         bell_wait(&ring->worker_bell, seen, left_ms * 1000);
     }
 }
@@ -111,9 +115,9 @@ static enum status mpi_check(struct mpi *mpi)
 {
     if (mpi->broken == OK && atomic_load(&mpi->is_aborted))
         mpi->broken = ERR_STALE;
-    return mpi->broken == OK
-               ? OK
-               : fail(mpi->broken, "collective of generation %" PRIu64 " ended", mpi->generation);
+    return mpi->broken == OK ? OK
+                             : fail(mpi->broken, "collective of generation %" PRIu64 " ended",
+                                    mpi->launch.generation);
 }
 
 /* One order of at most RING_PIECE_BYTES; waits while the ring is full. */
@@ -180,6 +184,8 @@ static void mpi_destroy(struct collective *collective)
         helper_end(mpi->socket);
         thread_stop(&mpi->watcher); /* it saw the same end of file */
         close(mpi->socket);
+    } else {
+        helper_clean(&mpi->launch); /* no watcher could */
     }
     ring_unmap(mpi->ring);
     mem_free(mpi);
@@ -268,7 +274,8 @@ enum status collective_mpi_form(const struct collective_group *group,
     mpi->socket = -1;
     mpi->cancel_fd = group->cancel_fd;
     mpi->base.pulse = group->pulse; /* the watcher needs it before we return */
-    mpi->generation = group->generation;
+    mpi->launch = (struct helper_launch){
+        .run = group->run, .generation = group->generation, .nonce = group->nonce};
     mpi->timeout_ms = group->timeout_ms;
     if (group->region_fd < 0) {
         status = fail(ERR_INPUT, "the mpi engine needs memory that a helper can map");
