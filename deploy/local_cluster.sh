@@ -6,7 +6,7 @@
 #   deploy/local_cluster.sh --run DIR --stop
 #
 #   --steps S    end (exit 0) when S steps are committed; without it: on SIGTERM, after draining (exit 0)
-#   --respawn    start a worker again that died
+#   --respawn    start a worker again that died or ended with a code above 2; soon, then ever later if it dies soon
 #   --detach     return once all are started; --stop ends such a cluster
 #
 # DIR/pids has a line `server PID` or `worker NAME PID` for each living process; DIR/commands their command lines: each
@@ -124,17 +124,23 @@ if [ "$detach" = 1 ] && [ "$supervise" = 0 ]; then
 fi
 
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
-names=() worker_pids=() server_pid='' is_stopping=0
+names=() worker_pids=() worker_starts=() worker_waits=() worker_dues=() server_pid='' is_stopping=0
 
+say() { # WORDS: to the log, or to nobody if its disk is full
+    echo "$1" >&2 || :
+}
+
+# When the disk is full the file stays as it was, and the loop tries again.
 write_pids() {
-    {
-        [ -z "$server_pid" ] || echo "server $server_pid"
-        local i
-        for i in "${!names[@]}"; do
-            [ -z "${worker_pids[i]}" ] || echo "worker ${names[i]} ${worker_pids[i]}"
-        done
-    } >"$run/pids.tmp.$$"
-    mv "$run/pids.tmp.$$" "$run/pids"
+    local text='' i
+    [ -z "$server_pid" ] || text="server $server_pid"$'\n'
+    for i in "${!names[@]}"; do
+        [ -z "${worker_pids[i]}" ] || text+="worker ${names[i]} ${worker_pids[i]}"$'\n'
+    done
+    is_written=0
+    if printf '%s' "$text" >"$run/pids.tmp.$$" && mv "$run/pids.tmp.$$" "$run/pids"; then
+        is_written=1
+    fi 2>/dev/null
 }
 
 # Any free port, unless the config or the caller names one; a server that is started again takes the port of before.
@@ -164,10 +170,27 @@ await_server() {
     return 1
 }
 
+now_ms() {
+    echo $((${EPOCHREALTIME//[.,]/} / 1000))
+}
+
 start_worker() { # INDEX
     "$bin/seer-worker" --server "$address" --name "${names[$1]}" --journal "$journals" >>"$run/${names[$1]}.log" 2>&1 </dev/null 3>&- &
     worker_pids[$1]=$!
+    worker_starts[$1]=$(now_ms)
+    worker_dues[$1]=''
     write_pids
+}
+
+# The longer, the oftener it died soon: as seer-worker --respawn does (worker/respawn.c).
+plan_respawn() { # INDEX
+    local wait_ms=${worker_waits[$1]} now
+    now=$(now_ms)
+    if [ $((now - worker_starts[$1])) -gt $((10 * wait_ms)) ]; then
+        wait_ms=100
+    fi
+    worker_dues[$1]=$((now + wait_ms))
+    worker_waits[$1]=$((wait_ms * 2 < 30000 ? wait_ms * 2 : 30000))
 }
 
 write_commands() {
@@ -210,9 +233,9 @@ end_all() {
     rm -f "$run/supervisor" "$run/started"
 }
 
-is_anybody_working() {
+is_anybody_working() { # or about to
     local pid
-    for pid in "${worker_pids[@]}"; do
+    for pid in "${worker_pids[@]}" "${worker_dues[@]}"; do
         [ -z "$pid" ] || return 0
     done
     return 1
@@ -227,13 +250,22 @@ look_at_workers() {
         wait "${worker_pids[i]}" && worker_code=0 || worker_code=$?
         worker_pids[i]=''
         write_pids
-        # 0: it was drained or dismissed, and is not wanted back
+        # 0: it was drained or dismissed, and is not wanted back; 1 and 2: a person must act
         if [ "$worker_code" != 0 ]; then
             failures=$((failures + 1))
-            echo "event=worker_ended name=${names[i]} code=$worker_code log=$run/${names[i]}.log" >&2
-            if [ "$respawn" = 1 ] && [ "$is_stopping" = 0 ]; then
-                start_worker "$i"
+            say "event=worker_ended name=${names[i]} code=$worker_code log=$run/${names[i]}.log"
+            if [ "$respawn" = 1 ] && [ "$worker_code" -gt 2 ]; then
+                plan_respawn "$i"
             fi
+        fi
+    done
+}
+
+respawn_workers() {
+    local i
+    for i in "${!names[@]}"; do
+        if [ -n "${worker_dues[i]}" ] && [ "$is_stopping" = 0 ] && [ "$(now_ms)" -ge "${worker_dues[i]}" ]; then
+            start_worker "$i"
         fi
     done
 }
@@ -258,14 +290,16 @@ look_at_server() {
         else
             wait "$server_pid" && server_code=0 || server_code=$?
         fi
-        echo "event=server_ended code=$server_code log=$run/server.log" >&2
+        say "event=server_ended code=$server_code log=$run/server.log"
         server_pid=''
         write_pids
     fi
     # Below 128 it ended by itself. Killed, it is waited for as long as there is a worker that does so too.
-    if [ "$server_code" -lt 128 ] || [ "$is_stopping" = 1 ]; then
+    if [ "$server_code" -lt 128 ]; then
         code=$server_code
-    elif ! adopt_server && ! is_anybody_working; then
+    elif adopt_server; then
+        [ "$is_stopping" = 0 ] || kill -TERM "$server_pid" 2>/dev/null || :
+    elif [ "$is_stopping" = 1 ] || ! is_anybody_working; then
         code=$server_code
     fi
 }
@@ -282,6 +316,9 @@ fi
 for ((i = 1; i <= workers; i++)); do
     names+=("worker-$i")
     worker_pids+=('')
+    worker_starts+=(0)
+    worker_waits+=(100)
+    worker_dues+=('')
 done
 write_commands
 for i in "${!names[@]}"; do
@@ -291,9 +328,11 @@ done
 
 code='' server_code=0 is_adopted=0 failures=0
 while [ -z "$code" ]; do
+    [ "$is_written" = 1 ] || write_pids
     look_at_workers
+    respawn_workers
     look_at_server
-    if [ -z "$code" ] && [ "$supervise" = 0 ] && [ "$failures" -ge "$workers" ] && [ "$respawn" = 0 ] &&
+    if [ -z "$code" ] && [ "$supervise" = 0 ] && [ "$failures" -ge "$workers" ] &&
         [ "$is_stopping" = 0 ] && ! is_anybody_working && [ "$workers" -gt 0 ]; then
         echo "local_cluster.sh: every worker has failed; see $run/worker-*.log" >&2
         tail -n 3 "$run"/worker-*.log >&2 || :

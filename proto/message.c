@@ -140,6 +140,7 @@ static const struct field welcome_fields[] = {
 static const struct field reject_fields[] = {
     FIELD_STRING(message_reject, Seer__Reject, reason, MESSAGE_TEXT_MAX),
     FIELD_SCALAR(message_reject, Seer__Reject, is_final),
+    FIELD_SCALAR(message_reject, Seer__Reject, is_accident),
     {.kind = FIELD_END},
 };
 

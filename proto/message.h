@@ -153,8 +153,9 @@ struct message_welcome {
 };
 
 struct message_reject {
-    char *reason; /* for people: what is wrong and the remedy */
-    int is_final; /* 1: do not come back */
+    char *reason;    /* for people: what is wrong and the remedy */
+    int is_final;    /* 1: do not come back */
+    int is_accident; /* of a final one: a new process in its place is welcome */
 };
 
 enum state_source {

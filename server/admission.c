@@ -12,11 +12,10 @@
 #include "server/recovery.h"
 #include "server/round.h"
 
-static void reject(struct coordinator *c, uint64_t connection, uint64_t worker, char *reason,
-                   int is_final)
+/* It must not come back. */
+static void refuse(struct coordinator *c, uint64_t connection, uint64_t worker, char *reason)
 {
-    struct message message = {.kind = MESSAGE_REJECT,
-                              .reject = {.reason = reason, .is_final = is_final}};
+    struct message message = {.kind = MESSAGE_REJECT, .reject = {.reason = reason, .is_final = 1}};
     core_send_to(c, connection, worker, &message);
 }
 
@@ -75,7 +74,9 @@ int admission_note_state(struct worker *worker, const struct message *message)
 
 void admission_ask_hello(struct coordinator *c, uint64_t connection, uint64_t worker)
 {
-    reject(c, connection, worker, "unknown here: say hello", 0);
+    struct message message = {.kind = MESSAGE_REJECT,
+                              .reject = {.reason = "unknown here: say hello"}};
+    core_send_to(c, connection, worker, &message);
 }
 
 static void welcome(struct coordinator *c, const struct worker *worker)
@@ -147,14 +148,14 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
     char *objection = find_objection(c, message, text, sizeof(text));
     if (objection != NULL) {
         c->stale[STALE_RUN] += message->header.run != 0 && message->header.run != c->run;
-        reject(c, connection, id, objection, 1);
+        refuse(c, connection, id, objection);
         return;
     }
     int is_new = worker == NULL;
     if (is_new)
         worker = roster_add(&c->roster, id, &message->hello);
     if (worker == NULL) {
-        reject(c, connection, id, "the roster is full: drain a worker first", 1);
+        refuse(c, connection, id, "the roster is full: drain a worker first");
         return;
     }
     if (!admission_note_state(worker, message)) {
@@ -207,13 +208,26 @@ void admission_lose(struct coordinator *c, struct worker *worker, const char *re
     boundary_lost_pusher(c, id);
 }
 
-void admission_send_away(struct coordinator *c, struct worker *worker, const char *reason)
+static void send_away(struct coordinator *c, struct worker *worker, const char *reason,
+                      int is_accident)
 {
     char text[160];
     snprintf(text, sizeof(text), "%s", reason);
-    if (worker->connection != 0)
-        reject(c, worker->connection, worker->id, text, 1);
+    struct message message = {
+        .kind = MESSAGE_REJECT,
+        .reject = {.reason = text, .is_final = 1, .is_accident = is_accident}};
+    core_send(c, worker, &message);
     admission_lose(c, worker, reason);
+}
+
+void admission_send_away(struct coordinator *c, struct worker *worker, const char *reason)
+{
+    send_away(c, worker, reason, 0);
+}
+
+void admission_replace(struct coordinator *c, struct worker *worker, const char *reason)
+{
+    send_away(c, worker, reason, 1);
 }
 
 void admission_say_goodbye(struct coordinator *c, struct worker *worker, const char *reason)

@@ -19,8 +19,10 @@ void admission_drain(struct coordinator *c, struct worker *worker);
 void admission_lose(struct coordinator *c, struct worker *worker, const char *reason);
 /* Is gone after a goodbye. */
 void admission_forget(struct coordinator *c, struct worker *worker);
-/* Is told to end its process and to start anew; counts as lost. */
+/* Is told to end its process, and that a person must act before another comes; counts as lost. */
 void admission_send_away(struct coordinator *c, struct worker *worker, const char *reason);
+/* The same, but a new process in its place is welcome: whoever supervises it starts one. */
+void admission_replace(struct coordinator *c, struct worker *worker, const char *reason);
 /* Is told that it may go: exit 0. Its Bye, or its end, shows that it heard. */
 void admission_say_goodbye(struct coordinator *c, struct worker *worker, const char *reason);
 /* The same, and it is forgotten here at once. */

@@ -140,11 +140,19 @@ static int name_candidates(const struct coordinator *c, const struct worker *wor
     return is_anybody_ahead;
 }
 
+/* For how long it has been the one that nothing was heard to move of. Who waited for another that
+ * has just begun to move again is not to blame for that wait. */
+static int64_t held_up_ms(const struct coordinator *c, const struct worker *worker)
+{
+    int64_t since_ms = is_silent(c, worker) ? 0 : c->blame.suspect_ms;
+    return c->now_ms - (worker->moved_ms > since_ms ? worker->moved_ms : since_ms);
+}
+
 static void blame_member(struct coordinator *c, struct worker *worker)
 {
     char text[BLAME_TEXT_BYTES];
     enum worker_phase phase = worker->heartbeat.phase;
-    int64_t moved_ms, still_ms = c->now_ms - worker->moved_ms;
+    int64_t moved_ms, still_ms = held_up_ms(c, worker);
     int64_t deadline_ms = blame_deadline_ms(c, phase);
     if (still_ms <= deadline_ms || blame_helper(c, BLAME_HELPER_MS))
         return;
@@ -160,7 +168,7 @@ static void blame_member(struct coordinator *c, struct worker *worker)
         return;
     }
     snprintf(text, sizeof(text), "stands still in phase %s; start it again", phase_name(phase));
-    admission_send_away(c, worker, text);
+    admission_replace(c, worker, text);
 }
 
 /* The member furthest behind; one that is silent before all others. */
@@ -174,17 +182,31 @@ static struct worker *find_culprit(struct coordinator *c)
     return roster_find_blamed(&c->roster);
 }
 
+static struct worker *suspect(struct coordinator *c)
+{
+    struct worker *worker = find_culprit(c);
+    uint64_t id = worker != NULL ? worker->id : 0;
+    if (id != c->blame.suspect) {
+        c->blame.suspect = id;
+        c->blame.suspect_ms = c->now_ms;
+    }
+    return worker;
+}
+
 void blame_check(struct coordinator *c)
 {
     int64_t step_ms = c->now_ms - c->step_ms;
-    int is_late = step_ms > c->config->server.step_ms;
-    if (c->state != RUN_TRAINING || c->planned <= c->step ||
-        (step_ms <= BLAME_LEAST_MS && !is_late))
+    if (c->state != RUN_TRAINING || c->planned <= c->step)
         return;
-    struct worker *worker = find_culprit(c);
+    struct worker *worker = suspect(c);
+    int is_late = step_ms > c->config->server.step_ms;
+    if (step_ms <= BLAME_LEAST_MS && !is_late)
+        return;
     if (worker != NULL && is_late) {
+        if (held_up_ms(c, worker) <= CORE_SILENT_MS)
+            return;
         tell(c, worker, worker->name, c->now_ms - worker->moved_ms);
-        admission_send_away(c, worker, "its step did not end before the deadline step_ms");
+        admission_replace(c, worker, "its step did not end before the deadline step_ms");
         return;
     }
     if (!blame_helper(c, (int64_t)BLAME_LEAST_MS << c->blame.doublings) && worker != NULL)

@@ -4,8 +4,8 @@
  * culprit is whoever is furthest behind by (step, operations, phase) of its heartbeats; or the
  * helper of a member that says its helper gives no sign of life; or, if all stand at the same
  * place, it cannot be told and all are named. Still is who got nothing done for the deadline of its
- * phase: five times what that phase lately took in 95 of 100 steps, at least two seconds, at most
- * step_ms.
+ * phase, all of it as the one furthest behind: five times what that phase lately took in 95 of 100
+ * steps, at least two seconds, at most step_ms.
  *
  * A culprit that computes is sent away. One that waits for images is only named, until step_ms:
  * disks may be slow. A helper, or all, cost one regrouping; each one doubles the deadline until a

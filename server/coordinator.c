@@ -314,6 +314,38 @@ static void forgive_gap(struct coordinator *c, int64_t gap_ms)
         c->lonely_ms += gap_ms;
 }
 
+static void tell_own_standstill(struct coordinator *c, const char *culprit, int64_t still_ms)
+{
+    if (c->world_size > 0)
+        actions_event(c->out, "standstill", 1,
+                      "culprit=\"%s\" generation=%llu step=%llu still_ms=%lld", culprit,
+                      (unsigned long long)c->generation, (unsigned long long)c->step,
+                      (long long)still_ms);
+}
+
+/* Time has passed in which we did nothing, or heard nobody: then nobody's deadline goes on. When
+ * all fall silent at once it is our end of the line rather than theirs; and whoever is gone for
+ * good can wait, for without the others nothing would go on. */
+static void forgive_absence(struct coordinator *c, int64_t passed_ms)
+{
+    if (passed_ms > CORE_GAP_MS) {
+        forgive_gap(c, passed_ms);
+        if (passed_ms > CORE_SILENT_MS)
+            tell_own_standstill(c, "server", passed_ms);
+        return;
+    }
+    if (!roster_is_silent(&c->roster, c->now_ms, CORE_SILENT_MS)) {
+        c->deaf_ms = 0;
+        return;
+    }
+    if (c->is_stopping || c->deaf_ms > CORE_DEAF_TIMES * c->config->server.lost_ms)
+        return;
+    if (c->deaf_ms == 0)
+        tell_own_standstill(c, "server or network", CORE_SILENT_MS);
+    c->deaf_ms += passed_ms;
+    forgive_gap(c, passed_ms);
+}
+
 /* The run is over; what is left is to hear that everybody knows. */
 static void handle_finished(struct coordinator *c, const struct coordinator_event *event)
 {
@@ -332,10 +364,10 @@ static void handle_finished(struct coordinator *c, const struct coordinator_even
 void coordinator_handle(struct coordinator *c, const struct coordinator_event *event,
                         int64_t now_ms, struct actions *out)
 {
-    if (now_ms - c->now_ms > CORE_GAP_MS)
-        forgive_gap(c, now_ms - c->now_ms);
+    int64_t passed_ms = now_ms - c->now_ms;
     c->out = out;
     c->now_ms = now_ms;
+    forgive_absence(c, passed_ms);
     if (c->state == RUN_FINISHED) {
         handle_finished(c, event);
         return;

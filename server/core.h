@@ -24,6 +24,7 @@ enum {
     CORE_FAREWELL_MS = 2000, /* at the end of a run, for everybody to say bye */
     CORE_DEVIATIONS_MAX = 2, /* a worker that differs this often in a row is sent away */
     CORE_SILENT_MS = 1000,   /* a worker without heartbeats for so long stands still as a whole */
+    CORE_DEAF_TIMES = 10,    /* lost_ms, for which a silence of all is believed to be our own */
     CORE_DISCHARGES = 256,   /* workers sent away that are remembered */
     CORE_SHARDS_IN_MESSAGE = 1024,
     CORE_PLAN_AHEAD_MAX = 64, /* the largest plan_ahead_steps that a config can have */
@@ -76,6 +77,8 @@ struct core_blame {
     uint64_t count;                                  /* steps learned from */
     int64_t phase_us[CORE_BLAME_STEPS][PHASE_COUNT]; /* the slowest member; of IDLE: whole steps */
     uint32_t doublings; /* of the deadline, since the last committed step */
+    uint64_t suspect;   /* the worker furthest behind, */
+    int64_t suspect_ms; /* and since when */
     uint64_t told_step; /* 1 + the step whose standstill is in the event log */
     uint32_t told_attempt;
 };
@@ -131,6 +134,7 @@ struct coordinator {
     int64_t step_ms;        /* when the present step could begin */
     int64_t form_after_ms;  /* not earlier */
     uint32_t form_failures; /* in a row */
+    int64_t deaf_ms;        /* for so long nobody was heard, beyond CORE_SILENT_MS */
     int64_t lonely_ms;      /* since when workers wait that hold no state; -1 = do not */
 };
 

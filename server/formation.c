@@ -336,7 +336,7 @@ void formation_check_deadline(struct coordinator *c)
         return;
     struct worker *late = find_late(c);
     if (late != NULL)
-        admission_send_away(c, late, "did not form the collective in time; start it again");
+        admission_replace(c, late, "did not form the collective in time; start it again");
     else
         formation_fail(c, "not formed in time");
 }

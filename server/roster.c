@@ -105,6 +105,14 @@ struct worker *roster_find_silent(struct roster *roster, int64_t now_ms, int64_t
     return silent;
 }
 
+int roster_is_silent(const struct roster *roster, int64_t now_ms, int64_t silent_ms)
+{
+    for (uint32_t i = 0; i < roster->count; i++)
+        if (now_ms - roster->workers[i].heard_ms <= silent_ms)
+            return 0;
+    return roster->count > 1;
+}
+
 int roster_is_behind(const struct worker *a, const struct worker *b)
 {
     if (a->heartbeat_step != b->heartbeat_step)

@@ -76,6 +76,8 @@ struct worker *roster_add(struct roster *roster, uint64_t id, const struct messa
 void roster_remove(struct roster *roster, struct worker *worker);
 /* The coordinator itself stood still: everyone was heard from that much later. */
 void roster_extend(struct roster *roster, int64_t gap_ms);
+/* Was nobody of several heard from for so long? */
+int roster_is_silent(const struct roster *roster, int64_t now_ms, int64_t silent_ms);
 /* The worker that was silent for longest, if longer than lost_ms; NULL = none. */
 struct worker *roster_find_silent(struct roster *roster, int64_t now_ms, int64_t lost_ms);
 /* Is a further behind than b, by what their heartbeats say? In order: step, collective operations

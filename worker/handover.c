@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "common/check.h"
-#include "common/clock.h"
 #include "common/mem.h"
 #include "worker/snapshot_file.h"
 
@@ -99,7 +98,6 @@ void handover_configure(struct handover *handover, struct member_action *action,
 
 void handover_abandon(struct handover *handover)
 {
-    atomic_store(&handover->abandoned_ms, clock_ms());
     atomic_fetch_add(&handover->abandoned, 1);
     CHECK(eventfd_write(handover->cancel_fd, 1) == 0);
 }

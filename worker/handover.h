@@ -54,8 +54,8 @@ struct handover {
     int report_fd;         /* eventfd, readable when there are reports */
     int cancel_fd;         /* eventfd, readable when the running job is abandoned */
     _Atomic uint64_t abandoned;
-    _Atomic uint64_t running;     /* `abandoned` of the job that runs, UINT64_MAX: none */
-    _Atomic int64_t abandoned_ms; /* clock_ms of the last abandonment */
+    _Atomic uint64_t running; /* `abandoned` of the job that runs, UINT64_MAX: none */
+    _Atomic uint64_t turns;   /* of the link's loop: it goes round at every heartbeat */
 };
 
 enum status handover_init(struct handover *handover);

@@ -24,6 +24,7 @@
 #include "common/thread.h"
 #include "proto/endpoint.h"
 #include "worker/snapshot_push.h"
+#include "worker/watchdog.h"
 
 enum {
     HEARTBEAT_MS = 250,        /* until Welcome names another */
@@ -62,10 +63,10 @@ static int link_send(struct link *link, const struct message *message)
 }
 
 /* The end of a worker that cannot go on. Its state is elsewhere too; the server sees it go. */
-static void link_die(const char *what)
+static void link_die(const char *what, enum status status)
 {
     log_error("event=worker_failed what=\"%s\" reason=\"%s\"", what, fail_message());
-    _exit(EXIT_FAILURE);
+    _exit(status == ERR_INPUT ? status_exit_code(status) : WATCHDOG_EXIT);
 }
 
 static void push_parts(struct link *link)
@@ -85,11 +86,13 @@ static void configure(struct link *link, struct member_action *action)
 {
     struct config *config = mem_zero(sizeof(*config));
     config_init(config);
-    if (config_load_text("config from the server", action->text, strlen(action->text), config) !=
-        OK)
-        link_die("config");
-    if (loader_create(config, (uint64_t)config->run.seed, &link->loader) != OK)
-        link_die("loader");
+    enum status status =
+        config_load_text("config from the server", action->text, strlen(action->text), config);
+    if (status != OK)
+        link_die("config", status);
+    status = loader_create(config, (uint64_t)config->run.seed, &link->loader);
+    if (status != OK)
+        link_die("loader", status);
     link->slot_images = config->train.slot_images;
     struct member_event event = {.kind = MEMBER_CONFIGURED,
                                  .fingerprint = config_fingerprint(config)};
@@ -212,7 +215,7 @@ static void hear(struct link *link)
         if (status == ERR_END)
             return;
         if (status == ERR_IO)
-            link_die("socket");
+            link_die("socket", status);
         if (status != OK) {
             log_debug("event=message_refused reason=\"%s\"", fail_message());
             continue;
@@ -344,6 +347,7 @@ static void link_run(void *argument)
         {.fd = link->signal_fd, .events = ZMQ_POLLIN},
     };
     while (!is_over(link)) {
+        atomic_fetch_add(&link->setup.handover->turns, 1);
         struct member_view view;
         member_view(link->member, &view);
         int64_t period_ms = view.heartbeat_ms > 0 ? view.heartbeat_ms : HEARTBEAT_MS;

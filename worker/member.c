@@ -10,6 +10,7 @@
 enum {
     MEMBER_PLANS_MAX = 65, /* config's plan_ahead_steps is at most 64 */
     MEMBER_EXIT_REFUSED = 1,
+    MEMBER_EXIT_ACCIDENT = 70, /* start it again: as WATCHDOG_EXIT */
 };
 
 /* A plan that is submitted to the loader and not computed yet. */
@@ -365,10 +366,13 @@ static void handle_snapshot_begin(struct member *m, const struct message *messag
 
 static void handle_reject(struct member *m, const struct message *message)
 {
-    if (message->reject.is_final)
-        leave(m, MEMBER_EXIT_REFUSED, message->reject.reason);
-    else if (m->is_connected)
+    if (message->reject.is_final) {
+        push(m, MEMBER_ABANDON); /* whatever runs: it may be what hangs */
+        leave(m, message->reject.is_accident ? MEMBER_EXIT_ACCIDENT : MEMBER_EXIT_REFUSED,
+              message->reject.reason);
+    } else if (m->is_connected) {
         say_hello(m);
+    }
 }
 
 static void handle_message(struct member *m, const struct message *message)

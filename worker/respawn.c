@@ -17,7 +17,7 @@
 enum {
     BACK_OFF_MIN_MS = 100, /* a death by chance costs no more */
     BACK_OFF_MAX_MS = 30000,
-    HEALTHY_MS = 60000, /* who lived so long starts at the shortest wait again */
+    HEALTHY_TIMES = 10, /* who lived so many times its last wait starts at the shortest again */
     RESTART_ABOVE = 2,  /* exit codes up to here are answers, not accidents */
     EXIT_BY_SIGNAL = 128,
 };
@@ -84,7 +84,7 @@ int respawn(int (*run)(void *argument), void *argument)
         int code = wait_child(child, &signals, &is_stopping);
         if (code <= RESTART_ABOVE || is_stopping)
             return code;
-        if (clock_ms() - start_ms > HEALTHY_MS)
+        if (clock_ms() - start_ms > HEALTHY_TIMES * wait_ms)
             wait_ms = BACK_OFF_MIN_MS;
         log_warn("event=worker_died pid=%d code=%d action=\"start it again\" wait_ms=%lld",
                  (int)child, code, (long long)wait_ms);

@@ -352,7 +352,7 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
     TRY(helper_listen(&worker->listen_fd, worker->helper_address));
     TRY(handover_init(&worker->handover));
     worker_phase(worker, PHASE_IDLE);
-    TRY(watchdog_start(&worker->watchdog, &worker->handover, &worker->progress));
+    TRY(watchdog_start(&worker->watchdog, &worker->handover, &worker->progress, WATCHDOG_HANG_MS));
     struct link_setup setup = {.server = options->server,
                                .name = worker->name,
                                .device = worker->device->ops->name,

@@ -141,7 +141,7 @@ static void fill_body(struct message *m)
         m->welcome = (struct message_welcome){mem_string("w1-2"), mem_string("a: 1\n"), 100, 3000};
         break;
     case MESSAGE_REJECT:
-        m->reject = (struct message_reject){mem_string("other version"), 1};
+        m->reject = (struct message_reject){mem_string("other version"), 1, 1};
         break;
     case MESSAGE_REGROUP:
         fill_regroup(&m->regroup);
@@ -265,7 +265,7 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         SAME(welcome.heartbeat_ms), SAME(welcome.lost_ms);
         break;
     case MESSAGE_REJECT:
-        TEXT(reject.reason), SAME(reject.is_final);
+        TEXT(reject.reason), SAME(reject.is_final), SAME(reject.is_accident);
         break;
     case MESSAGE_VERDICT:
         SAME(verdict.is_commit), SAME(verdict.lr);

@@ -110,6 +110,28 @@ static void who_stands_before_an_operation_of_the_others_is_sent_away(void **sta
     unmake(&f);
 }
 
+/* As a decode thread that was stopped for a while: all wait for its worker, then it goes on. */
+static void who_waited_is_not_blamed_when_the_culprit_goes_on(void **state)
+{
+    (void)state;
+    struct fixture f;
+    make(&f, 100);
+    stand(&f, 0, PHASE_DATA, 39);
+    stand(&f, 1, PHASE_FORWARD, 40);
+    stand(&f, 2, PHASE_FORWARD, 40);
+    wait(&f, 2500, -1);
+    assert_has(event(&f, "standstill"), "culprit=\"w\"");
+    actions_clear(&f.actions);
+    f.c.roster.workers[0].moved_ms = f.c.now_ms;
+    stand(&f, 0, PHASE_BACKWARD, 50);
+    wait(&f, 1000, -1); /* the others' heartbeats are late */
+    assert_int_equal(f.actions.count, 0);
+    assert_int_equal(f.c.roster.count, MEMBERS);
+    wait(&f, 2000, -1);
+    assert_has(event(&f, "worker_lost"), "worker=w-2");
+    unmake(&f);
+}
+
 static void a_helper_that_hangs_is_named_and_replaced(void **state)
 {
     (void)state;
@@ -226,6 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_stands_before_an_operation_of_the_others_is_sent_away),
+        cmocka_unit_test(who_waited_is_not_blamed_when_the_culprit_goes_on),
         cmocka_unit_test(a_helper_that_hangs_is_named_and_replaced),
         cmocka_unit_test(a_member_that_hangs_for_its_helper_is_not_sent_away),
         cmocka_unit_test(if_it_cannot_be_told_all_are_named_and_nobody_is_sent_away),

@@ -106,6 +106,13 @@ static void tick(struct fixture *f, int64_t ms)
     }
 }
 
+/* Time in which only this worker is heard. */
+static void heartbeats(struct fixture *f, uint64_t id, int64_t ms)
+{
+    for (int64_t end = f->now + ms; f->now < end; tick(f, COORDINATOR_TICK_MS))
+        say(f, id, (struct message){.kind = MESSAGE_HEARTBEAT}, 0);
+}
+
 static void vote(struct fixture *f, uint64_t id, uint64_t step, uint64_t digest, int is_finite)
 {
     say(f, id,
@@ -309,7 +316,26 @@ static void a_server_that_slept_blames_nobody(void **state)
     struct coordinator_view view;
     coordinator_view(f->coordinator, &view);
     assert_int_equal(view.roster->count, 2);
-    tick(f, f->config.server.lost_ms + 200);
+    assert_non_null(strstr(event_text(f, "standstill"), "culprit=\"server\""));
+}
+
+static void a_silence_of_all_at_once_is_the_servers_own_until_it_lasts_long(void **state)
+{
+    struct fixture *f = *state;
+    struct coordinator_view view;
+    int told = 0;
+    train(f, 2);
+    for (int64_t ms = 0; ms < 5 * f->config.server.lost_ms; ms += COORDINATOR_TICK_MS) {
+        tick(f, COORDINATOR_TICK_MS);
+        told += strstr(event_text(f, "standstill"), "culprit=\"server or network\"") != NULL;
+    }
+    assert_int_equal(told, 1);
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.roster->count, 2);
+    heartbeats(f, 1, f->config.server.lost_ms); /* so the other is silent alone */
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.roster->count, 1);
+    tick(f, 20 * f->config.server.lost_ms);
     coordinator_view(f->coordinator, &view);
     assert_int_equal(view.roster->count, 0);
 }
@@ -322,14 +348,13 @@ static void who_is_heard_on_a_new_connection_is_not_lost(void **state)
     const struct message heartbeat = {.kind = MESSAGE_HEARTBEAT,
                                       .header = {.worker = 1, .sequence = 1000}};
     train(f, 2);
-    tick(f, f->config.server.lost_ms - 500);
+    heartbeats(f, 2, f->config.server.lost_ms - 500);
     handle(f, (struct coordinator_event){
                   .kind = COORDINATOR_MESSAGE, .connection = 99, .message = &heartbeat});
     assert_true(find(f, ACTION_SEND, MESSAGE_REJECT) >= 0);
-    tick(f, 1000);
+    heartbeats(f, 2, 1000);
     coordinator_view(f->coordinator, &view);
-    assert_int_equal(view.roster->count, 1);
-    assert_int_equal(view.roster->workers[0].id, 1);
+    assert_int_equal(view.roster->count, 2);
 }
 
 static void who_comes_while_a_generation_forms_waits_for_its_first_step(void **state)
@@ -938,6 +963,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_workers_of_one_name_get_two_names, setup, teardown),
         cmocka_unit_test_setup_teardown(who_is_not_known_is_asked_for_a_hello, setup, teardown),
         cmocka_unit_test_setup_teardown(a_server_that_slept_blames_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_silence_of_all_at_once_is_the_servers_own_until_it_lasts_long, setup, teardown),
         cmocka_unit_test_setup_teardown(a_pause_holds_the_verdict_and_a_resume_gives_it, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(who_is_evicted_is_out_at_once_and_for_good, setup,
