@@ -15,7 +15,7 @@ build=(
     libyaml-dev libjansson-dev libxxhash-dev
 )
 test=(
-    libcmocka-dev bats jq clang-format libclang-rt-dev pmccabe shellcheck spin strace lmdb-utils
+    libcmocka-dev bats jq clang-format libclang-rt-dev pmccabe shellcheck spin strace lmdb-utils iproute2 nftables
     python3 python3-torch python3-torchvision python3-pil python3-numpy python3-lmdb python3-zmq
 )
 demo=(dataset-fashion-mnist jq)
