@@ -213,13 +213,15 @@ on_signal() {
     [ -z "$server_pid" ] || kill -TERM "$server_pid" 2>/dev/null || :
 }
 
-# Whatever happens, nothing that was started here stays: SIGTERM, some patience, SIGKILL.
+# Whatever happens, nothing that was started here stays: SIGTERM, some patience, SIGKILL. Without a server there is nobody to
+# take leave of: a second signal ends workers at once.
 # shellcheck disable=SC2317 # called by trap
 end_all() {
     local pids=() pid
     for pid in "$server_pid" "${worker_pids[@]}"; do
         if [ -n "$pid" ] && is_alive "$pid"; then
             kill -TERM "$pid" 2>/dev/null || :
+            [ -n "$server_pid" ] || kill -INT "$pid" 2>/dev/null || :
             pids+=("$pid")
         fi
     done

@@ -59,6 +59,12 @@ static void watcher_run(void *argument)
     char byte;
     while (recv(helper->socket, &byte, 1, 0) > 0)
         ;
+    /* Our end is that of all helpers of this launch. The server may be gone, and all workers with
+     * it. */
+    struct helper_launch launch = {.run = helper->identity.run,
+                                   .generation = helper->identity.generation,
+                                   .nonce = helper->identity.nonce};
+    helper_clean(&launch);
     _exit(1); /* the worker has gone or ended the generation: not worth a line */
 }
 
