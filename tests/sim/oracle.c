@@ -93,8 +93,25 @@ int oracle_is_stale(const struct world *world, const struct message *message)
             header->lineage != world->lineage);
 }
 
-void oracle_disbelieved(struct world *world, const struct message *ready)
+uint64_t oracle_stale_count(const struct world *world)
 {
+    struct coordinator_view view;
+    uint64_t sum = 0;
+    if (world->coordinator == NULL)
+        return 0;
+    coordinator_view(world->coordinator, &view);
+    for (int kind = 0; kind < STALE_KIND_COUNT; kind++)
+        sum += view.stale[kind];
+    return sum;
+}
+
+void oracle_disbelieved(struct world *world, const struct message *ready, uint64_t stale_count)
+{
+    int is_repeated = ready->header.step + 1 == world->committed; /* and gets its verdict again */
+    if (world->coordinator != NULL && !is_repeated && oracle_stale_count(world) <= stale_count)
+        world_violation(
+            world, "I10: a vote on step %llu of worker %llu is refused, but not counted",
+            (unsigned long long)ready->header.step, (unsigned long long)ready->header.worker);
     if (has_voted(world, ready->header.worker))
         world_violation(world, "I10: the vote of worker %llu in generation %llu counts in %llu",
                         (unsigned long long)ready->header.worker,

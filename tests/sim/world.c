@@ -409,6 +409,7 @@ static void happen_to_server(struct world *world, struct happening *happening)
                     (unsigned long long)happening->message.header.generation,
                     (unsigned long long)happening->message.header.step);
         int is_stale = oracle_is_stale(world, &happening->message);
+        uint64_t stale_count = oracle_stale_count(world);
         if (world->bug == BUG_COUNT_STALE_VOTES && happening->message.kind == MESSAGE_READY) {
             happening->message.header.generation = world->generation;
             happening->message.header.step = world->committed;
@@ -417,7 +418,7 @@ static void happen_to_server(struct world *world, struct happening *happening)
                                                        .connection = happening->connection,
                                                        .message = &happening->message});
         if (is_stale)
-            oracle_disbelieved(world, &happening->message);
+            oracle_disbelieved(world, &happening->message, stale_count);
     } else if (happening->kind == PROCESS_DIED) {
         world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED,
                                                        .worker = happening->connection});

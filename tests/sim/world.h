@@ -231,8 +231,10 @@ void oracle_heard(struct world *world, struct sim_worker *worker, const struct m
                   uint64_t generation, uint32_t action_count);
 /* Is it a vote that must not count now? */
 int oracle_is_stale(const struct world *world, const struct message *message);
-/* The server has heard that vote. */
-void oracle_disbelieved(struct world *world, const struct message *ready);
+/* Messages that the server has refused as stale; 0 while it is dead. */
+uint64_t oracle_stale_count(const struct world *world);
+/* The server has heard that vote, having refused so many before. */
+void oracle_disbelieved(struct world *world, const struct message *ready, uint64_t stale_count);
 /* A worker says Ready. */
 void oracle_note_vote(struct world *world, const struct message *ready);
 int oracle_is_bad(uint32_t shard, uint32_t record);
