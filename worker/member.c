@@ -261,6 +261,8 @@ static void handle_welcome(struct member *m, const struct message *message)
 static void handle_regroup(struct member *m, const struct message *message)
 {
     const struct message_regroup *regroup = &message->regroup;
+    if (message->header.generation == m->generation && m->state == MEMBER_STATE_PARKED)
+        say_broken(m, m->generation, "it has ended here"); /* the server did not hear it */
     if (message->header.generation <= m->generation)
         return;
     if (!m->is_configured) {

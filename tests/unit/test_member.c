@@ -114,11 +114,36 @@ static void a_step_that_is_decided_is_not_voted_on_again(void **state)
     assert_null(find(f, MEMBER_SEND, MESSAGE_READY));
 }
 
+/* Its word was lost with the connection; without it the others would wait for the deadline. */
+static void a_generation_that_broke_unheard_is_said_to_be_broken_again(void **state)
+{
+    struct fixture *f = *state;
+    struct message_member self = {.worker = WORKER, .name = "w"};
+    struct message regroup = {
+        .kind = MESSAGE_REGROUP,
+        .header = {.run = 1, .epoch = 1, .generation = GENERATION + 1, .worker = WORKER},
+        .regroup = {.member_count = 1, .members = &self, .source = STATE_KEEP}};
+    handle(f, (struct member_event){.kind = MEMBER_MESSAGE, .message = &regroup});
+    uint64_t ticket = ticket_of(f, MEMBER_FORM);
+    handle(f, (struct member_event){.kind = MEMBER_MESSAGE, .message = &regroup});
+    assert_int_equal(f->actions.count, 0); /* being formed: nothing to say */
+    handle(f, (struct member_event){.kind = MEMBER_DISCONNECTED});
+    handle(f, (struct member_event){.kind = MEMBER_JOB_FAILED, .ticket = ticket});
+    handle(f, (struct member_event){.kind = MEMBER_CONNECTED});
+    handle(f, (struct member_event){.kind = MEMBER_MESSAGE, .message = &regroup});
+    const struct member_action *broken = find(f, MEMBER_SEND, MESSAGE_BROKEN);
+    assert_non_null(broken);
+    assert_int_equal(broken->message.header.generation, GENERATION + 1);
+    assert_null(find(f, MEMBER_FORM, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_step_that_is_planned_again_is_voted_on_again, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_generation_that_broke_unheard_is_said_to_be_broken_again,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_step_that_is_decided_is_not_voted_on_again, setup,
                                         teardown),
     };
