@@ -137,21 +137,18 @@ static void say_hello(struct member *m)
     m->is_welcome = 0;
     const struct message message = {
         .kind = MESSAGE_HELLO,
-        .hello =
-            {
-                .protocol = PROTOCOL_VERSION,
-                .name = m->name,
-                .host = (char *)m->setup.host,
-                .boot = m->setup.boot,
-                .pid = m->setup.pid,
-                .device = (char *)m->setup.device,
-                .version = (char *)m->setup.version,
-                .helper_address = (char *)m->setup.helper_address,
-                .fingerprint = m->fingerprint,
-                .has_state = m->has_state,
-                .digest = m->digest,
-                .is_ready_pending = m->is_prepared,
-            },
+        .hello = {.protocol = PROTOCOL_VERSION,
+                  .name = m->name,
+                  .host = (char *)m->setup.host,
+                  .boot = m->setup.boot,
+                  .pid = m->setup.pid,
+                  .device = (char *)m->setup.device,
+                  .version = (char *)m->setup.version,
+                  .helper_address = (char *)m->setup.helper_address,
+                  .fingerprint = m->fingerprint,
+                  .has_state = m->has_state,
+                  .digest = m->digest,
+                  .is_ready_pending = m->is_prepared},
     };
     send(m, &message, present_generation(m));
 }
