@@ -41,10 +41,12 @@ static char *path_of(const struct parameter_store *store, const char *name, cons
 
 /* ---- open and close ---- */
 
+/* What a server that was killed has left: of a snapshot, or of a pin (fs_write_file). */
 static int is_unfinished(const char *file_name)
 {
     size_t length = strlen(file_name), tail = strlen(TMP_SUFFIX);
-    return length >= tail && strcmp(file_name + length - tail, TMP_SUFFIX) == 0;
+    return (length >= tail && strcmp(file_name + length - tail, TMP_SUFFIX) == 0) ||
+           strstr(file_name, SNAPSHOT_PIN_SUFFIX ".tmp.") != NULL;
 }
 
 static enum status remove_unfinished(struct parameter_store *store)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# crash_points.sh - SIGKILL at every system call that writes: crash_points.sh journal|ingest JOURNAL_WRITER
+# crash_points.sh - SIGKILL at every system call that writes: crash_points.sh journal|ingest|snapshot WRITER
 #
 # strace kills the process on entering the n-th call of a kind, n = 1, 2, 3 ... until it ends by itself. What the
 # dead process left must be whole, hold all that was acknowledged, and be gone on with.
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 what=$1 writer=$2
-calls='pwrite64 write writev fdatasync fsync msync rename mkdir ftruncate unlink unlinkat rmdir'
+calls='pwrite64 write writev fdatasync fsync sync_file_range msync rename mkdir fallocate ftruncate unlink unlinkat rmdir'
 calls_max=500
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -37,6 +37,16 @@ try_journal() { # 1: not killed
     killed_at "$call" "$n" "$writer" append "$folder/state" 4 >"$folder/acknowledged" 2>"$folder/said" || killed=1
     acknowledged=$(tail -n 1 "$folder/acknowledged")
     "$writer" check "$folder/state" "${acknowledged:-0}" >"$folder/said" 2>&1 || fail 'the journal is not whole'
+    return "$killed"
+}
+
+try_snapshot() { # 1: not killed
+    local killed=0
+    rm -rf "$folder/snapshots"
+    killed_at "$call" "$n" "$writer" write "$folder/snapshots" >"$folder/acknowledged" 2>"$folder/said" || killed=1
+    "$writer" check "$folder/snapshots" "$folder/acknowledged" >"$folder/said" 2>&1 || fail 'the snapshots are not whole'
+    [ -z "$(find "$folder/snapshots" -type f ! -name '*.safetensors' ! -name '*.pin')" ] ||
+        fail 'something unfinished stayed'
     return "$killed"
 }
 

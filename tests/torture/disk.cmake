@@ -2,7 +2,13 @@ seer_test(test_disk_faults SOURCES test_disk_faults.c faults.c LIBS server loade
 set_target_properties(test_disk_faults PROPERTIES ENABLE_EXPORTS ON) # liblmdb calls what faults.c defines
 add_executable(journal_writer ${FRAGMENT_DIR}/journal_writer.c)
 target_link_libraries(journal_writer PRIVATE server)
-foreach(what journal ingest)
+add_executable(snapshot_writer ${FRAGMENT_DIR}/snapshot_writer.c)
+target_link_libraries(snapshot_writer PRIVATE server)
+foreach(what journal ingest snapshot)
+    set(writer journal_writer)
+    if(what STREQUAL snapshot)
+        set(writer snapshot_writer)
+    endif()
     seer_script(crash_points_${what} TIMEOUT 600
-        COMMAND ${FRAGMENT_DIR}/crash_points.sh ${what} $<TARGET_FILE:journal_writer>)
+        COMMAND ${FRAGMENT_DIR}/crash_points.sh ${what} $<TARGET_FILE:${writer}>)
 endforeach()
