@@ -58,6 +58,7 @@ static void perform_journal(struct server *server, const struct action *action)
     log_error("event=journal_failed record=%s reason=\"%s\"",
               journal_kind_name(action->record.kind), fail_message());
     server->status = status;
+    snprintf(server->words, sizeof(server->words), "%s", fail_message());
 }
 
 static void perform(struct server *server, const struct action *action)

@@ -226,6 +226,7 @@ void server_destroy(struct server *server)
 {
     if (server == NULL)
         return;
+    char *words = mem_string(fail_message());
     helpers_stop(&server->helpers);
     process_watch_done(&server->watch);
     disk_destroy(server->disk);
@@ -243,6 +244,8 @@ void server_destroy(struct server *server)
     mem_free(server->troubles);
     mem_free(server->directory);
     mem_free(server);
+    fail(OK, "%s", words); /* why it ended is said after this: closing must not replace the words */
+    mem_free(words);
 }
 
 /* ---- the loop ---- */
@@ -351,5 +354,5 @@ enum status server_run(struct server *server)
     mem_free(workers);
     if (server->status == OK && !server->is_finished)
         return fail(ERR_END, "stopped at once by a second signal; the run can be continued");
-    return server->status;
+    return server->status == OK ? OK : fail(server->status, "%s", server->words);
 }

@@ -63,6 +63,7 @@ struct server {
     int stop_count;    /* signals to stop so far */
     int is_finished;
     enum status status; /* once not OK: the journal failed, nothing more may happen */
+    char words[256];    /* why */
 };
 
 /* Opens everything and restores the run from its journal. ERR_INPUT, ERR_IO, ERR_CORRUPT. config is
