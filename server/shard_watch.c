@@ -60,7 +60,8 @@ static const struct disk_job_ops look_ops = {look_run, look_finish, look_destroy
 void shard_watch_done(struct shard_watch *watch)
 {
     found_free(watch->found, watch->count);
-    *watch = (struct shard_watch){0};
+    watch->found = NULL;
+    watch->count = watch->next = 0;
 }
 
 void shard_watch_look(struct server *server)

@@ -23,6 +23,8 @@ struct shard_watch {
     struct shard_found *found; /* [count]; owned */
 };
 
+/* Forgets what was found. A look that is under way goes on, and none begins beside it: the finds of
+ * two would fall into one another's place. */
 void shard_watch_done(struct shard_watch *watch);
 /* Begins a look, unless one is under way or its finds are not all told yet. */
 void shard_watch_look(struct server *server);

@@ -4,9 +4,12 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <poll.h>
+
 #include "common/fs.h"
 #include "common/mem.h"
 #include "loader/shard_writer.h"
+#include "server/server.h"
 #include "server/store_scan.h"
 
 static char folder[] = "/tmp/everseer-scan-XXXXXX";
@@ -67,10 +70,36 @@ static void a_damaged_manifest_costs_its_own_shard_only(void **state)
     store_scan_destroy(scan);
 }
 
+/* Each shard is reported once: what the second of two looks at a time did not find would replace
+ * what the first one did, for good. */
+static void there_are_no_two_looks_at_a_time(void **state)
+{
+    (void)state;
+    static struct server server; /* large */
+    struct config config;
+    config_init(&config);
+    config.data.store_count = 1;
+    snprintf(config.data.stores[0], sizeof(config.data.stores[0]), "%s", folder);
+    assert_ok(store_scan_create(&config, &server.scan));
+    assert_ok(disk_create(4, &server.disk));
+    shard_watch_look(&server);
+    assert_int_equal(shard_watch_tell(&server), 0); /* nothing yet, as far as the loop knows */
+    assert_true(server.shard_watch.is_looking);
+    struct pollfd looked = {.fd = disk_event(server.disk), .events = POLLIN};
+    assert_int_equal(poll(&looked, 1, 10000), 1);
+    disk_finish(server.disk, 1, &server);
+    assert_false(server.shard_watch.is_looking);
+    assert_true(server.shard_watch.count > 0);
+    shard_watch_done(&server.shard_watch);
+    disk_destroy(server.disk);
+    store_scan_destroy(server.scan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_damaged_manifest_costs_its_own_shard_only),
+        cmocka_unit_test(there_are_no_two_looks_at_a_time),
     };
     if (mkdtemp(folder) == NULL)
         return 1;
