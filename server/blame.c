@@ -212,3 +212,58 @@ void blame_check(struct coordinator *c)
     if (!blame_helper(c, (int64_t)BLAME_LEAST_MS << c->blame.doublings) && worker != NULL)
         blame_member(c, worker);
 }
+
+/* Of the members that waited as long as they may, how many had no helper; *ret_lone is one of them.
+ */
+static uint32_t count_lone(const struct coordinator *c, const struct worker **ret_lone)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        const struct worker *worker = &c->roster.workers[i];
+        if (worker->rank < 0 || worker->heartbeat.helper_ms < c->config->server.form_ms)
+            continue;
+        *ret_lone = worker;
+        count++;
+    }
+    return count;
+}
+
+/* Neither formed nor given up, and nothing was heard to move of it for longer than that may take.
+ */
+static struct worker *find_hanging(struct coordinator *c)
+{
+    int64_t limit_ms = c->config->server.form_ms + CORE_SILENT_MS;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        struct worker *worker = &c->roster.workers[i];
+        if (worker->rank >= 0 && !worker->is_formed && !worker->is_broken &&
+            c->now_ms - worker->moved_ms > limit_ms)
+            return worker;
+    }
+    return NULL;
+}
+
+void blame_forming(struct coordinator *c)
+{
+    char culprit[ROSTER_NAME_BYTES + 32], text[ROSTER_NAME_BYTES + 64];
+    const struct worker *lone = NULL;
+    struct worker *hanging = find_hanging(c);
+    uint32_t lone_count = count_lone(c, &lone);
+    if (hanging != NULL)
+        snprintf(culprit, sizeof(culprit), "%s", hanging->name);
+    else if (lone_count == c->world_size)
+        snprintf(culprit, sizeof(culprit),
+                 "mpirun or a helper"); /* those wait for each other before they call */
+    else if (lone_count > 0)
+        snprintf(culprit, sizeof(culprit), "helper of %s", lone->name);
+    else
+        snprintf(culprit, sizeof(culprit), "one of the helpers");
+    actions_event(c->out, "standstill", 1,
+                  "culprit=\"%s\" generation=%llu step=%llu phase=form still_ms=%lld", culprit,
+                  (unsigned long long)c->generation, (unsigned long long)c->step,
+                  (long long)(c->now_ms - c->state_ms));
+    snprintf(text, sizeof(text), "not formed in time for %s", culprit);
+    if (hanging != NULL)
+        admission_replace(c, hanging, "did not form the collective in time; start it again");
+    else
+        formation_fail(c, text);
+}

@@ -9,7 +9,10 @@
  *
  * A culprit that computes is sent away. One that waits for images is only named, until step_ms:
  * disks may be slow. A helper, or all, cost one regrouping; each one doubles the deadline until a
- * step is committed, since it may have been hasty. */
+ * step is committed, since it may have been hasty.
+ *
+ * While a generation forms, members wait form_ms and give up; who does neither form nor give up is
+ * the culprit, else the helper that never called, else mpirun or a helper. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_BLAME_H
@@ -21,6 +24,9 @@
 void blame_learn(struct coordinator *c);
 /* Time that a member may take in this phase without getting anything done. */
 int64_t blame_deadline_ms(const struct coordinator *c, enum worker_phase phase);
+/* While forming: members gave up waiting; who is it that did not come? Ends the generation once
+ * that is known. */
+void blame_forming(struct coordinator *c);
 /* While training: does anybody hold the step up? */
 void blame_check(struct coordinator *c);
 

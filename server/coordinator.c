@@ -112,7 +112,8 @@ static void handle_broken(struct coordinator *c, struct worker *worker,
     actions_event(c->out, "collective_broken", 1, "worker=%s generation=%llu reason=\"%s\"",
                   worker->name, (unsigned long long)c->generation,
                   message->broken.reason != NULL ? message->broken.reason : "");
-    formation_fail(c, "a collective broke");
+    if (!formation_is_late(c))
+        formation_fail(c, "a collective broke");
 }
 
 static void handle_heartbeat(struct coordinator *c, struct worker *worker,
@@ -213,7 +214,8 @@ static void handle_helpers_failed(struct coordinator *c, uint64_t generation, co
 {
     if (generation == c->generation && c->state == RUN_RECOVERING)
         recovery_note_helpers_end(c);
-    else if (generation == c->generation && c->world_size > 0 && c->state != RUN_CLOSING)
+    else if (generation == c->generation && c->world_size > 0 && c->state != RUN_CLOSING &&
+             !formation_is_late(c))
         formation_fail(c, reason != NULL ? reason : "the collective's helpers ended");
 }
 

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "server/admission.h"
+#include "server/blame.h"
 #include "server/boundary.h"
 #include "server/deal.h"
 #include "server/recovery.h"
@@ -317,6 +318,20 @@ void formation_fail(struct coordinator *c, const char *reason)
 
 /* Who has neither formed nor said that it cannot, and of these got nothing done for longest: the
  * others may only be waiting for it. NULL = nobody. */
+int formation_is_late(const struct coordinator *c)
+{
+    return c->state == RUN_FORMING && c->now_ms - c->state_ms >= c->config->server.form_ms;
+}
+
+/* Has a member waited as long as it may? */
+static int is_given_up(const struct coordinator *c)
+{
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        if (c->roster.workers[i].rank >= 0 && c->roster.workers[i].is_broken)
+            return 1;
+    return 0;
+}
+
 static struct worker *find_late(struct coordinator *c)
 {
     struct worker *late = NULL;
@@ -331,8 +346,13 @@ static struct worker *find_late(struct coordinator *c)
 
 void formation_check_deadline(struct coordinator *c)
 {
-    int64_t limit = c->config->server.form_ms + c->config->server.lost_ms;
-    if (c->now_ms - c->state_ms <= limit)
+    int64_t waited_ms = c->now_ms - c->state_ms;
+    if (is_given_up(c)) { /* the others' words and heartbeats about it are still under way */
+        if (waited_ms > c->config->server.form_ms + 2 * CORE_SILENT_MS)
+            blame_forming(c);
+        return;
+    }
+    if (waited_ms <= c->config->server.form_ms + c->config->server.lost_ms)
         return;
     struct worker *late = find_late(c);
     if (late != NULL)

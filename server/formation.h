@@ -24,6 +24,9 @@ void formation_formed(struct coordinator *c, struct worker *worker, const struct
 void formation_end(struct coordinator *c, const char *reason, int64_t delay_ms);
 /* As formation_end when nobody died: waits longer each time. */
 void formation_fail(struct coordinator *c, const char *reason);
+/* Members begin to give up, because time is over and not because somebody died: then what ends is
+ * no reason to end at once, formation_check_deadline finds out for whom they waited. */
+int formation_is_late(const struct coordinator *c);
 /* Who has neither formed nor said that it cannot, when the deadline passes, is lost. */
 void formation_check_deadline(struct coordinator *c);
 

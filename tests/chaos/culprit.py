@@ -144,10 +144,42 @@ class Culprit:
         pid = self.run.programs("mpirun")[0]
         self.judge("mpirun", stopped_process(pid), NOBODY)
 
+    def await_new_mpirun(self):
+        """A death makes a generation form anew; its mpirun, as soon as it is seen."""
+        old = set(self.run.programs("mpirun"))
+        send(self.run.programs("seer-helper")[0], signal.SIGKILL)
+        found = []
+        self.run.wait(10, "a new mpirun starts", lambda: found.extend(
+            set(self.run.programs("mpirun")) - old) or found)
+        return found[0]
+
+    def mpirun_forming(self):
+        """Stopped before its helpers run; it may be too late for that, then again."""
+        for _ in range(10):
+            pid = self.await_new_mpirun()
+            first = len(self.run.events.items)
+            send(pid, signal.SIGSTOP)
+            self.run.pause(1)
+            if not self.run.events_from(first, "generation_formed"):
+                break
+            send(pid, signal.SIGCONT)
+            self.run.wait_whole()
+        self.judge("mpirun, forming", stopped_process(pid), "mpirun or a helper")
+
+    def worker_forming(self):
+        """Its training thread still is in a step that all others have given up."""
+        name, pid = self.any_worker()
+        helper = self.run.programs("seer-helper")[0]
+        stop = contextlib.ExitStack()
+        stop.enter_context(StoppedThread(pid))
+        send(helper, signal.SIGKILL)
+        self.judge("training thread of a worker, forming", stop, name)
+
     def server(self):
         self.judge("server", stopped_process(self.run.server_pid()), SERVER)
 
-    parts = [workers, worker_threads, helper, helper_threads, mpirun, server, server_threads]
+    parts = [workers, worker_threads, worker_forming, helper, helper_threads, mpirun,
+             mpirun_forming, server, server_threads]
 
 
 def find_missing():

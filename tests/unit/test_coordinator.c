@@ -929,6 +929,61 @@ static void who_did_nothing_is_why_a_generation_does_not_form(void **state)
     assert_int_equal(find(f, ACTION_SEND, MESSAGE_REJECT), -1); /* still welcome */
 }
 
+/* Both wait as long as they may; what they say then goes with `broken` and `helper_ms` of each. Who
+ * is said to have held it up; *ret_reject: to whom a Reject goes, 0 = nobody. */
+static const char *form_in_vain(struct fixture *f, const int broken[2], const int64_t helper_ms[2],
+                                uint64_t *ret_reject)
+{
+    hello(f, 1, PROTOCOL_VERSION, 0);
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    for (int i = 0; i < 20 && find(f, ACTION_SEND, MESSAGE_REGROUP) < 0; i++)
+        tick(f, COORDINATOR_TICK_MS);
+    for (int64_t ms = 0; event_text(f, "standstill")[0] == 0; ms += COORDINATOR_TICK_MS) {
+        assert_true(ms < 2 * f->config.server.form_ms);
+        for (uint64_t id = 1; id <= 2; id++) {
+            struct message heartbeat = {.kind = MESSAGE_HEARTBEAT};
+            if (ms > f->config.server.form_ms)
+                heartbeat.heartbeat.helper_ms = helper_ms[id - 1];
+            if (ms == f->config.server.form_ms + COORDINATOR_TICK_MS && broken[id - 1])
+                say(f, id, (struct message){.kind = MESSAGE_BROKEN}, 0);
+            say(f, id, heartbeat, 0);
+        }
+        tick(f, COORDINATOR_TICK_MS);
+    }
+    int reject = find(f, ACTION_SEND, MESSAGE_REJECT);
+    *ret_reject = reject < 0 ? 0 : f->actions.items[reject].send.message.header.worker;
+    assert_true(reject < 0 || f->actions.items[reject].send.message.reject.is_accident);
+    return event_text(f, "standstill");
+}
+
+static void who_neither_forms_nor_gives_up_is_named_and_replaced(void **state)
+{
+    uint64_t reject;
+    const char *said = form_in_vain(*state, (int[]){1, 0}, (int64_t[]){0, 0}, &reject);
+    assert_non_null(strstr(said, "culprit=\"w-2\""));
+    assert_int_equal(reject, 2);
+}
+
+static void a_helper_that_never_calls_is_named_and_nobody_is_sent_away(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t reject;
+    const char *said =
+        form_in_vain(f, (int[]){1, 1}, (int64_t[]){0, f->config.server.form_ms}, &reject);
+    assert_non_null(strstr(said, "culprit=\"helper of w-2\""));
+    assert_int_equal(reject, 0);
+}
+
+static void if_no_helper_calls_it_is_mpirun_or_one_of_them(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t reject;
+    int64_t form_ms = f->config.server.form_ms;
+    const char *said = form_in_vain(f, (int[]){1, 1}, (int64_t[]){form_ms, form_ms}, &reject);
+    assert_non_null(strstr(said, "culprit=\"mpirun or a helper\""));
+    assert_int_equal(reject, 0);
+}
+
 static void a_retirement_is_in_the_catalogue_at_once(void **state)
 {
     struct fixture *f = *state;
@@ -1007,6 +1062,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_journal_of_another_batch_size_is_refused_with_the_remedy,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(who_did_nothing_is_why_a_generation_does_not_form, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(who_neither_forms_nor_gives_up_is_named_and_replaced, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_helper_that_never_calls_is_named_and_nobody_is_sent_away,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(if_no_helper_calls_it_is_mpirun_or_one_of_them, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_retirement_is_in_the_catalogue_at_once, setup, teardown),
         cmocka_unit_test(the_one_furthest_behind_is_blamed),

@@ -282,8 +282,12 @@ enum status collective_mpi_form(const struct collective_group *group,
         goto out;
     }
     TRY_OUT(ring_create(&ring_fd, &mpi->ring));
-    TRY_OUT(helper_accept(group->listen_fd, group->cancel_fd, &identity, group->region_fd, ring_fd,
-                          deadline_ms, &mpi->socket));
+    status = helper_accept(group->listen_fd, group->cancel_fd, &identity, group->region_fd, ring_fd,
+                           deadline_ms, &mpi->socket);
+    if (status == ERR_TIMEOUT && group->pulse != NULL)
+        atomic_store(&group->pulse->helper_still_ms, group->form_timeout_ms);
+    if (status != OK)
+        goto out;
     TRY_OUT(thread_start(&mpi->watcher, "collective", watcher_run, mpi));
     TRY_OUT(mpi_await(mpi, UINT64_MAX, deadline_ms));
     *ret_collective = &mpi->base;
