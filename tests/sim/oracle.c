@@ -330,6 +330,16 @@ static void check_innocence(struct world *world, const struct coordinator_view *
                         (unsigned long long)worker->id);
 }
 
+static void check_group(struct world *world, struct sim_worker *worker)
+{
+    if (worker->group.generation < worker->newest_group)
+        world_violation(world, "I4: worker %llu is back in generation %llu after %llu",
+                        (unsigned long long)worker->id,
+                        (unsigned long long)worker->group.generation,
+                        (unsigned long long)worker->newest_group);
+    worker->newest_group = worker->group.generation;
+}
+
 void oracle_look(struct world *world)
 {
     struct coordinator_view view;
@@ -340,6 +350,7 @@ void oracle_look(struct world *world)
         if (!worker->is_alive)
             continue;
         check_model(world, worker);
+        check_group(world, worker);
         if (worker->plan_count > (uint64_t)world->config.server.plan_ahead_steps + CALM_PLANS)
             world_violation(world, "I12: %u plans wait in a loader", worker->plan_count);
         if (world->coordinator != NULL)

@@ -69,6 +69,7 @@ struct sim_worker {
     int wants_to_leave;    /* it was asked to, by its own SIGTERM or by an operator */
     uint64_t roster_life;  /* the server that has it in its roster; 0 = none */
     uint64_t epoch;        /* the newest it has heard of */
+    uint64_t newest_group; /* generation of the newest collective it was seen in */
     struct model model;
     uint64_t gradient; /* what the last COMPUTE left */
     struct {
