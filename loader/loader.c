@@ -205,7 +205,7 @@ void loader_destroy(struct loader *loader)
 {
     if (loader == NULL)
         return;
-    loader_flush(loader);
+    loader_flush(loader, 0);
     pthread_mutex_lock(&loader->lock);
     loader->is_stopping = 1;
     pthread_cond_broadcast(&loader->has_work);
@@ -331,12 +331,17 @@ void loader_give(struct loader *loader, struct batch **batch)
     pthread_mutex_unlock(&loader->lock);
 }
 
-void loader_flush(struct loader *loader)
+void loader_flush(struct loader *loader, uint64_t step)
 {
     pthread_mutex_lock(&loader->lock);
-    while (loader->pending != NULL) {
-        struct batch_job *job = loader->pending;
-        loader->pending = job->next;
+    struct batch_job **link = &loader->pending;
+    while (*link != NULL) {
+        struct batch_job *job = *link;
+        if (job->batch.step < step) {
+            link = &job->next;
+            continue;
+        }
+        *link = job->next;
         job->is_dropped = 1;
         job->wanted = job->claimed;
         if (job_is_over(job))

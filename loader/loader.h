@@ -86,7 +86,7 @@ enum status loader_submit(struct loader *loader, const struct batch_plan *plan);
 enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch);
 /* Gives a batch's memory back for reuse; leaves NULL. */
 void loader_give(struct loader *loader, struct batch **batch);
-/* Drops every submitted plan that was not taken (a new generation plans anew). */
-void loader_flush(struct loader *loader);
+/* Drops the submitted plans of `step` and later that were not taken (they are planned anew). */
+void loader_flush(struct loader *loader, uint64_t step);
 
 #endif

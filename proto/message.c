@@ -1,4 +1,4 @@
-/* message.c - one row per kind of message: its name, its fields, and what must hold among them. */
+/* message.c - one row per kind of message: its name and its fields. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "proto/message.h"
@@ -9,8 +9,7 @@
 #include "common/mem.h"
 #include "proto/control.pb-c.h"
 #include "proto/field.h"
-
-enum { ENGINE_MAX = 2 /* enum collective_engine */ };
+#include "proto/message_check.h"
 
 static const struct field no_fields[] = {{.kind = FIELD_END}};
 
@@ -178,6 +177,20 @@ static const struct field regroup_fields[] = {
     {.kind = FIELD_END},
 };
 
+static const struct field prepare_fields[] = {
+    FIELD_SCALAR(message_prepare, Seer__Prepare, engine),
+    FIELD_SCALAR(message_prepare, Seer__Prepare, nonce),
+    FIELD_SCALAR(message_prepare, Seer__Prepare, rank),
+    FIELD_REPEATED(FIELD_MESSAGES, message_prepare, Seer__Prepare, member_count, members,
+                   MESSAGE_MEMBERS_MAX, &member_form),
+    {.kind = FIELD_END},
+};
+
+static const struct field prepared_fields[] = {
+    FIELD_SCALAR(message_prepared, Seer__Prepared, nonce),
+    {.kind = FIELD_END},
+};
+
 static const struct field slot_fields[] = {
     FIELD_SCALAR(message_slot, Seer__Slot, slot),
     FIELD_SCALAR(message_slot, Seer__Slot, position),
@@ -268,110 +281,47 @@ static const struct field reply_fields[] = {
     {.kind = FIELD_END},
 };
 
-/* What no single field's limit can say. */
-
-static enum status check_heartbeat(const struct message *message)
-{
-    if (message->heartbeat.phase >= PHASE_COUNT)
-        return fail(ERR_PROTOCOL, "phase %u is unknown", message->heartbeat.phase);
-    return OK;
-}
-
-static enum status check_regroup(const struct message *message)
-{
-    const struct message_regroup *regroup = &message->regroup;
-    if (regroup->engine > ENGINE_MAX || regroup->source > STATE_SNAPSHOT)
-        return fail(ERR_PROTOCOL, "engine %u or source %u is unknown", regroup->engine,
-                    regroup->source);
-    if (regroup->rank >= regroup->member_count || regroup->source_rank >= regroup->member_count)
-        return fail(ERR_PROTOCOL, "rank %u or source rank %u of %u members", regroup->rank,
-                    regroup->source_rank, regroup->member_count);
-    return OK;
-}
-
-static enum status check_plan(const struct message *message)
-{
-    const struct message_plan *plan = &message->plan;
-    if ((uint64_t)plan->slot_count * plan->slot_images != plan->record_count)
-        return fail(ERR_PROTOCOL, "%u slots of %u images, but %u records", plan->slot_count,
-                    plan->slot_images, plan->record_count);
-    for (uint32_t i = 0; i < plan->slot_count; i++)
-        if (plan->slots[i].slot >= plan->slots_in_step)
-            return fail(ERR_PROTOCOL, "slot %u of a step of %u", plan->slots[i].slot,
-                        plan->slots_in_step);
-    return OK;
-}
-
-static enum status check_snapshot_begin(const struct message *message)
-{
-    const struct message_snapshot_begin *begin = &message->snapshot_begin;
-    if (begin->share >= begin->share_count)
-        return fail(ERR_PROTOCOL, "share %u of %u", begin->share, begin->share_count);
-    return OK;
-}
-
-static enum status check_snapshot_part(const struct message *message)
-{
-    const struct message_snapshot_part *part = &message->snapshot_part;
-    if (part->length > part->total || part->offset > part->total - part->length)
-        return fail(ERR_PROTOCOL, "bytes %llu+%u of %llu", (unsigned long long)part->offset,
-                    part->length, (unsigned long long)part->total);
-    return OK;
-}
-
-static enum status check_snapshot_read(const struct message *message)
-{
-    if (message->snapshot_read.length > MESSAGE_PART_BYTES)
-        return fail(ERR_PROTOCOL, "a read of %u bytes, at most %u", message->snapshot_read.length,
-                    (unsigned)MESSAGE_PART_BYTES);
-    return OK;
-}
-
-static enum status check_reply(const struct message *message)
-{
-    if (message->reply.status > ERR_END)
-        return fail(ERR_PROTOCOL, "status %u is unknown", message->reply.status);
-    return OK;
-}
-
 struct row {
     enum message_kind kind;
     const char *name;
     struct form form;
-    enum status (*check)(const struct message *message); /* NULL: the limits say it all */
 };
 
-#define ROW(kind_, name_, wire_, check_)                                                           \
+#define ROW(kind_, name_, wire_)                                                                   \
     {                                                                                              \
         MESSAGE_##kind_, #name_,                                                                   \
-            {sizeof(struct message_##name_), &seer__##wire_##__descriptor, name_##_fields}, check_ \
+        {                                                                                          \
+            sizeof(struct message_##name_), &seer__##wire_##__descriptor, name_##_fields           \
+        }                                                                                          \
     }
 
 static const struct row rows[] = {
-    ROW(HELLO, hello, hello, NULL),
-    ROW(HEARTBEAT, heartbeat, heartbeat, check_heartbeat),
-    ROW(FORMED, formed, formed, NULL),
-    ROW(READY, ready, ready, NULL),
-    ROW(BROKEN, broken, reason, NULL),
-    ROW(LEAVE, leave, reason, NULL),
-    {MESSAGE_BYE, "bye", {0, &seer__empty__descriptor, no_fields}, NULL},
-    ROW(SNAPSHOT_PART, snapshot_part, snapshot_part, check_snapshot_part),
-    ROW(SNAPSHOT_READ, snapshot_read, snapshot_read, check_snapshot_read),
-    ROW(WELCOME, welcome, welcome, NULL),
-    ROW(REJECT, reject, reject, NULL),
-    ROW(REGROUP, regroup, regroup, check_regroup),
-    ROW(PLAN, plan, plan, check_plan),
-    ROW(VERDICT, verdict, verdict, NULL),
-    ROW(DISMISS, dismiss, reason, NULL),
-    ROW(SNAPSHOT_BEGIN, snapshot_begin, snapshot_begin, check_snapshot_begin),
-    ROW(SNAPSHOT_ACK, snapshot_ack, snapshot_ack, NULL),
+    ROW(HELLO, hello, hello),
+    ROW(HEARTBEAT, heartbeat, heartbeat),
+    ROW(FORMED, formed, formed),
+    ROW(READY, ready, ready),
+    ROW(BROKEN, broken, reason),
+    ROW(LEAVE, leave, reason),
+    {MESSAGE_BYE, "bye", {0, &seer__empty__descriptor, no_fields}},
+    ROW(SNAPSHOT_PART, snapshot_part, snapshot_part),
+    ROW(SNAPSHOT_READ, snapshot_read, snapshot_read),
+    ROW(PREPARED, prepared, prepared),
+    ROW(WELCOME, welcome, welcome),
+    ROW(REJECT, reject, reject),
+    ROW(REGROUP, regroup, regroup),
+    ROW(PREPARE, prepare, prepare),
+    ROW(PLAN, plan, plan),
+    ROW(VERDICT, verdict, verdict),
+    ROW(DISMISS, dismiss, reason),
+    ROW(SNAPSHOT_BEGIN, snapshot_begin, snapshot_begin),
+    ROW(SNAPSHOT_ACK, snapshot_ack, snapshot_ack),
     {MESSAGE_SNAPSHOT_DATA,
      "snapshot_data",
-     {sizeof(struct message_snapshot_part), &seer__snapshot_part__descriptor, snapshot_part_fields},
-     check_snapshot_part},
-    ROW(SHARDS, shards, shards, NULL),
-    ROW(COMMAND, command, command, NULL),
-    ROW(REPLY, reply, reply, check_reply),
+     {sizeof(struct message_snapshot_part), &seer__snapshot_part__descriptor,
+      snapshot_part_fields}},
+    ROW(SHARDS, shards, shards),
+    ROW(COMMAND, command, command),
+    ROW(REPLY, reply, reply),
 };
 
 static const struct row *row_find(uint32_t kind)
@@ -428,8 +378,8 @@ static enum status body_decode(const struct envelope *envelope, struct message *
     message->header = envelope->header;
     enum status status =
         field_decode(&row->form, envelope->body, envelope->body_length, message_body(message));
-    if (status == OK && row->check != NULL)
-        status = row->check(message);
+    if (status == OK)
+        status = message_check(message);
     return status == OK ? OK : fail_add(status, "message '%s'", row->name);
 }
 

@@ -16,7 +16,7 @@
 #include "common/status.h"
 
 enum {
-    PROTOCOL_VERSION = 1,
+    PROTOCOL_VERSION = 2,
     MESSAGE_BYTES_MAX = 4 << 20, /* on the wire; larger is refused before unpacking */
     MESSAGE_MEMBERS_MAX = 1024,
     MESSAGE_SLOTS_MAX = 65536,
@@ -51,6 +51,7 @@ enum message_kind {
     MESSAGE_BYE = 7,
     MESSAGE_SNAPSHOT_PART = 8,
     MESSAGE_SNAPSHOT_READ = 9,
+    MESSAGE_PREPARED = 10,
     /* server -> worker */
     MESSAGE_WELCOME = 20,
     MESSAGE_REJECT = 21,
@@ -62,6 +63,7 @@ enum message_kind {
     MESSAGE_SNAPSHOT_ACK = 27,
     MESSAGE_SNAPSHOT_DATA = 28,
     MESSAGE_SHARDS = 29,
+    MESSAGE_PREPARE = 30,
     /* operator <-> server */
     MESSAGE_COMMAND = 40,
     MESSAGE_REPLY = 41,
@@ -190,6 +192,20 @@ struct message_regroup {
     struct message_verdict verdict;
 };
 
+/* Form the collective of header.generation beside the present one and keep it: a Regroup of the
+ * same generation and nonce takes it over. Its plans may come before that. */
+struct message_prepare {
+    uint32_t engine; /* enum collective_engine */
+    uint64_t nonce;
+    uint32_t rank, member_count;
+    struct message_member *members;
+};
+
+/* The collective of header.generation stands, in waiting. */
+struct message_prepared {
+    uint64_t nonce; /* of the Prepare */
+};
+
 struct message_slot {
     uint32_t slot;
     uint64_t position;
@@ -275,6 +291,8 @@ struct message {
         struct message_welcome welcome;
         struct message_reject reject;
         struct message_regroup regroup;
+        struct message_prepare prepare;
+        struct message_prepared prepared;
         struct message_plan plan;
         struct message_verdict verdict;
         struct message_dismiss dismiss;

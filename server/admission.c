@@ -11,6 +11,7 @@
 #include "server/formation.h"
 #include "server/recovery.h"
 #include "server/round.h"
+#include "server/succession.h"
 
 /* It must not come back. */
 static void refuse(struct coordinator *c, uint64_t connection, uint64_t worker, char *reason)
@@ -177,12 +178,14 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
         recovery_note_hello(c, worker, message->header.generation);
     else if (worker->rank >= 0 && c->state != RUN_CLOSING)
         readmit(c, worker, message->header.generation);
+    succession_resume(c, worker);
 }
 
 void admission_forget(struct coordinator *c, struct worker *worker)
 {
     if (worker->is_watched)
         actions_push(c->out, ACTION_UNWATCH)->watch.worker = worker->id;
+    succession_lose(c, worker);
     roster_remove(&c->roster, worker);
 }
 

@@ -12,6 +12,7 @@
 #include "server/round.h"
 #include "server/snapshot_name.h"
 #include "server/snapshot_records.h"
+#include "server/succession.h"
 
 /* A final snapshot that failed this often is given up. */
 enum { CLOSING_ATTEMPTS = 3 };
@@ -110,6 +111,7 @@ static void close_generation(struct coordinator *c)
 static void close_or_snapshot(struct coordinator *c)
 {
     core_set_state(c, RUN_CLOSING);
+    succession_drop(c, "the generation closes");
     round_clear(c);
     int is_moot = c->step == 0 || c->world_size == 0 || c->closing_failures >= CLOSING_ATTEMPTS;
     if (is_moot || has_present_snapshot(c)) {
@@ -141,15 +143,11 @@ static void count_wishes(const struct coordinator *c, int *ret_joining, int *ret
     }
     if (members >= (uint64_t)config_slots(c->config))
         *ret_joining = 0; /* there is no slot for them: they stand by */
+    if (members == 0 && config_slots(c->config) < 2)
+        *ret_staying = 0; /* no generation has room for who has the state and who wants it */
 }
 
-/* A generation that was formed because somebody died commits a step before those who come after it
- * end it again: who is started anew must not double the time in which nothing is learned. */
-static int may_join(const struct coordinator *c)
-{
-    return c->state != RUN_TRAINING || (c->has_last && c->last.generation == c->generation);
-}
-
+/* Nobody trains who could be disturbed. */
 static void change_members(struct coordinator *c)
 {
     formation_end(c, "members come or go", 0);
@@ -172,7 +170,11 @@ void boundary_pass(struct coordinator *c)
     if (is_due && !c->snapshot.is_pending && c->snapshot.step != c->step &&
         !has_present_snapshot(c))
         boundary_snapshot(c, "");
-    if ((joining > 0 && may_join(c)) || leaving > 0)
+    if (succession_is_due(c))
+        succession_happen(c);
+    else if (c->state == RUN_TRAINING)
+        boundary_dismiss_idle(c); /* members come and go by succession.h */
+    else if (joining > 0 || leaving > 0)
         change_members(c);
 }
 
@@ -254,7 +256,7 @@ void boundary_dismiss_idle(struct coordinator *c)
                   core_is_holder(c, &c->roster.workers[i]);
     for (uint32_t i = c->roster.count; i-- > 0;) {
         struct worker *worker = &c->roster.workers[i];
-        if (worker->state != WORKER_DRAINING || worker->rank >= 0)
+        if (worker->state != WORKER_DRAINING || worker->rank >= 0 || worker->next_rank >= 0)
             continue;
         int is_needed =
             others == 0 && c->step > 0 && core_is_holder(c, worker) && !has_present_snapshot(c);

@@ -16,6 +16,7 @@
 #include "server/recovery.h"
 #include "server/round.h"
 #include "server/snapshot_records.h"
+#include "server/succession.h"
 
 struct coordinator *coordinator_create(const struct coordinator_setup *setup)
 {
@@ -53,6 +54,7 @@ void coordinator_destroy(struct coordinator *c)
     mem_free(c->members);
     mem_free(c->deal.starts);
     mem_free(c->deal.starts_before);
+    mem_free(c->next.starts);
     mem_free(c->snapshot.workers);
     mem_free(c->config_text);
     mem_free(c);
@@ -98,6 +100,11 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
 static void handle_broken(struct coordinator *c, struct worker *worker,
                           const struct message *message)
 {
+    const char *reason = message->broken.reason != NULL ? message->broken.reason : "";
+    if (c->next.state != NEXT_NONE && message->header.generation == c->next.generation) {
+        succession_broken(c, worker, reason);
+        return;
+    }
     if (worker->rank < 0 || message->header.generation != c->generation) {
         c->stale[STALE_GENERATION]++;
         return;
@@ -110,8 +117,7 @@ static void handle_broken(struct coordinator *c, struct worker *worker,
     }
     worker->is_broken = 1;
     actions_event(c->out, "collective_broken", 1, "worker=%s generation=%llu reason=\"%s\"",
-                  worker->name, (unsigned long long)c->generation,
-                  message->broken.reason != NULL ? message->broken.reason : "");
+                  worker->name, (unsigned long long)c->generation, reason);
     if (!formation_is_late(c))
         formation_fail(c, "a collective broke");
 }
@@ -170,6 +176,8 @@ static void handle_message(struct coordinator *c, uint64_t connection,
         handle_heartbeat(c, worker, message, is_newest);
     else if (message->kind == MESSAGE_FORMED)
         formation_formed(c, worker, message);
+    else if (message->kind == MESSAGE_PREPARED)
+        succession_prepared(c, worker, message);
     else if (message->kind == MESSAGE_READY)
         round_ready(c, worker, message);
     else if (message->kind == MESSAGE_BROKEN)
@@ -212,11 +220,14 @@ static void handle_shard(struct coordinator *c, const char *path, uint64_t recor
 
 static void handle_helpers_failed(struct coordinator *c, uint64_t generation, const char *reason)
 {
-    if (generation == c->generation && c->state == RUN_RECOVERING)
+    reason = reason != NULL ? reason : "the collective's helpers ended";
+    if (c->next.state != NEXT_NONE && generation == c->next.generation)
+        succession_helpers_failed(c, reason);
+    else if (generation == c->generation && c->state == RUN_RECOVERING)
         recovery_note_helpers_end(c);
     else if (generation == c->generation && c->world_size > 0 && c->state != RUN_CLOSING &&
              !formation_is_late(c))
-        formation_fail(c, reason != NULL ? reason : "the collective's helpers ended");
+        formation_fail(c, reason);
 }
 
 static void dispatch(struct coordinator *c, const struct coordinator_event *event)
@@ -303,6 +314,7 @@ static void advance(struct coordinator *c, int is_tick)
         round_try_decide(c);
         if (is_tick)
             blame_check(c);
+        succession_advance(c);
     }
 }
 

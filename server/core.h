@@ -48,6 +48,7 @@ struct core_snapshot {
 struct core_group {
     uint32_t engine; /* enum collective_engine */
     uint64_t nonce;
+    int has_helpers; /* they were started and not stopped yet */
     uint32_t source; /* enum state_source */
     uint32_t source_rank;
     char snapshot[JOURNAL_NAME_BYTES];
@@ -68,6 +69,27 @@ struct core_deal {
     uint32_t *starts_before; /* [count + 1] of the generation's steps before */
     uint64_t step;
     uint32_t wishes; /* steps in a row that asked for another one */
+};
+
+/* The generation that is prepared while the present one trains; see succession.h. */
+enum next_state {
+    NEXT_NONE,
+    NEXT_PREPARING, /* its members form its collective */
+    NEXT_AGREED,    /* they have: it takes over before `step` */
+    NEXT_DOOMED,    /* agreed on and lost since: before `step` the present one ends all the same */
+};
+
+struct core_next {
+    enum next_state state;
+    uint32_t engine; /* enum collective_engine */
+    uint32_t count;  /* members, by worker.next_rank */
+    uint32_t ready_count;
+    uint64_t generation, nonce;
+    uint64_t step;     /* AGREED, DOOMED: the first that is not the present generation's */
+    uint32_t *starts;  /* AGREED: [count + 1] its deal, as core_deal's */
+    int64_t begin_ms;  /* when it was opened */
+    int64_t after_ms;  /* none is opened earlier */
+    uint32_t failures; /* in a row */
 };
 
 /* How long steps took lately; see blame.h. */
@@ -114,6 +136,8 @@ struct coordinator {
     int64_t now_ms;
     struct roster roster;
     struct core_group group;
+    struct core_next next;
+    uint64_t generations;  /* the newest number given to one, present, next or dropped */
     uint32_t world_size;   /* members of the generation, 0 when there is none */
     struct message *votes; /* [world_size] Ready of each rank; kind 0 = none yet */
     uint64_t planned;      /* steps below are planned to this generation */

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/check.h"
 #include "common/mem.h"
@@ -157,33 +158,36 @@ static void change(struct coordinator *c, uint32_t *starts, uint64_t step)
 
 /* Each member's time for a slot, by rank; who was never measured counts as the mean of the others.
  * Returns the number of those that were; the caller frees. */
-static uint32_t collect_speeds(struct coordinator *c, double **ret_slot_us)
+static uint32_t collect_speeds(struct coordinator *c, uint32_t count,
+                               struct worker *(*find)(struct roster *roster, int rank),
+                               double **ret_slot_us)
 {
     uint32_t known = 0;
     double sum = 0.0;
-    double *slot_us = mem_array(c->deal.count, sizeof(*slot_us));
-    for (uint32_t rank = 0; rank < c->deal.count; rank++) {
-        slot_us[rank] = roster_find_rank(&c->roster, (int)rank)->slot_us;
+    double *slot_us = mem_array(count, sizeof(*slot_us));
+    for (uint32_t rank = 0; rank < count; rank++) {
+        slot_us[rank] = find(&c->roster, (int)rank)->slot_us;
         known += slot_us[rank] > 0.0;
         sum += slot_us[rank];
     }
-    for (uint32_t rank = 0; rank < c->deal.count; rank++)
+    for (uint32_t rank = 0; rank < count; rank++)
         if (slot_us[rank] <= 0.0)
             slot_us[rank] = known > 0 ? sum / known : 1.0;
     *ret_slot_us = slot_us;
     return known;
 }
 
-/* A deal that is worth a change; NULL = the present one is good enough. The caller frees. */
-static uint32_t *find_better(struct coordinator *c)
+/* A deal that is worth a change from `present`; NULL = that is good enough. The caller frees. */
+static uint32_t *find_better(struct coordinator *c, uint32_t count, const uint32_t *present,
+                             struct worker *(*find)(struct roster *roster, int rank))
 {
     double *slot_us;
     uint32_t *better = NULL;
-    if (collect_speeds(c, &slot_us) > 0) {
-        better = starts_create(c->deal.count);
-        deal_slots((uint32_t)config_slots(c->config), c->deal.count, slot_us, better);
-        double now_us = time_of(c->deal.count, slot_us, c->deal.starts);
-        if (time_of(c->deal.count, slot_us, better) > (1.0 - DEAL_GAIN) * now_us) {
+    if (collect_speeds(c, count, find, &slot_us) > 0) {
+        better = starts_create(count);
+        deal_slots((uint32_t)config_slots(c->config), count, slot_us, better);
+        double now_us = time_of(count, slot_us, present);
+        if (time_of(count, slot_us, better) > (1.0 - DEAL_GAIN) * now_us) {
             mem_free(better);
             better = NULL;
         }
@@ -192,11 +196,27 @@ static uint32_t *find_better(struct coordinator *c)
     return better;
 }
 
-void deal_begin(struct coordinator *c)
+uint32_t *deal_choose(struct coordinator *c, uint32_t count,
+                      struct worker *(*find)(struct roster *roster, int rank))
 {
-    uint32_t *better = c->config->server.deal_by_speed ? find_better(c) : NULL;
-    if (better != NULL)
-        change(c, better, c->step);
+    uint32_t *starts = starts_create(count), *better = NULL;
+    deal_slots((uint32_t)config_slots(c->config), count, NULL, starts);
+    if (c->config->server.deal_by_speed)
+        better = find_better(c, count, starts, find);
+    if (better == NULL)
+        return starts;
+    mem_free(starts);
+    return better;
+}
+
+void deal_begin(struct coordinator *c, uint32_t count, const uint32_t *starts)
+{
+    deal_evenly(c, count);
+    if (memcmp(starts, c->deal.starts, (count + 1) * sizeof(*starts)) == 0)
+        return; /* that is what a generation begins with, unless the journal says otherwise */
+    uint32_t *copy = starts_create(count);
+    memcpy(copy, starts, (count + 1) * sizeof(*starts));
+    change(c, copy, c->step);
 }
 
 void deal_learn(struct coordinator *c)
@@ -220,9 +240,9 @@ void deal_learn(struct coordinator *c)
 void deal_try(struct coordinator *c)
 {
     if (!c->config->server.deal_by_speed || c->state != RUN_TRAINING || c->world_size < 2 ||
-        c->step < c->deal.step + DEAL_REST_STEPS)
+        c->step < c->deal.step + DEAL_REST_STEPS || c->next.state != NEXT_NONE)
         return;
-    uint32_t *better = find_better(c);
+    uint32_t *better = find_better(c, c->deal.count, c->deal.starts, roster_find_rank);
     c->deal.wishes = better != NULL ? c->deal.wishes + 1 : 0;
     if (c->deal.wishes >= DEAL_PATIENCE)
         change(c, better, c->horizon > c->planned ? c->horizon : c->planned);

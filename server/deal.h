@@ -22,11 +22,17 @@ void deal_slots(uint32_t slots, uint32_t count, const double *slot_us, uint32_t 
 
 /* An even deal for a generation of `count` members that begins at the present step. */
 void deal_evenly(struct coordinator *c, uint32_t count);
-/* The same for the present generation, but by the speeds that are known already; journals it. */
-void deal_begin(struct coordinator *c);
+/* The best one for a generation of `count` members by the speeds that are known: [count + 1], the
+ * caller frees. find: who has this rank in it. */
+uint32_t *deal_choose(struct coordinator *c, uint32_t count,
+                      struct worker *(*find)(struct roster *roster, int rank));
+/* The present generation, which begins at the present step, computes by this one [count + 1];
+ * journals it if it is not even. */
+void deal_begin(struct coordinator *c, uint32_t count, const uint32_t *starts);
 /* A deal as the journal has it. ERR_CORRUPT: it does not fit the generation. */
 enum status deal_restore(struct coordinator *c, const struct journal_deal *deal);
-/* The present step is decided: learns from its votes, and changes the deal if that is worth it. */
+/* The present step is decided: learns from its votes, and changes the deal if that is worth it. A
+ * generation whose successor is prepared keeps its deal. */
 void deal_learn(struct coordinator *c);
 void deal_try(struct coordinator *c);
 /* [world_size + 1] of a step of the present generation: member r computes slots [r]..[r+1]. */

@@ -27,6 +27,7 @@ static const struct {
     {MESSAGE_HELLO, handle_member},
     {MESSAGE_HEARTBEAT, handle_member},
     {MESSAGE_FORMED, handle_member},
+    {MESSAGE_PREPARED, handle_member},
     {MESSAGE_READY, handle_member},
     {MESSAGE_BROKEN, handle_member},
     {MESSAGE_LEAVE, handle_member},

@@ -15,6 +15,7 @@
 #include "server/recovery.h"
 #include "server/round.h"
 #include "server/snapshot_records.h"
+#include "server/succession.h"
 
 int formation_is_candidate(const struct worker *worker)
 {
@@ -123,21 +124,28 @@ uint32_t formation_engine(const struct coordinator *c, uint32_t count)
     return strcmp(c->config->collective.engine, "nccl") == 0 ? ENGINE_NCCL : ENGINE_MPI;
 }
 
-static void start_helpers(struct coordinator *c)
+void formation_start_helpers(struct coordinator *c, uint64_t generation, uint64_t nonce,
+                             uint32_t count,
+                             struct worker *(*find)(struct roster *roster, int rank))
 {
     struct action *action = actions_push(c->out, ACTION_START_HELPERS);
-    action->helpers.generation = c->generation;
-    action->helpers.nonce = c->group.nonce;
-    action->helpers.count = c->world_size;
-    action->helpers.helpers = mem_array(c->world_size, sizeof(struct action_helper));
-    for (uint32_t rank = 0; rank < c->world_size; rank++) {
-        const struct worker *worker = roster_find_rank(&c->roster, (int)rank);
+    action->helpers.generation = generation;
+    action->helpers.nonce = nonce;
+    action->helpers.count = count;
+    action->helpers.helpers = mem_array(count, sizeof(struct action_helper));
+    for (uint32_t rank = 0; rank < count; rank++) {
+        const struct worker *worker = find(&c->roster, (int)rank);
         struct action_helper *helper = &action->helpers.helpers[rank];
         helper->worker = worker->id;
         memcpy(helper->name, worker->name, sizeof(helper->name));
         memcpy(helper->host, worker->host, sizeof(helper->host));
         memcpy(helper->address, worker->helper_address, sizeof(helper->address));
     }
+}
+
+static void stop_helpers(struct coordinator *c, uint64_t generation)
+{
+    actions_push(c->out, ACTION_STOP_HELPERS)->helpers.generation = generation;
 }
 
 static void journal_generation(struct coordinator *c)
@@ -157,23 +165,21 @@ static void journal_generation(struct coordinator *c)
     mem_free(record.generation.members);
 }
 
-static void form(struct coordinator *c, uint32_t count)
+/* The roster's ranks are those of generation c->generation now. */
+static void seat_members(struct coordinator *c, uint32_t count)
 {
-    c->generation++;
     c->lonely_ms = -1;
-    c->group.engine = formation_engine(c, count);
-    c->group.nonce = core_nonce(c);
     c->world_size = c->member_count = count;
     c->members = mem_resize(c->members, count * sizeof(*c->members));
     round_prepare(c);
     journal_generation(c);
-    deal_evenly(c, count);
-    deal_begin(c);
-    if (c->group.engine == ENGINE_MPI)
-        start_helpers(c);
+}
+
+static void tell_members(struct coordinator *c, int is_prepared)
+{
     core_set_state(c, RUN_FORMING);
     c->state_ms = c->now_ms;
-    for (uint32_t rank = 0; rank < count; rank++) {
+    for (uint32_t rank = 0; rank < c->world_size; rank++) {
         struct worker *worker = roster_find_rank(&c->roster, (int)rank);
         if (worker->state == WORKER_PARKED)
             worker->state = WORKER_MEMBER;
@@ -181,9 +187,69 @@ static void form(struct coordinator *c, uint32_t count)
         formation_tell(c, worker);
     }
     actions_event(c->out, "generation_forming", 0,
-                  "generation=%llu members=%u step=%llu lineage=%u source=%u",
-                  (unsigned long long)c->generation, count, (unsigned long long)c->step, c->lineage,
-                  c->group.source);
+                  "generation=%llu members=%u step=%llu lineage=%u source=%u prepared=%d",
+                  (unsigned long long)c->generation, c->world_size, (unsigned long long)c->step,
+                  c->lineage, c->group.source, is_prepared);
+}
+
+static void form(struct coordinator *c, uint32_t count)
+{
+    c->generation = ++c->generations;
+    c->group.engine = formation_engine(c, count);
+    c->group.nonce = core_nonce(c);
+    seat_members(c, count);
+    uint32_t *starts = deal_choose(c, count, roster_find_rank);
+    deal_begin(c, count, starts);
+    mem_free(starts);
+    c->group.has_helpers = c->group.engine == ENGINE_MPI;
+    if (c->group.has_helpers)
+        formation_start_helpers(c, c->generation, c->group.nonce, count, roster_find_rank);
+    tell_members(c, 0);
+}
+
+static void say_ended(struct coordinator *c, const char *reason)
+{
+    actions_event(c->out, "generation_ended", 0, "generation=%llu step=%llu reason=\"%s\"",
+                  (unsigned long long)c->generation, (unsigned long long)c->step, reason);
+}
+
+/* Those who are not in the next generation wait, or drain. */
+static void change_seats(struct coordinator *c)
+{
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        struct worker *worker = &c->roster.workers[i];
+        worker->rank = worker->next_rank;
+        if (worker->rank < 0 && worker->state == WORKER_MEMBER)
+            worker->state = WORKER_PARKED;
+    }
+}
+
+int formation_take_over(struct coordinator *c)
+{
+    const struct core_next *next = &c->next;
+    uint64_t old_generation = c->generation;
+    int had_helpers = c->group.has_helpers, has_holder = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        has_holder |=
+            c->roster.workers[i].next_rank >= 0 && core_is_holder(c, &c->roster.workers[i]);
+    if (!has_holder)
+        return 0;
+    say_ended(c, "members come or go");
+    round_clear(c);
+    change_seats(c);
+    c->generation = next->generation;
+    c->group.engine = next->engine;
+    c->group.has_helpers = next->engine == ENGINE_MPI;
+    c->group.nonce = next->nonce;
+    c->group.source_rank = 0;
+    c->group.snapshot[0] = 0;
+    take_from_member(c, next->count);
+    seat_members(c, next->count);
+    deal_begin(c, next->count, next->starts);
+    tell_members(c, 1);
+    if (had_helpers) /* after the members know: nobody waits for that */
+        stop_helpers(c, old_generation);
+    return 1;
 }
 
 void formation_try(struct coordinator *c)
@@ -286,13 +352,14 @@ void formation_formed(struct coordinator *c, struct worker *worker, const struct
 void formation_end(struct coordinator *c, const char *reason, int64_t delay_ms)
 {
     if (c->world_size > 0) {
-        actions_event(c->out, "generation_ended", 0, "generation=%llu step=%llu reason=\"%s\"",
-                      (unsigned long long)c->generation, (unsigned long long)c->step, reason);
-        if (c->group.engine == ENGINE_MPI)
-            actions_push(c->out, ACTION_STOP_HELPERS)->helpers.generation = c->generation;
+        say_ended(c, reason);
         if (c->planned > c->step)
             c->attempt++;
     }
+    if (c->group.has_helpers) /* also when all members were lost one by one */
+        stop_helpers(c, c->generation);
+    c->group.has_helpers = 0;
+    succession_drop(c, reason);
     round_clear(c);
     c->world_size = 0;
     for (uint32_t i = 0; i < c->roster.count; i++) {

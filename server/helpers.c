@@ -1,4 +1,4 @@
-/* helpers.c - the collective helpers of the present generation. */
+/* helpers.c - the collective helpers of a generation. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "server/helpers.h"
@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/check.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -62,7 +63,7 @@ static enum status start_mpirun(struct helpers *helpers, const struct action *ac
 
 enum status helpers_start(struct helpers *helpers, const struct action *action)
 {
-    helpers_stop(helpers);
+    CHECK(helpers->pid == 0);
     helpers->generation = action->helpers.generation;
     helpers->nonce = action->helpers.nonce;
     helpers->words[0] = 0;

@@ -1,8 +1,7 @@
-/* helpers.h - the collective helpers of the present generation: one mpirun, started and ended as a
- * whole.
+/* helpers.h - the collective helpers of a generation: one mpirun, started and ended as a whole.
  *
- * At most one generation's helpers run at a time. What they print comes out of a pipe and goes to
- * the log at debug. */
+ * At most two generations' helpers run at a time: those of the present one, and those of the next
+ * one while it is prepared. What they print comes out of a pipe and goes to the log at debug. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_HELPERS_H
@@ -15,7 +14,10 @@
 #include "common/status.h"
 #include "server/actions.h"
 
-enum { HELPERS_WORDS_BYTES = 200 };
+enum {
+    HELPERS_WORDS_BYTES = 200,
+    HELPERS_LAUNCHES = 2, /* at once */
+};
 
 struct helpers {
     uint64_t run, generation, nonce;
@@ -27,7 +29,7 @@ struct helpers {
 };
 
 void helpers_init(struct helpers *helpers, uint64_t run);
-/* Starts those of an ACTION_START_HELPERS; others that still run are stopped before. */
+/* Starts those of an ACTION_START_HELPERS; none may run in here. */
 enum status helpers_start(struct helpers *helpers, const struct action *action);
 /* Kills and reaps them all; none running is fine. */
 void helpers_stop(struct helpers *helpers);

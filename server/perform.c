@@ -29,7 +29,8 @@ static void perform_send(struct server *server, const struct action *action)
 
 static void perform_start_helpers(struct server *server, const struct action *action)
 {
-    if (helpers_start(&server->helpers, action) == OK)
+    struct helpers *free = &server->helpers[server->helpers[0].pid == 0 ? 0 : 1];
+    if (helpers_start(free, action) == OK)
         return;
     struct trouble trouble = {.kind = COORDINATOR_HELPERS_FAILED,
                               .number = action->helpers.generation};
@@ -74,8 +75,9 @@ static void perform(struct server *server, const struct action *action)
         perform_start_helpers(server, action);
         break;
     case ACTION_STOP_HELPERS:
-        if (action->helpers.generation == server->helpers.generation)
-            helpers_stop(&server->helpers);
+        for (int i = 0; i < HELPERS_LAUNCHES; i++)
+            if (server->helpers[i].generation == action->helpers.generation)
+                helpers_stop(&server->helpers[i]);
         break;
     case ACTION_WATCH:
         perform_watch(server, action);

@@ -64,7 +64,7 @@ static enum status restore_step(struct coordinator *c, const struct journal_step
 
 static void restore_generation(struct coordinator *c, const struct journal_generation *generation)
 {
-    c->generation = generation->generation;
+    c->generation = c->generations = generation->generation;
     c->member_count = generation->member_count;
     c->members = mem_resize(c->members, (c->member_count + 1) * sizeof(*c->members));
     for (uint32_t i = 0; i < c->member_count; i++)
@@ -192,6 +192,7 @@ static void go_on(struct coordinator *c)
     unwatch_absent(c);
     c->world_size = c->member_count;
     c->group.engine = formation_engine(c, c->world_size);
+    c->group.has_helpers = c->group.engine == ENGINE_MPI;
     round_prepare(c);
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
         struct worker *worker = roster_find_rank(&c->roster, (int)rank);

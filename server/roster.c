@@ -67,7 +67,7 @@ struct worker *roster_add(struct roster *roster, uint64_t id, const struct messa
         roster->workers = mem_resize(roster->workers, roster->capacity * sizeof(*roster->workers));
     }
     struct worker *worker = &roster->workers[roster->count++];
-    *worker = (struct worker){.id = id, .state = WORKER_PARKED, .rank = -1};
+    *worker = (struct worker){.id = id, .state = WORKER_PARKED, .rank = -1, .next_rank = -1};
     memcpy(worker->name, name, sizeof(name));
     copy_text(worker->host, sizeof(worker->host), hello->host);
     copy_text(worker->device, sizeof(worker->device), hello->device);
@@ -148,6 +148,14 @@ struct worker *roster_find_rank(struct roster *roster, int rank)
             *guess = i;
             return &roster->workers[i];
         }
+    return NULL;
+}
+
+struct worker *roster_find_next(struct roster *roster, int next_rank)
+{
+    for (uint32_t i = 0; i < roster->count; i++)
+        if (roster->workers[i].next_rank == next_rank)
+            return &roster->workers[i];
     return NULL;
 }
 

@@ -45,8 +45,10 @@ struct worker {
     uint64_t prepared_generation;
     uint32_t deviations; /* in a row: its digest differed from the others' */
 
-    int rank;      /* in the present generation; -1 = none */
-    int is_formed; /* has formed the present generation */
+    int rank;                          /* in the present generation; -1 = none */
+    int next_rank;                     /* in the one that is prepared; -1 = none */
+    int is_next_ready, is_next_broken; /* what it has said of that one's collective */
+    int is_formed;                     /* has formed the present generation */
     uint64_t formed_digest;
     int is_ready;                       /* has voted for the present step */
     int is_broken;                      /* has reported the present generation broken */
@@ -87,6 +89,7 @@ int roster_is_behind(const struct worker *a, const struct worker *b);
  * not voted, the longest there if several. NULL if all have voted. */
 struct worker *roster_find_blamed(struct roster *roster);
 struct worker *roster_find_rank(struct roster *roster, int rank);
+struct worker *roster_find_next(struct roster *roster, int next_rank);
 const char *worker_state_name(enum worker_state state);
 
 #endif

@@ -12,6 +12,7 @@
 #include "server/boundary.h"
 #include "server/deal.h"
 #include "server/formation.h"
+#include "server/succession.h"
 
 void round_prepare(struct coordinator *c)
 {
@@ -61,16 +62,21 @@ void round_revise(struct coordinator *c)
     extend_stream(c, 0);
 }
 
+/* To a member of the generation that the step belongs to; others are not told. */
 static void send_plan(struct coordinator *c, const struct worker *worker, uint64_t step)
 {
     uint32_t slot_images = (uint32_t)c->config->train.slot_images;
-    const uint32_t *starts = deal_of(c, step);
-    uint32_t first = starts[worker->rank];
-    uint32_t slots = starts[worker->rank + 1] - first;
+    int is_next = succession_has_step(c, step);
+    const uint32_t *starts = is_next ? c->next.starts : deal_of(c, step);
+    int rank = is_next ? worker->next_rank : worker->rank;
+    if (rank < 0)
+        return;
+    uint32_t first = starts[rank];
+    uint32_t slots = starts[rank + 1] - first;
     uint32_t records = slots * slot_images;
     struct message message = {
         .kind = MESSAGE_PLAN,
-        .header = {.generation = c->generation, .step = step},
+        .header = {.generation = is_next ? c->next.generation : c->generation, .step = step},
         .plan =
             {
                 .slot_count = slots,
@@ -99,8 +105,8 @@ static void send_plan(struct coordinator *c, const struct worker *worker, uint64
 
 static void plan_step(struct coordinator *c)
 {
-    for (uint32_t rank = 0; rank < c->world_size; rank++)
-        send_plan(c, roster_find_rank(&c->roster, (int)rank), c->planned);
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        send_plan(c, &c->roster.workers[i], c->planned);
     if (c->planned == c->step)
         c->step_ms = c->now_ms;
     c->planned++;
@@ -116,6 +122,8 @@ void round_plan(struct coordinator *c)
     uint64_t steps = (uint64_t)c->config->train.steps;
     if (steps > 0 && end > steps)
         end = steps;
+    if (c->next.state == NEXT_DOOMED && end > c->next.step)
+        end = c->next.step;
     while (c->planned < end) {
         uint64_t wanted = (c->planned + 1) * c->batch_images;
         extend_stream(c, wanted);

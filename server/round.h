@@ -11,7 +11,7 @@
 
 /* Makes ready for a generation of world_size members. */
 void round_prepare(struct coordinator *c);
-/* All are formed: plans the present step and those after it. */
+/* All are formed: plans the present step and those after it; again, for those who know them. */
 void round_begin(struct coordinator *c);
 /* Forgets votes and plans of the generation. */
 void round_clear(struct coordinator *c);
@@ -19,7 +19,8 @@ void round_clear(struct coordinator *c);
 void round_plan(struct coordinator *c);
 /* Writes into the catalogue what shards that came or retired change beyond the planned steps. */
 void round_revise(struct coordinator *c);
-/* Says to a member that reconnected what it may have missed. */
+/* Says to a member, of the present generation or the next, what it may have missed while it was cut
+ * off. */
 void round_resume(struct coordinator *c, const struct worker *worker);
 /* A member's vote. */
 void round_ready(struct coordinator *c, struct worker *worker, const struct message *message);

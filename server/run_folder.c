@@ -98,6 +98,7 @@ static json_t *step_line(const struct journal_step *step)
     json_object_set_new(line, "step", json_integer((json_int_t)step->step));
     json_object_set_new(line, "generation", json_integer((json_int_t)step->generation));
     json_object_set_new(line, "lineage", json_integer(step->lineage));
+    json_object_set_new(line, "attempt", json_integer(step->attempt));
     json_object_set_new(line, "world_size", json_integer(step->world_size));
     json_object_set_new(line, "images", json_integer(step->images));
     json_object_set_new(line, "loss", json_number(step->loss));

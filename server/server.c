@@ -25,8 +25,9 @@
 #include "server/run_address.h"
 
 enum {
-    REPORT_MS = 1000,            /* workers and stream to the feed, a look at the stores */
-    POLL_FIXED = 5,              /* control, signals, helpers, their output, disk */
+    REPORT_MS = 1000, /* workers and stream to the feed, a look at the stores */
+    POLL_HELPERS = 3, /* after control, signals and disk: the end and the output of each */
+    POLL_FIXED = POLL_HELPERS + 2 * HELPERS_LAUNCHES,
     DISK_JOBS = 16 * ROSTER_MAX, /* room for all the parts that members may have under way */
     FINISHED_AT_ONCE = 64,       /* jobs; then the loop looks at all else again */
     CONFIG_BYTES_MAX = 64 << 10, /* a Welcome carries it */
@@ -142,8 +143,8 @@ static void see_left_helpers(void *context, const struct helper_left *left)
     struct helpers other;
     coordinator_view(server->coordinator, &view);
     int is_kept = view.state == RUN_RECOVERING && left->launch.generation == view.generation &&
-                  server->helpers.pid == 0;
-    helpers_adopt(is_kept ? &server->helpers : &other, left);
+                  server->helpers[0].pid == 0;
+    helpers_adopt(is_kept ? &server->helpers[0] : &other, left);
     if (!is_kept)
         helpers_stop(&other);
 }
@@ -151,7 +152,7 @@ static void see_left_helpers(void *context, const struct helper_left *left)
 /* What a server that was killed has left. */
 static void adopt_helpers(struct server *server)
 {
-    struct helpers *helpers = &server->helpers;
+    struct helpers *helpers = &server->helpers[0];
     helper_each_left(server->run, see_left_helpers, server);
     struct helper_launch kept = {
         .run = server->run, .generation = helpers->generation, .nonce = helpers->nonce};
@@ -167,7 +168,8 @@ static void adopt_helpers(struct server *server)
 
 static void start(struct server *server)
 {
-    helpers_init(&server->helpers, server->run);
+    for (int i = 0; i < HELPERS_LAUNCHES; i++)
+        helpers_init(&server->helpers[i], server->run);
     actions_clear(&server->actions);
     coordinator_start(server->coordinator, clock_ms(), &server->actions);
     perform_actions(server);
@@ -208,7 +210,8 @@ enum status server_create(const struct config *config, const char *directory,
     server->signals = -1;
     actions_init(&server->actions);
     process_watch_init(&server->watch);
-    helpers_init(&server->helpers, 0);
+    for (int i = 0; i < HELPERS_LAUNCHES; i++)
+        helpers_init(&server->helpers[i], 0);
     enum status status = open_parts(server);
     if (status == OK) {
         start(server);
@@ -227,7 +230,8 @@ void server_destroy(struct server *server)
     if (server == NULL)
         return;
     char *words = mem_string(fail_message());
-    helpers_stop(&server->helpers);
+    for (int i = 0; i < HELPERS_LAUNCHES; i++)
+        helpers_stop(&server->helpers[i]);
     process_watch_done(&server->watch);
     disk_destroy(server->disk);
     shard_watch_done(&server->shard_watch);
@@ -263,14 +267,14 @@ static void handle_signals(struct server *server)
     }
 }
 
-static void handle_helpers_end(struct server *server)
+static void handle_helpers_end(struct server *server, struct helpers *helpers)
 {
     char reason[HELPERS_WORDS_BYTES + 32];
-    helpers_stop(&server->helpers); /* takes in what it still had to say */
+    helpers_stop(helpers); /* takes in what it still had to say */
     snprintf(reason, sizeof(reason), "mpirun ended: %s",
-             server->helpers.words[0] != 0 ? server->helpers.words : "it said nothing");
+             helpers->words[0] != 0 ? helpers->words : "it said nothing");
     server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
-                                                      .generation = server->helpers.generation,
+                                                      .generation = helpers->generation,
                                                       .reason = reason});
 }
 
@@ -296,21 +300,55 @@ static void handle_time(struct server *server)
     }
 }
 
+/* What was polled for a launch of helpers, to know it from another that took its place since. */
+struct helpers_polled {
+    uint64_t generation;
+    int process, output;
+};
+
+static void poll_helpers(const struct server *server, zmq_pollitem_t *items,
+                         struct helpers_polled *polled)
+{
+    for (int i = 0; i < HELPERS_LAUNCHES; i++) {
+        const struct helpers *helpers = &server->helpers[i];
+        const int files[2] = {helpers->process, helpers->output};
+        polled[i] = (struct helpers_polled){helpers->generation, files[0], files[1]};
+        /* A negative fd is not skipped by zmq_poll as by poll(2): look at the signals instead. */
+        for (int j = 0; j < 2; j++)
+            items[2 * i + j] = (zmq_pollitem_t){.fd = files[j] >= 0 ? files[j] : server->signals,
+                                                .events = ZMQ_POLLIN};
+    }
+}
+
+/* Returns whether any of them have ended. */
+static int handle_helpers(struct server *server, const zmq_pollitem_t *items,
+                          const struct helpers_polled *polled)
+{
+    int has_ended = 0;
+    for (int i = 0; i < HELPERS_LAUNCHES; i++) {
+        struct helpers *helpers = &server->helpers[i];
+        int is_same = helpers->pid != 0 && helpers->generation == polled[i].generation;
+        if (is_same && items[2 * i + 1].revents != 0 && polled[i].output >= 0)
+            helpers_log(helpers);
+        if (is_same && items[2 * i].revents != 0 && polled[i].process >= 0) {
+            handle_helpers_end(server, helpers);
+            has_ended = 1;
+        }
+    }
+    return has_ended;
+}
+
 /* Waits for anything to happen, then handles it. Handling one thing may end the next: so the list
  * of processes is read from a copy. */
 static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers)
 {
+    struct helpers_polled polled[HELPERS_LAUNCHES];
     uint32_t watched = server->watch.count;
     items[0] = (zmq_pollitem_t){.socket = endpoint_socket(server->control), .events = ZMQ_POLLIN};
     items[1] = (zmq_pollitem_t){.fd = server->signals, .events = ZMQ_POLLIN};
-    items[2] = (zmq_pollitem_t){.fd = server->helpers.process, .events = ZMQ_POLLIN};
-    items[3] = (zmq_pollitem_t){.fd = server->helpers.output, .events = ZMQ_POLLIN};
-    items[4] = (zmq_pollitem_t){.fd = disk_event(server->disk), .events = ZMQ_POLLIN};
+    items[2] = (zmq_pollitem_t){.fd = disk_event(server->disk), .events = ZMQ_POLLIN};
+    poll_helpers(server, items + POLL_HELPERS, polled);
     int count = POLL_FIXED;
-    /* A negative fd is not skipped by zmq_poll as by poll(2): look at the signals twice instead. */
-    for (int i = 2; i < POLL_FIXED; i++)
-        if (items[i].fd < 0)
-            items[i] = items[1];
     for (uint32_t i = 0; i < watched; i++) {
         workers[i] = server->watch.items[i].worker;
         items[count++] =
@@ -319,12 +357,7 @@ static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers
     int has_more_shards = shard_watch_tell(server);
     if (zmq_poll(items, count, has_more_shards ? 0 : COORDINATOR_TICK_MS) < 0)
         return; /* interrupted */
-    int has_output = items[3].revents != 0 && items[3].fd == server->helpers.output;
-    int has_ended = items[2].revents != 0 && items[2].fd == server->helpers.process;
-    if (has_output)
-        helpers_log(&server->helpers);
-    if (has_ended)
-        handle_helpers_end(server);
+    int has_ended = handle_helpers(server, items + POLL_HELPERS, polled);
     for (uint32_t i = 0; i < watched; i++) {
         if (items[POLL_FIXED + i].revents == 0)
             continue;
@@ -337,7 +370,7 @@ static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers
      * or it would not get the name back. */
     if (!has_ended)
         dispatch_messages(server);
-    if (items[4].revents != 0)
+    if (items[2].revents != 0)
         disk_finish(server->disk, FINISHED_AT_ONCE, server);
     handle_troubles(server);
     handle_time(server);

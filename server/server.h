@@ -51,7 +51,7 @@ struct server {
     struct shard_watch shard_watch;
     struct endpoint *control;
     struct feed *feed;
-    struct helpers helpers;
+    struct helpers helpers[HELPERS_LAUNCHES];
     struct process_watch watch;
     int signals; /* signalfd */
     struct coordinator *coordinator;

@@ -146,13 +146,16 @@ static void act(struct link *link, struct member_action *action)
         break;
     case MEMBER_FLUSH:
         if (link->loader != NULL)
-            loader_flush(link->loader);
+            loader_flush(link->loader, action->step);
         break;
     case MEMBER_SUBMIT:
         submit(link, &action->message);
         break;
     case MEMBER_ABANDON:
         handover_abandon(link->setup.handover);
+        break;
+    case MEMBER_PREPARE:
+        handover_prepare(link->setup.handover, action);
         break;
     case MEMBER_EXIT:
         log_info("event=leaving reason=\"%s\"", action->text);
@@ -261,6 +264,15 @@ static void see_report(struct link *link, struct report *report)
         event.reason = report->reason;
         link_handle(link, &event);
         break;
+    case REPORT_PREPARED:
+        event.kind = MEMBER_PREPARED;
+        link_handle(link, &event);
+        break;
+    case REPORT_PREPARE_FAILED:
+        event.kind = MEMBER_PREPARE_FAILED;
+        event.reason = report->reason;
+        link_handle(link, &event);
+        break;
     case REPORT_SHARE:
         snapshot_push_start(&link->push, &report->share);
         break;
@@ -312,14 +324,16 @@ static uint64_t memory_bytes(void)
 static void beat(struct link *link)
 {
     const struct step_progress *progress = link->setup.progress;
+    const struct collective_pulse *pulse =
+        &link->setup.handover->pulses[link->setup.handover->present];
     struct message_heartbeat heartbeat = {
         .phase = atomic_load(&progress->phase),
         .progress = atomic_load(&progress->progress),
         .phase_ms = clock_ms() - atomic_load(&progress->phase_since_ms),
         .images_per_second = link->images_per_second,
         .memory_bytes = memory_bytes(),
-        .operations = atomic_load(&progress->pulse.operations),
-        .helper_ms = atomic_load(&progress->pulse.helper_still_ms),
+        .operations = atomic_load(&pulse->operations),
+        .helper_ms = atomic_load(&pulse->helper_still_ms),
     };
     struct member_event event = {.kind = MEMBER_TICK, .heartbeat = &heartbeat};
     link_handle(link, &event);

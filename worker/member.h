@@ -2,9 +2,12 @@
  *
  * The twin of server/coordinator.h. Two threads serve it: the link thread feeds it and carries out
  * sends; jobs (MEMBER_FORM to MEMBER_SNAPSHOT) go in order into one queue to the training thread.
+ * MEMBER_PREPARE goes to a third one, which forms the next generation's collective meanwhile.
  * MEMBER_ABANDON makes the job that runs fail soon (collective_abort) and those queued before it
- * come to nothing, except APPLY and SKIP, which always happen. A finished job is reported with its
- * ticket; a ticket of the past changes nothing. The rules it keeps:
+ * come to nothing, except APPLY and SKIP, which always happen; what is prepared falls with it. A
+ * finished job is reported with its ticket; a ticket of the past changes nothing. In reading order:
+ * member.c (events and steps), member_group.c (generations), member_core.c (speaking). The rules it
+ * keeps:
  *   - parameters change only by a verdict of the server for a step this member voted for in the
  *     same generation, or by state received while forming a generation;
  *   - what it prepared is kept until a verdict or a Regroup decides, through any disconnection;
@@ -31,25 +34,27 @@ struct member_setup {
 enum member_event_kind {
     MEMBER_CONNECTED, /* the first time, or again: says Hello */
     MEMBER_DISCONNECTED,
-    MEMBER_MESSAGE,    /* from the server; snapshot acks and data are the shell's own */
-    MEMBER_CONFIGURED, /* answer to MEMBER_CONFIGURE: fingerprint */
-    MEMBER_FORMED,     /* job FORM is done: collective up, state of the step held; digest */
-    MEMBER_COMPUTED,   /* job COMPUTE is done: ready (its skips are taken over, see below) */
-    MEMBER_JOB_FAILED, /* job FORM or COMPUTE came to nothing; reason */
-    MEMBER_DRAIN,      /* SIGTERM */
-    MEMBER_TICK,       /* every heartbeat_ms: heartbeat says what the training thread does */
+    MEMBER_MESSAGE,        /* from the server; snapshot acks and data are the shell's own */
+    MEMBER_CONFIGURED,     /* answer to MEMBER_CONFIGURE: fingerprint */
+    MEMBER_FORMED,         /* job FORM is done: collective up, state of the step held; digest */
+    MEMBER_COMPUTED,       /* job COMPUTE is done: ready (its skips are taken over, see below) */
+    MEMBER_JOB_FAILED,     /* job FORM or COMPUTE came to nothing; reason */
+    MEMBER_PREPARED,       /* PREPARE is done: that collective stands, in waiting */
+    MEMBER_PREPARE_FAILED, /* PREPARE came to nothing; reason */
+    MEMBER_DRAIN,          /* SIGTERM */
+    MEMBER_TICK,           /* every heartbeat_ms: heartbeat says what the training thread does */
 };
 
 struct member_event {
     enum member_event_kind kind;
-    uint64_t ticket; /* FORMED, COMPUTED, JOB_FAILED */
+    uint64_t ticket; /* FORMED, COMPUTED, JOB_FAILED; PREPARED, PREPARE_FAILED */
     union {
         const struct message *message;             /* borrowed for the call */
         uint64_t fingerprint;                      /* CONFIGURED */
         uint64_t digest;                           /* FORMED */
         const struct message_ready *ready;         /* COMPUTED; borrowed for the call */
         const struct message_heartbeat *heartbeat; /* TICK; borrowed for the call */
-        const char *reason;                        /* JOB_FAILED, DRAIN; may be NULL */
+        const char *reason; /* JOB_FAILED, PREPARE_FAILED, DRAIN; may be NULL */
     };
 };
 
@@ -57,9 +62,11 @@ enum member_action_kind {
     MEMBER_SEND,      /* message to the server */
     MEMBER_CONFIGURE, /* build loader, state, step from this YAML; once */
     MEMBER_SHARDS,    /* message.shards: loader_add_shard each */
-    MEMBER_FLUSH,     /* loader_flush: plans so far are void */
+    MEMBER_FLUSH,     /* loader_flush: plans of `step` and later are void */
     MEMBER_SUBMIT,    /* message.plan to the loader; header.step */
-    MEMBER_ABANDON,   /* see above; also drops the present collective */
+    MEMBER_ABANDON,   /* see above; also drops the present collective and a prepared one */
+    MEMBER_PREPARE,   /* message.prepare: form it in the background, in place of what was prepared
+                       * before, and keep it; -> PREPARED */
     /* Jobs of the training thread, in order: */
     MEMBER_FORM,     /* message.regroup: form, then take state from its source; -> FORMED */
     MEMBER_COMPUTE,  /* step: take the batch, compute up to the vote; -> COMPUTED */
@@ -75,6 +82,7 @@ struct member_action {
     uint64_t ticket;
     uint64_t step;
     double lr;                  /* APPLY */
+    int takes_over;             /* FORM: the collective is the prepared one */
     int wants_parameter_digest; /* COMPUTE */
     int exit_code;              /* EXIT */
     struct message message;     /* owned by the list */

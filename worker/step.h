@@ -39,7 +39,6 @@ struct step_progress {
     _Atomic uint32_t phase;    /* enum worker_phase */
     _Atomic uint64_t progress; /* counts up whenever something got done */
     _Atomic int64_t phase_since_ms;
-    struct collective_pulse pulse; /* of the present generation's collective */
 };
 void step_watch(struct step *step, struct step_progress *progress);
 

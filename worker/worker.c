@@ -22,6 +22,7 @@
 #include "worker/collective/helper.h"
 #include "worker/handover.h"
 #include "worker/link.h"
+#include "worker/preparation.h"
 #include "worker/snapshot_fetch.h"
 #include "worker/snapshot_file.h"
 #include "worker/state_share.h"
@@ -50,6 +51,7 @@ struct worker {
     struct loader *loader;
     struct state *state;
     struct step *step;
+    struct preparation preparation;
     struct collective *collective; /* of the present generation; NULL: none */
     struct message_header group;   /* of the Regroup that formed it */
 };
@@ -59,6 +61,14 @@ static void worker_phase(struct worker *worker, enum worker_phase phase)
     atomic_store(&worker->progress.phase, phase);
     atomic_store(&worker->progress.phase_since_ms, clock_ms());
     atomic_fetch_add(&worker->progress.progress, 1);
+}
+
+static struct group_means group_means(struct worker *worker)
+{
+    return (struct group_means){.config = worker->config,
+                                .state = worker->state,
+                                .handover = &worker->handover,
+                                .listen_fd = worker->listen_fd};
 }
 
 static enum status worker_configure(struct worker *worker, struct job *job)
@@ -72,7 +82,20 @@ static enum status worker_configure(struct worker *worker, struct job *job)
     TRY(state_create(worker->config, worker->device, &worker->state));
     TRY(step_create(worker->config, worker->state, &worker->step));
     step_watch(worker->step, &worker->progress);
-    return OK;
+    const struct group_means means = group_means(worker);
+    return preparation_start(&worker->preparation, &means);
+}
+
+/* The one that was prepared, or a new one. */
+static enum status form_collective(struct worker *worker, const struct job *job)
+{
+    const struct message *message = &job->action.message;
+    if (job->action.takes_over)
+        return preparation_take(&worker->preparation, message->header.generation,
+                                message->regroup.nonce, &worker->collective);
+    preparation_drop(&worker->preparation);
+    const struct group_means means = group_means(worker);
+    return group_form(&means, job, &worker->collective);
 }
 
 /* The collective of a new generation, then the state that it starts from. */
@@ -81,28 +104,12 @@ static enum status form(struct worker *worker, const struct job *job)
     const struct message *message = &job->action.message;
     const struct message_regroup *regroup = &message->regroup;
     struct state *state = worker->state;
-    struct collective_group group = {
-        .engine = (enum collective_engine)regroup->engine,
-        .run = message->header.run,
-        .generation = message->header.generation,
-        .nonce = regroup->nonce,
-        .rank = (int)regroup->rank,
-        .size = (int)regroup->member_count,
-        .region = state->block,
-        .region_bytes = state->bytes,
-        .region_fd = state->fd,
-        .listen_fd = worker->listen_fd,
-        .cancel_fd = worker->handover.cancel_fd,
-        .form_timeout_ms = worker->config->server.form_ms,
-        .timeout_ms = worker->config->server.step_ms,
-        .pulse = &worker->progress.pulse,
-    };
     worker_phase(worker, PHASE_FORM);
     collective_destroy(worker->collective);
     worker->collective = NULL;
     worker->group = message->header;
     TRY(handover_check(&worker->handover, job));
-    TRY(collective_form(&group, &worker->collective));
+    TRY(form_collective(worker, job));
     if (regroup->source == STATE_INIT)
         state_reset(state, (uint64_t)worker->config->run.seed);
     if (regroup->source == STATE_SNAPSHOT && regroup->rank == 0)
@@ -368,6 +375,7 @@ static void worker_stop(struct worker *worker)
     if (worker->link != NULL)
         handover_tell(&worker->handover, &ended);
     collective_destroy(worker->collective); /* the others need not wait for the link's last parts */
+    preparation_stop(&worker->preparation);
     link_stop(worker->link);
     watchdog_stop(&worker->watchdog);
     worker_journal_close(worker->journal);

@@ -58,6 +58,10 @@ teardown() {
     wait_until 60 committed_at_least "$RUN" $((before + 3))
     stop_cluster "$RUN"
     audit_is_clean "$RUN"
+    # Planned changes abort nothing: every step was begun once, and every generation but the first was prepared.
+    jq -se 'map(select(.attempt > 0)) == []' "$RUN/metrics.jsonl"
+    [ "$(grep -c '"kind":"generation_forming".*prepared=1' "$RUN/events.jsonl")" -ge 3 ]
+    [ "$(grep -c '"kind":"generation_forming".*prepared=0' "$RUN/events.jsonl")" -eq 1 ]
 }
 
 @test "a worker that is killed costs one step: the others go on without a restart" {

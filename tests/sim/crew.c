@@ -30,11 +30,16 @@ void crew_start(struct world *world, int place)
     crew_connect(world, place);
 }
 
-static void drop_plans(struct sim_worker *worker)
+/* Those of `step` and later. */
+static void drop_plans(struct sim_worker *worker, uint64_t step)
 {
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < worker->plan_count; i++)
-        message_done(&worker->plans[i]);
-    worker->plan_count = 0;
+        if (worker->plans[i].header.step < step)
+            worker->plans[kept++] = worker->plans[i];
+        else
+            message_done(&worker->plans[i]);
+    worker->plan_count = kept;
 }
 
 static void drop_jobs(struct sim_worker *worker, uint32_t from)
@@ -75,8 +80,9 @@ void crew_kill(struct world *world, int place)
     worker->is_alive = 0;
     worker->connection = 0;
     doom_meetings(world, worker);
+    rehearsal_leave(world, worker);
     drop_jobs(worker, 0);
-    drop_plans(worker);
+    drop_plans(worker, 0);
     member_destroy(worker->member);
     worker->member = NULL;
 }
@@ -124,7 +130,7 @@ static void carry_out(struct world *world, int place, struct member_action *acti
     case MEMBER_SHARDS:
         break;
     case MEMBER_FLUSH:
-        drop_plans(worker);
+        drop_plans(worker, action->step);
         break;
     case MEMBER_SUBMIT:
         if (worker->plan_count == WORLD_PLANS)
@@ -134,6 +140,10 @@ static void carry_out(struct world *world, int place, struct member_action *acti
         break;
     case MEMBER_ABANDON:
         abandon(world, worker);
+        rehearsal_leave(world, worker);
+        break;
+    case MEMBER_PREPARE:
+        rehearsal_begin(world, worker, action);
         break;
     default:
         if (worker->job_count == WORLD_JOBS)
@@ -145,6 +155,7 @@ static void carry_out(struct world *world, int place, struct member_action *acti
             .lr = action->lr,
             .wants_parameter_digest = action->wants_parameter_digest,
             .exit_code = action->exit_code,
+            .takes_over = action->takes_over,
             .message = action->message,
         };
         action->message = (struct message){0};
@@ -249,6 +260,11 @@ static void arrive(struct world *world, struct sim_worker *worker, struct meetin
 static void arrive_to_form(struct world *world, struct sim_worker *worker, struct job *job)
 {
     const struct message_regroup *regroup = regroup_of(job);
+    if (job->takes_over && !rehearsal_take(world, worker, &job->message)) {
+        world_job_ends(world, worker->place, worker->run_count, 1, 0);
+        return;
+    }
+    world->takeovers += (uint64_t)job->takes_over;
     struct meeting *meeting =
         find_meeting(world, job->message.header.generation, job->step, 1, regroup->member_count);
     int is_source = regroup->source == STATE_MEMBER ? regroup->source_rank == regroup->rank
@@ -367,7 +383,7 @@ static void finish_compute(struct world *world, struct sim_worker *worker, struc
         .compute_us = 1000 * worker->compute_ms,
     };
     /* A bit flips in the memory of one member; alone, nobody could notice. */
-    if (worker->group.size > 1 && world->now < world->faults_until &&
+    if (worker->group.size > 1 && world->now < world->faults_until && !world->is_peaceful &&
         world_chance(world, 0.001 * world->fault_rate)) {
         ready.digest ^= random_u64(&world->random) | 1;
         world->flipped_ms = world->now;

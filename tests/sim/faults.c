@@ -64,8 +64,42 @@ static void retire_shard(struct world *world)
 
 static void break_helpers(struct world *world)
 {
+    uint64_t generation = world_chance(world, 0.5) ? world->generation : world->next_generation;
+    rehearsal_helpers_stop(world, generation);
     world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
-                                                   .generation = world->generation});
+                                                   .generation = generation});
+}
+
+/* Is there somebody who stays if this one goes? */
+static int may_leave(struct world *world, int place)
+{
+    int staying = 0;
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        const struct sim_worker *worker = &world->workers[i];
+        staying += i != place && worker->is_alive && !worker->wants_to_leave &&
+                   worker->roster_life == world->server_life;
+    }
+    return staying > 1 && world->workers[place].is_alive;
+}
+
+void faults_change_peacefully(struct world *world)
+{
+    int place = (int)random_below(&world->random, WORLD_WORKERS);
+    struct sim_worker *worker = &world->workers[place];
+    char name[16];
+    snprintf(name, sizeof(name), "w%d", place);
+    if (world_chance(world, 0.3))
+        world->slot_ms[place] = 1 + world_delay(world, 15);
+    else if (world_chance(world, 0.3))
+        add_shard(world);
+    else if (may_leave(world, place)) {
+        worker->wants_to_leave = 1;
+        world_trace(world, "--- w%d is to leave", place);
+        if (world_chance(world, 0.5))
+            world_command(world, COMMAND_DRAIN, name);
+        else
+            crew_handle(world, place, &(struct member_event){.kind = MEMBER_DRAIN});
+    }
 }
 
 static void accuse(struct world *world, int place)

@@ -154,6 +154,9 @@ static void check_step(struct world *world, const struct journal_step *step)
     if (step->step != world->committed)
         world_violation(world, "I6: step %llu is journaled where step %llu must follow",
                         (unsigned long long)step->step, (unsigned long long)world->committed);
+    if (world->is_peaceful && step->attempt > 0)
+        world_violation(world, "step %llu was begun %u times before, and nobody died",
+                        (unsigned long long)step->step, step->attempt);
     if (step->position != step->step * world->batch || step->images != world->batch)
         world_violation(world, "I3: step %llu takes positions from %llu",
                         (unsigned long long)step->step, (unsigned long long)step->position);

@@ -2,7 +2,7 @@
  * With SEER_TEST_LONG nine times as many more, from a seed that nobody has tried yet.
  *
  *   test_sim [--first N] [--seeds N] [--seed N] [--verbose] [--bug NAME]
- *            [--straggler] */
+ *            [--peaceful] [--straggler] */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
@@ -50,16 +50,22 @@ static int try_straggler(uint64_t seed)
 }
 
 struct tally {
-    uint64_t events, commits, kills, server_kills, rollbacks, deals, witnessed;
+    uint64_t events, commits, kills, server_kills, rollbacks, deals, takeovers, witnessed;
 };
 
-static void live_through(uint64_t first, uint64_t seeds, enum world_bug bug, int is_verbose,
+struct choices {
+    enum world_bug bug;
+    int is_verbose, is_peaceful;
+};
+
+static void live_through(uint64_t first, uint64_t seeds, const struct choices *choices,
                          struct tally *tally)
 {
     printf("seeds %llu to %llu\n", (unsigned long long)first,
            (unsigned long long)(first + seeds - 1));
     for (uint64_t seed = first; seed < first + seeds; seed++) {
-        struct world *world = world_create(seed, bug, is_verbose);
+        struct world *world = world_create(seed, choices->bug, choices->is_verbose);
+        world->is_peaceful = choices->is_peaceful;
         world_run(world);
         tally->events += world->event_count;
         tally->commits += world->commits;
@@ -68,6 +74,7 @@ static void live_through(uint64_t first, uint64_t seeds, enum world_bug bug, int
         tally->rollbacks += world->rollbacks;
         tally->deals += world->deals;
         tally->witnessed += world->witnessed;
+        tally->takeovers += world->takeovers;
         world_destroy(world);
     }
 }
@@ -75,12 +82,15 @@ static void live_through(uint64_t first, uint64_t seeds, enum world_bug bug, int
 int main(int argc, char **argv)
 {
     uint64_t first = 1, seeds = 2000;
-    int is_verbose = 0;
-    enum world_bug bug = BUG_NONE;
+    struct choices choices = {.bug = BUG_NONE};
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "0";
         if (strcmp(argv[i], "--verbose") == 0) {
-            is_verbose = 1;
+            choices.is_verbose = 1;
+            continue;
+        }
+        if (strcmp(argv[i], "--peaceful") == 0) {
+            choices.is_peaceful = 1;
             continue;
         }
         if (strcmp(argv[i], "--straggler") == 0)
@@ -90,7 +100,7 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--seeds") == 0)
             seeds = strtoull(value, NULL, 10);
         else if (strcmp(argv[i], "--bug") == 0)
-            bug = parse_bug(value);
+            choices.bug = parse_bug(value);
         else if (strcmp(argv[i], "--seed") == 0) {
             first = strtoull(value, NULL, 10);
             seeds = 1;
@@ -98,20 +108,21 @@ int main(int argc, char **argv)
         i++;
     }
     struct tally tally = {0};
-    live_through(first, seeds, bug, is_verbose, &tally);
-    if (getenv("SEER_TEST_LONG") != NULL && bug == BUG_NONE && seeds > 1) {
+    live_through(first, seeds, &choices, &tally);
+    if (getenv("SEER_TEST_LONG") != NULL && choices.bug == BUG_NONE && seeds > 1) {
         struct random fresh;
         random_init(&fresh, (uint64_t)clock_wall_ms(), RANDOM_STREAM_TEST, first, 0);
-        live_through(random_u64(&fresh) >> 16, 9 * seeds, bug, is_verbose, &tally);
+        live_through(random_u64(&fresh) >> 16, 9 * seeds, &choices, &tally);
     }
     printf(
         "%llu events, %llu steps committed, %llu workers and %llu servers killed, %llu "
-        "rollbacks, %llu deals by speed, %llu steps witnessed by all members, every promise kept\n",
+        "rollbacks, %llu deals by speed, %llu members took over a prepared generation, %llu steps "
+        "witnessed by all members, every promise kept\n",
         (unsigned long long)tally.events, (unsigned long long)tally.commits,
         (unsigned long long)tally.kills, (unsigned long long)tally.server_kills,
         (unsigned long long)tally.rollbacks, (unsigned long long)tally.deals,
-        (unsigned long long)tally.witnessed);
-    if (bug != BUG_NONE) {
+        (unsigned long long)tally.takeovers, (unsigned long long)tally.witnessed);
+    if (choices.bug != BUG_NONE) {
         printf("but a bug was planted and not found\n");
         return 1;
     }

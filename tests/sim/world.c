@@ -16,6 +16,7 @@ enum happening_kind {
     TO_SERVER,
     TO_WORKER,
     JOB_END,
+    PREPARATION_END,
     SERVER_TICK,
     SERVER_START,
     WORKER_TICK,
@@ -177,6 +178,17 @@ void world_job_ends(struct world *world, int place, uint64_t run, int is_failed,
                                          .flag = is_failed});
 }
 
+void world_preparation_ends(struct world *world, int place, uint64_t run, int is_failed,
+                            int64_t after_ms)
+{
+    heap_push(world, &(struct happening){.time = world->now + after_ms,
+                                         .kind = PREPARATION_END,
+                                         .place = place,
+                                         .connection = world->workers[place].id,
+                                         .number = run,
+                                         .flag = is_failed});
+}
+
 void world_first_tick(struct world *world, int place)
 {
     after(world, world_delay(world, 100), WORKER_TICK, place, world->workers[place].id, 0);
@@ -205,6 +217,7 @@ void world_kill_server(struct world *world)
     coordinator_destroy(world->coordinator);
     world->coordinator = NULL;
     world->pushing.is_pending = 0;
+    rehearsal_helpers_stop(world, 0);
     world->server_kills++;
     after(world, 10 + world_delay(world, 1500), SERVER_START, 0, 0, 0);
 }
@@ -256,6 +269,11 @@ static void carry_out(struct world *world, const struct action *action)
         journal(world, &action->record);
     else if (action->kind == ACTION_WATCH)
         watch(world, action->watch.worker);
+    else if (action->kind == ACTION_START_HELPERS) {
+        world->next_generation = action->helpers.generation;
+        rehearsal_helpers_start(world, action->helpers.generation);
+    } else if (action->kind == ACTION_STOP_HELPERS)
+        rehearsal_helpers_stop(world, action->helpers.generation);
     else if (action->kind == ACTION_EXPECT_SNAPSHOT)
         expect_snapshot(world, action);
     else if (action->kind == ACTION_DROP_SNAPSHOT)
@@ -269,7 +287,7 @@ static void carry_out(struct world *world, const struct action *action)
 /* Carries actions out one by one; the server may die before any of them. */
 static void carry_out_all(struct world *world, struct actions *actions, uint64_t life)
 {
-    double risk = world->is_calm ? 0.0 : 0.0005 * world->fault_rate;
+    double risk = world->is_calm || world->is_peaceful ? 0.0 : 0.0005 * world->fault_rate;
     int passes = world->bug == BUG_SEND_BEFORE_JOURNAL ? 2 : 1;
     for (int pass = 0; pass < passes; pass++)
         for (uint32_t i = 0; i < actions->count; i++) {
@@ -455,6 +473,8 @@ static void happen_to_worker(struct world *world, struct happening *happening)
     } else if (worker->id == happening->connection) {
         if (happening->kind == JOB_END)
             crew_job_done(world, place, happening->number, happening->flag);
+        else if (happening->kind == PREPARATION_END)
+            rehearsal_end(world, place, happening->number, happening->flag);
         else if (happening->kind == RECONNECT && world->coordinator != NULL)
             reconnect(world, place);
         else if (happening->kind == WORKER_TICK) {
@@ -477,6 +497,7 @@ static void happen(struct world *world, struct happening *happening)
     switch (happening->kind) {
     case TO_WORKER:
     case JOB_END:
+    case PREPARATION_END:
     case RECONNECT:
     case WORKER_TICK:
         if (stands_still_until(world, happening) > world->now) {
@@ -492,7 +513,10 @@ static void happen(struct world *world, struct happening *happening)
         break;
     case FAULT:
         if (world->now < world->faults_until) {
-            faults_happen(world);
+            if (world->is_peaceful)
+                faults_change_peacefully(world);
+            else
+                faults_happen(world);
             after(world, 1 + world_delay(world, (int64_t)(1200 / world->fault_rate)), FAULT, 0, 0,
                   0);
         }

@@ -52,8 +52,17 @@ struct job {
     enum member_action_kind kind;
     uint64_t ticket, step;
     double lr;
-    int wants_parameter_digest, exit_code;
+    int wants_parameter_digest, exit_code, takes_over;
     struct message message;
+};
+
+/* What a worker's third thread does: the next generation's collective; generation 0 = nothing. */
+struct preparation {
+    uint64_t generation, nonce, ticket;
+    uint32_t size;
+    int has_met;   /* its helper has called */
+    int is_formed; /* it stands, in waiting */
+    uint64_t run;  /* names it, to know its end from older ones */
 };
 
 /* One process of a worker. */
@@ -82,8 +91,16 @@ struct sim_worker {
     int has_met;                  /* it takes part in the meeting of its job */
     int64_t compute_ms;           /* that its last COMPUTE took, without the meeting */
     uint64_t run_count;           /* names the running job, to know its end from older ones */
+    struct preparation preparation;
     uint32_t plan_count;
     struct message plans[WORLD_PLANS];
+};
+
+/* Members that form a collective beside the present one. */
+struct rehearsal {
+    uint64_t generation, nonce;
+    uint32_t size, arrived;
+    int is_doomed;
 };
 
 /* Members of a generation that meet in one collective operation. */
@@ -100,7 +117,12 @@ struct meeting {
     } guests[WORLD_SLOTS_MAX];
 };
 
-enum { HISTORY_SNAPSHOTS = 64, WORLD_MEETINGS = 64 };
+enum {
+    HISTORY_SNAPSHOTS = 64,
+    WORLD_MEETINGS = 64,
+    WORLD_REHEARSALS = 8,
+    WORLD_LAUNCHES = 2, /* of helpers, at once */
+};
 
 /* What a worker said last: no step may be committed without it. */
 struct vote {
@@ -143,6 +165,10 @@ struct world {
     int64_t link_ms[WORLD_WORKERS][2]; /* when the last message of each direction arrives */
     struct meeting meetings[WORLD_MEETINGS];
     uint32_t meeting_next;
+    struct rehearsal rehearsals[WORLD_REHEARSALS];
+    uint32_t rehearsal_next;
+    uint64_t launches[WORLD_LAUNCHES]; /* generations whose helpers run; 0 = none */
+    uint64_t next_generation;          /* whose helpers were started last */
 
     uint32_t stored_count;
     struct stored_snapshot stored[HISTORY_SNAPSHOTS];
@@ -156,7 +182,8 @@ struct world {
     uint32_t shard_count; /* made so far */
     int64_t faults_until;
     double fault_rate;
-    int is_calm; /* no more faults: the rest must go well */
+    int is_calm;     /* no more faults: the rest must go well */
+    int is_peaceful; /* workers come and go as planned, nobody dies: no step may be aborted */
 
     /* What the oracle knows: the history that the journal says survives. */
     uint64_t hashes[WORLD_STEPS_MAX];    /* [step] state after that many committed steps */
@@ -174,7 +201,8 @@ struct world {
     uint64_t horizon;                  /* steps below may be planned: their images are settled */
     uint64_t retired_from[WORLD_SHARDS_MAX]; /* position from which no image of it may come */
     int64_t flipped_ms;                      /* when the last bit flipped */
-    uint64_t commits, kills, server_kills, rollbacks, deals, witnessed; /* for the summary */
+    uint64_t commits, kills, server_kills, rollbacks, deals, takeovers,
+        witnessed; /* for the summary */
 };
 
 /* A broken promise ends the program: prints seed and what broke. */
@@ -204,7 +232,20 @@ void crew_handle(struct world *world, int place, const struct member_event *even
 void crew_tick(struct world *world, int place);
 void meeting_done(struct meeting *meeting);
 void crew_job_done(struct world *world, int place, uint64_t run, int is_failed);
+/* rehearsal.c: the same for the next generation, in the background. */
+void rehearsal_begin(struct world *world, struct sim_worker *worker,
+                     const struct member_action *action);
+/* What is prepared or being prepared comes to nothing, for the others too. */
+void rehearsal_leave(struct world *world, struct sim_worker *worker);
+void rehearsal_end(struct world *world, int place, uint64_t run, int is_failed);
+/* A prepared generation begins. 0: its helpers are gone meanwhile. */
+int rehearsal_take(struct world *world, struct sim_worker *worker, const struct message *regroup);
+/* generation 0: all of them, with their server. */
+void rehearsal_helpers_start(struct world *world, uint64_t generation);
+void rehearsal_helpers_stop(struct world *world, uint64_t generation);
 /* world.c for crew.c. */
+void world_preparation_ends(struct world *world, int place, uint64_t run, int is_failed,
+                            int64_t after_ms);
 void world_send_to_server(struct world *world, int place, const struct message *message);
 void world_job_ends(struct world *world, int place, uint64_t run, int is_failed, int64_t after_ms);
 void world_first_tick(struct world *world, int place);
@@ -218,8 +259,9 @@ void world_kill_server(struct world *world);
 void world_reconnects_in(struct world *world, int64_t ms, int place);
 void world_tells_death_in(struct world *world, int64_t ms, int place, uint64_t worker);
 
-/* faults.c: one of them, at random. */
+/* faults.c: one of them, at random; or a change that nobody should notice. */
 void faults_happen(struct world *world);
+void faults_change_peacefully(struct world *world);
 
 /* oracle.c */
 uint64_t oracle_first_hash(void);

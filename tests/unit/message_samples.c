@@ -7,17 +7,12 @@
 #include "tests/unit/message_samples.h"
 
 const enum message_kind message_sample_kinds[] = {
-    MESSAGE_HELLO,         MESSAGE_HEARTBEAT,
-    MESSAGE_FORMED,        MESSAGE_READY,
-    MESSAGE_BROKEN,        MESSAGE_LEAVE,
-    MESSAGE_BYE,           MESSAGE_SNAPSHOT_PART,
-    MESSAGE_SNAPSHOT_READ, MESSAGE_WELCOME,
-    MESSAGE_REJECT,        MESSAGE_REGROUP,
-    MESSAGE_PLAN,          MESSAGE_VERDICT,
-    MESSAGE_DISMISS,       MESSAGE_SNAPSHOT_BEGIN,
-    MESSAGE_SNAPSHOT_ACK,  MESSAGE_SNAPSHOT_DATA,
-    MESSAGE_SHARDS,        MESSAGE_COMMAND,
-    MESSAGE_REPLY,         0,
+    MESSAGE_HELLO,         MESSAGE_HEARTBEAT,      MESSAGE_FORMED,       MESSAGE_READY,
+    MESSAGE_BROKEN,        MESSAGE_LEAVE,          MESSAGE_BYE,          MESSAGE_SNAPSHOT_PART,
+    MESSAGE_SNAPSHOT_READ, MESSAGE_PREPARED,       MESSAGE_WELCOME,      MESSAGE_REJECT,
+    MESSAGE_REGROUP,       MESSAGE_PREPARE,        MESSAGE_PLAN,         MESSAGE_VERDICT,
+    MESSAGE_DISMISS,       MESSAGE_SNAPSHOT_BEGIN, MESSAGE_SNAPSHOT_ACK, MESSAGE_SNAPSHOT_DATA,
+    MESSAGE_SHARDS,        MESSAGE_COMMAND,        MESSAGE_REPLY,        0,
 };
 
 enum { MANY = 5 };
@@ -57,20 +52,32 @@ static void fill_ready(struct message_ready *ready)
             (struct message_skip){i, i + 1, i + (UINT64_C(1) << 40), mem_format("reason %u", i)};
 }
 
+static struct message_member *make_members(void)
+{
+    struct message_member *members = mem_array(MANY, sizeof(*members));
+    for (uint32_t i = 0; i < MANY; i++)
+        members[i] = (struct message_member){UINT64_MAX - i, mem_format("w%u", i)};
+    return members;
+}
+
 static void fill_regroup(struct message_regroup *regroup)
 {
     *regroup = (struct message_regroup){.engine = 1,
                                         .nonce = 0xabcdef,
                                         .rank = 2,
                                         .member_count = MANY,
-                                        .members = mem_array(MANY, sizeof(struct message_member)),
+                                        .members = make_members(),
                                         .source = STATE_SNAPSHOT,
                                         .source_rank = 1,
                                         .snapshot_name = mem_string("step-00000007"),
                                         .has_verdict = 1,
                                         .verdict = {1, 0.3}};
-    for (uint32_t i = 0; i < MANY; i++)
-        regroup->members[i] = (struct message_member){UINT64_MAX - i, mem_format("w%u", i)};
+}
+
+static void fill_prepare(struct message_prepare *prepare)
+{
+    *prepare = (struct message_prepare){
+        .engine = 1, .nonce = 0xfedcba, .rank = 3, .member_count = MANY, .members = make_members()};
 }
 
 static void fill_plan(struct message_plan *plan)
@@ -146,6 +153,12 @@ static void fill_body(struct message *m)
     case MESSAGE_REGROUP:
         fill_regroup(&m->regroup);
         break;
+    case MESSAGE_PREPARE:
+        fill_prepare(&m->prepare);
+        break;
+    case MESSAGE_PREPARED:
+        m->prepared = (struct message_prepared){0xfedcba};
+        break;
     case MESSAGE_PLAN:
         fill_plan(&m->plan);
         break;
@@ -211,6 +224,15 @@ static void assert_regroup_equal(const struct message_regroup *a, const struct m
     }
 }
 
+static void assert_prepare_equal(const struct message_prepare *a, const struct message_prepare *b)
+{
+    SAME(engine), SAME(nonce), SAME(rank), SAME(member_count);
+    for (uint32_t i = 0; i < a->member_count; i++) {
+        SAME(members[i].worker);
+        TEXT(members[i].name);
+    }
+}
+
 static void assert_plan_equal(const struct message_plan *a, const struct message_plan *b)
 {
     SAME(slot_count), SAME(slot_images), SAME(slots_in_step), SAME(record_count);
@@ -256,6 +278,9 @@ static void assert_small_equal(const struct message *a, const struct message *b)
     case MESSAGE_LEAVE:
     case MESSAGE_DISMISS:
         TEXT(broken.reason);
+        break;
+    case MESSAGE_PREPARED:
+        SAME(prepared.nonce);
         break;
     case MESSAGE_SNAPSHOT_READ:
         TEXT(snapshot_read.name), SAME(snapshot_read.offset), SAME(snapshot_read.length);
@@ -304,6 +329,9 @@ void assert_message_equal(const struct message *a, const struct message *b)
         break;
     case MESSAGE_REGROUP:
         assert_regroup_equal(&a->regroup, &b->regroup);
+        break;
+    case MESSAGE_PREPARE:
+        assert_prepare_equal(&a->prepare, &b->prepare);
         break;
     case MESSAGE_PLAN:
         assert_plan_equal(&a->plan, &b->plan);

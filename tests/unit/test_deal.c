@@ -37,7 +37,6 @@ static void make(struct fixture *f)
     for (uint64_t i = 0; i < MEMBERS; i++)
         roster_add(&f->c.roster, i + 1, &(struct message_hello){.name = "w"})->rank = (int)i;
     deal_evenly(&f->c, MEMBERS);
-    deal_begin(&f->c);
 }
 
 static void unmake(struct fixture *f)

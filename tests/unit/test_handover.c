@@ -58,15 +58,15 @@ static void abandoning_voids_what_was_ordered_before_and_nothing_after(void **un
     handover_abandon(&handover);
     order(&handover, MEMBER_FORM, 2);
     struct job *old = handover_job(&handover);
-    assert_true(is_readable(handover.cancel_fd));
+    assert_true(is_readable(handover.cancel_fds[0]));
     assert_fails(handover_check(&handover, old), ERR_STALE, "abandoned");
     assert_true(atomic_load(&handover.running) < atomic_load(&handover.abandoned));
     job_end(&handover, old);
     struct job *form = handover_job(&handover); /* forms anew: its collective is not cancelled */
-    assert_false(is_readable(handover.cancel_fd));
+    assert_false(is_readable(handover.cancel_fds[0]));
     assert_ok(handover_check(&handover, form));
     handover_abandon(&handover); /* while it runs */
-    assert_true(is_readable(handover.cancel_fd));
+    assert_true(is_readable(handover.cancel_fds[0]));
     assert_fails(handover_check(&handover, form), ERR_STALE, "abandoned");
     job_end(&handover, form);
     handover_done(&handover);

@@ -338,7 +338,7 @@ static void after_a_flush_the_next_plan_is_the_next_batch(void **state)
             batch = take(loader);
             loader_give(loader, &batch);
         }
-        loader_flush(loader);
+        loader_flush(loader, 0);
         assert_fails(loader_take(loader, clock_ms(), &batch), ERR_END, "no plan left");
         submit(loader, 100 + round, (const uint32_t[]){2}, 1);
         batch = take(loader);
@@ -420,7 +420,7 @@ static void submit_run(void *argument)
         assert_ok(loader_add_shard(loader, 100 + (uint32_t)step, shard_paths[0]));
         if (step % 7 == 3) {
             submit(loader, step, (const uint32_t[]){5, 4}, 2);
-            loader_flush(loader);
+            loader_flush(loader, 0);
         }
         submit(loader, step, (const uint32_t[]){0, 2}, 2);
         loader_remove_shard(loader, 100 + (uint32_t)step);

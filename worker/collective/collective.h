@@ -9,7 +9,8 @@
  *
  * Engines: self (one member, no library), mpi (Open MPI in a disposable helper process, so no
  * process that holds parameters holds MPI state), nccl (GPU). One thread calls, except
- * collective_abort. */
+ * collective_abort; the one that forms may hand it to another. One collective may work while the
+ * next one of the same member is formed, in the same region: forming touches no data. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_COLLECTIVE_COLLECTIVE_H
