@@ -95,7 +95,8 @@ static int take_from_snapshot(struct coordinator *c)
             c->lonely_ms = c->now_ms;
         if (c->now_ms - c->lonely_ms < 2 * c->config->server.lost_ms)
             return 0;
-        recovery_roll_back(c, newest);
+        if (!recovery_roll_back(c, newest))
+            return 0;
     }
     if (newest == NULL) {
         c->group.source = STATE_INIT;

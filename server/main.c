@@ -57,16 +57,21 @@ static enum status load(const struct request *request, struct config *config)
     return OK;
 }
 
+/* As often as the server wants to begin again: its sockets get the addresses of before, and members
+ * come back as after a crash. */
 static enum status serve(const char *directory, const struct config *config)
 {
-    struct server *server = NULL;
     TRY(fs_make_directory(directory));
-    TRY(server_create(config, directory, &server));
-    log_info("event=listening control=%s feed=%s run=%016" PRIx64,
-             endpoint_address(server->control), feed_address(server->feed), server->run);
-    enum status status = server_run(server);
-    server_destroy(server);
-    return status;
+    for (;;) {
+        struct server *server = NULL;
+        TRY(server_create(config, directory, &server));
+        log_info("event=listening control=%s feed=%s run=%016" PRIx64,
+                 endpoint_address(server->control), feed_address(server->feed), server->run);
+        enum status status = server_run(server);
+        server_destroy(server);
+        if (status != ERR_STALE)
+            return status;
+    }
 }
 
 int main(int argc, char **argv)

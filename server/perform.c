@@ -51,6 +51,13 @@ static void perform_watch(struct server *server, const struct action *action)
         log_warn("event=watch_failed pid=%u reason=\"%s\"", action->watch.pid, fail_message());
 }
 
+/* Nothing more may happen, whatever the reason. */
+static void end(struct server *server, enum status status)
+{
+    server->status = status;
+    snprintf(server->words, sizeof(server->words), "%s", fail_message());
+}
+
 static void perform_journal(struct server *server, const struct action *action)
 {
     enum status status = journal_append(server->journal, &action->record);
@@ -58,8 +65,7 @@ static void perform_journal(struct server *server, const struct action *action)
         return;
     log_error("event=journal_failed record=%s reason=\"%s\"",
               journal_kind_name(action->record.kind), fail_message());
-    server->status = status;
-    snprintf(server->words, sizeof(server->words), "%s", fail_message());
+    end(server, status);
 }
 
 static void perform(struct server *server, const struct action *action)
@@ -99,6 +105,9 @@ static void perform(struct server *server, const struct action *action)
         break;
     case ACTION_REMOVE_SNAPSHOT:
         snapshot_traffic_remove(server, action);
+        break;
+    case ACTION_RESTART:
+        end(server, fail(ERR_STALE, "begins again from its journal"));
         break;
     case ACTION_FINISHED:
         server->is_finished = 1;

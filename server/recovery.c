@@ -230,8 +230,16 @@ void recovery_try(struct coordinator *c)
         give_up(c);
 }
 
-void recovery_roll_back(struct coordinator *c, const struct journal_snapshot *to)
+int recovery_roll_back(struct coordinator *c, const struct journal_snapshot *to)
 {
+    /* Of the stream only what the oldest snapshot needs is kept, and all snapshots may be gone. */
+    if ((to != NULL ? to->step : 0) * c->batch_images < stream_begin(c->stream)) {
+        actions_event(
+            c->out, "server_restarts", 1,
+            "reason=\"the run goes back to before what is kept in memory of its stream\"");
+        actions_push(c->out, ACTION_RESTART);
+        return 0;
+    }
     struct journal_record record = {.kind = JOURNAL_ROLLBACK};
     struct journal_rollback *rollback = &record.rollback;
     rollback->lineage = c->lineage + 1;
@@ -248,4 +256,5 @@ void recovery_roll_back(struct coordinator *c, const struct journal_snapshot *to
     apply_rollback(c, rollback);
     c->attempt = 0;
     c->horizon = c->step;
+    return 1;
 }

@@ -21,7 +21,8 @@ void recovery_note_helpers_end(struct coordinator *c);
 /* After a restart: goes on with the last generation when all its members are back in it, gives it
  * up when that cannot be or has taken too long. */
 void recovery_try(struct coordinator *c);
-/* Nobody holds the present step any more: back to a snapshot, or (NULL) to the beginning. */
-void recovery_roll_back(struct coordinator *c, const struct journal_snapshot *to);
+/* Nobody holds the present step any more: back to a snapshot, or (NULL) to the beginning. 0: not in
+ * this life of the server, which is told to begin again. */
+int recovery_roll_back(struct coordinator *c, const struct journal_snapshot *to);
 
 #endif

@@ -62,8 +62,9 @@ struct server {
     int64_t report_ms; /* last report and look at the stores */
     int stop_count;    /* signals to stop so far */
     int is_finished;
-    enum status status; /* once not OK: the journal failed, nothing more may happen */
-    char words[256];    /* why */
+    enum status
+        status; /* once not OK nothing more may happen: the journal failed, or it begins again */
+    char words[256]; /* why */
 };
 
 /* Opens everything and restores the run from its journal. ERR_INPUT, ERR_IO, ERR_CORRUPT. config is
@@ -71,7 +72,8 @@ struct server {
 enum status server_create(const struct config *config, const char *directory,
                           struct server **ret_server);
 void server_destroy(struct server *server); /* NULL is fine */
-/* Serves until the run is finished or stopped (SIGTERM, SIGINT): OK. A second signal: ERR_END. */
+/* Serves until the run is finished or stopped (SIGTERM, SIGINT): OK. A second signal: ERR_END.
+ * ERR_STALE: it has to be destroyed and created again, to read the whole journal. */
 enum status server_run(struct server *server);
 
 /* For the parts of the shell. */

@@ -346,6 +346,11 @@ out:
     return status;
 }
 
+uint64_t stream_begin(const struct stream *stream)
+{
+    return stream->pass_count > 0 ? stream->passes[0]->entry.start : 0;
+}
+
 uint64_t stream_end(const struct stream *stream)
 {
     return stream->end;

@@ -75,6 +75,8 @@ int stream_next_entry(struct stream *stream, uint64_t planned, uint64_t wanted,
  * does not fit its shards. */
 enum status stream_append(struct stream *stream, const struct stream_entry *entry);
 
+/* Positions from here on can be asked for; those before are forgotten. */
+uint64_t stream_begin(const struct stream *stream);
 /* Positions below this have an image. */
 uint64_t stream_end(const struct stream *stream);
 /* O(log entries + log shards); O(window_blocks log shards) more in entries with dropped shards.

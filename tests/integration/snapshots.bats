@@ -235,3 +235,28 @@ lineage_has_steps() { # RUN LINEAGE COUNT
     seer audit "$RUN" -o json >"$RUN.audit" || true # the workers' journals tell of the future that is lost
     jq -e '.lost == 0 and .duplicated == 0 and .unequal_digests == 0' "$RUN.audit"
 }
+
+@test "a run that has lost all workers and all snapshots begins anew, in the same server" {
+    start_cluster "$RUN" 2 --set server.lost_ms=1000 --set snapshot.keep_last=1
+    server=$(pid_of "$RUN" server)
+    # More than a pass over the images is behind, and its part of the stream forgotten.
+    wait_until 90 has_event "$RUN" snapshot_removed 'snapshot=step-000000020 '
+    wait_until 60 committed_at_least "$RUN" $(($(committed "$RUN") + 5))
+    seer pause --run "$RUN"
+    wait_until 30 status_is "$RUN" .state paused
+    for name in $(seer snapshot ls --run "$RUN" -o json | jq -r '.snapshots[].name'); do
+        seer snapshot rm "$name" --run "$RUN"
+    done
+    seer-worker --server "$(jq -r .control "$RUN/server.json")" --name late >"$RUN/late.log" 2>&1 3>&- &
+    WORKERS+=($!)
+    kill -KILL "$(pid_of "$RUN" worker-1)" "$(pid_of "$RUN" worker-2)"
+    seer resume --run "$RUN"
+    wait_until 60 has_event "$RUN" rolled_back 'to_step=0 '
+    has_event "$RUN" server_restarts 'goes back'
+    wait_until 60 lineage_has_steps "$RUN" 1 10
+    [ "$(jq -r .pid "$RUN/server.json")" = "$server" ]
+    kill -0 "$server"
+    stop_cluster "$RUN"
+    seer audit "$RUN" -o json >"$RUN.audit" || true # whoever was killed has not witnessed all
+    jq -e '.lost == 0 and .duplicated == 0 and .unequal_digests == 0' "$RUN.audit"
+}

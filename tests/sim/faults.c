@@ -62,6 +62,21 @@ static void retire_shard(struct world *world)
         world_command(world, COMMAND_RETIRE, path);
 }
 
+/* An operator or retention wants one gone, perhaps the one that a restore reads just now. */
+static void remove_snapshot(struct world *world)
+{
+    char name[JOURNAL_NAME_BYTES];
+    if (world->stored_count == 0)
+        return;
+    snprintf(name, sizeof(name), "%s",
+             world->stored[random_below(&world->random, world->stored_count)].name);
+    if (world_chance(world, 0.5))
+        world_command(world, COMMAND_REMOVE, name);
+    else
+        world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_SURPLUS,
+                                                       .snapshot = {.name = name}});
+}
+
 static void break_helpers(struct world *world)
 {
     uint64_t generation = world_chance(world, 0.5) ? world->generation : world->next_generation;
@@ -116,7 +131,7 @@ void faults_happen(struct world *world)
     snprintf(name, sizeof(name), "w%d", place);
     if (world->bug == BUG_ACCUSE)
         accuse(world, place);
-    switch (random_below(&world->random, 14)) {
+    switch (random_below(&world->random, 15)) {
     case 0:
     case 1:
     case 2:
@@ -154,6 +169,9 @@ void faults_happen(struct world *world)
         break;
     case 12: /* other work on its host, or no more of it */
         world->slot_ms[place] = 1 + world_delay(world, 15);
+        break;
+    case 13:
+        remove_snapshot(world);
         break;
     case 11:
         worker->hung_until = world->now + HUNG_MS;

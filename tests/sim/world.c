@@ -251,6 +251,13 @@ static void expect_snapshot(struct world *world, const struct action *action)
     after(world, 3000, SNAPSHOT_LATE, 0, world->server_life, action->snapshot.step);
 }
 
+static void remove_snapshot(struct world *world, const char *name)
+{
+    for (uint32_t i = 0; i < world->stored_count; i++)
+        if (strcmp(world->stored[i].name, name) == 0)
+            world->stored[i--] = world->stored[--world->stored_count];
+}
+
 /* pidfd_open tells at once of one that is dead already. */
 static void watch(struct world *world, uint64_t id)
 {
@@ -278,8 +285,12 @@ static void carry_out(struct world *world, const struct action *action)
         expect_snapshot(world, action);
     else if (action->kind == ACTION_DROP_SNAPSHOT)
         world->pushing.is_pending &= strcmp(world->pushing.name, action->snapshot.name) != 0;
+    else if (action->kind == ACTION_REMOVE_SNAPSHOT)
+        remove_snapshot(world, action->removal.name);
     else if (action->kind == ACTION_EVENT)
         world_trace(world, "  %s %s", action->event.kind, action->event.text);
+    else if (action->kind == ACTION_RESTART)
+        world_kill_server(world);
     else if (action->kind == ACTION_FINISHED)
         world->is_finished = 1;
 }

@@ -965,6 +965,45 @@ static void a_snapshot_that_became_complete_too_late_is_removed(void **state)
     assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_SNAPSHOT), -1);
 }
 
+/* Ticks until the server is told to begin again, or the journal is rolled back: which of them? */
+static enum action_kind await_last_resort(struct fixture *f)
+{
+    for (int64_t end = f->now + 3 * f->config.server.lost_ms; f->now < end;) {
+        f->now += COORDINATOR_TICK_MS;
+        say(f, 2, (struct message){.kind = MESSAGE_HEARTBEAT}, 0);
+        if (find(f, ACTION_RESTART, 0) >= 0)
+            return ACTION_RESTART;
+        if (find(f, ACTION_JOURNAL, JOURNAL_ROLLBACK) >= 0)
+            return ACTION_JOURNAL;
+    }
+    return ACTION_FINISHED;
+}
+
+/* What is before the oldest snapshot is forgotten of the stream. With the last snapshot gone and
+ * nobody left, the run has to begin anew, and only the journal knows with which images. */
+static void a_run_that_lost_all_it_had_begins_anew_after_reading_its_journal(void **state)
+{
+    struct fixture *f = *state;
+    enum { STEPS = 30 };
+    train(f, 1);
+    for (uint64_t step = 0; step < STEPS; step++) {
+        vote(f, 1, step, 3, 1);
+        if (step == STEPS / 3) /* a second entry of the stream */
+            handle(f, (struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
+                                                 .shard = {"store/b", 1000}});
+    }
+    save(f, STEPS, "best");
+    vote(f, 1, STEPS + 1, 3, 1);
+    order(f, COMMAND_REMOVE, "best");
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED, .worker = 1});
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    assert_int_equal(await_last_resort(f), ACTION_RESTART);
+    restart(f);
+    tick(f, 3 * f->config.server.lost_ms); /* worker 1 might have come back */
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    assert_int_equal(await_last_resort(f), ACTION_JOURNAL);
+}
+
 static void orders_may_be_given_twice(void **state)
 {
     struct fixture *f = *state;
@@ -1245,6 +1284,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_snapshot_that_became_complete_too_late_is_removed, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(orders_may_be_given_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_run_that_lost_all_it_had_begins_anew_after_reading_its_journal, setup, teardown),
         cmocka_unit_test_setup_teardown(a_finished_run_ends_when_everybody_said_bye, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_finished_run_does_not_wait_for_the_dead, setup, teardown),
