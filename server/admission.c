@@ -164,7 +164,9 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
         return;
     }
     worker->connection = connection;
-    worker->heard_ms = worker->moved_ms = c->now_ms;
+    if (is_new || c->now_ms - worker->heard_ms > CORE_SILENT_MS)
+        worker->moved_ms = c->now_ms; /* a new connection alone is no work done */
+    worker->heard_ms = c->now_ms;
     if (is_new) {
         worker->hello_ms = c->now_ms;
         actions_event(c->out, "worker_joined", 0, "worker=%s host=%s pid=%u device=%s",

@@ -207,6 +207,15 @@ static void check_rollback(struct world *world, const struct journal_rollback *r
     world->rollbacks++;
 }
 
+/* It stays in what is planned, and in the window that is begun there. */
+static void note_retirement(struct world *world, uint32_t shard)
+{
+    world->is_retiring[shard] = 1;
+    world->retired_from[shard] =
+        world->horizon * world->batch +
+        (uint64_t)(world->config.data.block_records * world->config.data.window_blocks);
+}
+
 static void check_start(struct world *world, const struct journal_start *start)
 {
     if (start->epoch <= world->epoch)
@@ -214,6 +223,9 @@ static void check_start(struct world *world, const struct journal_start *start)
                         (unsigned long long)world->epoch);
     world->epoch = start->epoch;
     world->horizon = world->committed + CORE_PLAN_AHEAD_MAX; /* as far as its forerunner may have */
+    for (uint32_t shard = 0; shard < WORLD_SHARDS_MAX; shard++)
+        if (world->is_retiring[shard]) /* it died before the catalogue said so */
+            note_retirement(world, shard);
 }
 
 static void check_generation(struct world *world, const struct journal_generation *generation)
@@ -271,10 +283,10 @@ void oracle_journal(struct world *world, const struct journal_record *record)
         check_discharge(world, &record->discharge);
     else if (record->kind == JOURNAL_DEAL)
         world->deals++;
-    else if (record->kind == JOURNAL_RETIRE) /* it stays in the window that is begun */
-        world->retired_from[record->retire.shard] =
-            world->horizon * world->batch +
-            (uint64_t)(world->config.data.block_records * world->config.data.window_blocks);
+    else if (record->kind == JOURNAL_RETIRE)
+        note_retirement(world, record->retire.shard);
+    else if (record->kind == JOURNAL_ENTRY)
+        memset(world->is_retiring, 0, sizeof(world->is_retiring));
 }
 
 void oracle_sent(struct world *world, const struct message *message)

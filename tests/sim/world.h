@@ -199,6 +199,7 @@ struct world {
     uint64_t members[WORLD_SLOTS_MAX]; /* of the generation in the journal */
     struct vote votes[WORLD_VOTES];    /* [worker % WORLD_VOTES] */
     uint64_t horizon;                  /* steps below may be planned: their images are settled */
+    int is_retiring[WORLD_SHARDS_MAX]; /* its retirement is journaled, the catalogue knows it not */
     uint64_t retired_from[WORLD_SHARDS_MAX]; /* position from which no image of it may come */
     int64_t flipped_ms;                      /* when the last bit flipped */
     uint64_t commits, kills, server_kills, rollbacks, deals, takeovers,
