@@ -57,6 +57,13 @@ class Faults:
         name = self.rng.choice(sorted(pids))
         return name, pids[name]
 
+    def any_leaver(self):
+        """One of the cluster's own stays: without any it gives up a server that was killed."""
+        pids = self.run.worker_pids()
+        free = [name for name in sorted(pids) if self.run.supervised != {name}]
+        name = self.rng.choice(free)
+        return name, pids[name]
+
     def kill_worker(self, name, pid):
         self.may_be_lost[name] += 1
         self.strike("SIGKILL of a worker at any time")
@@ -389,7 +396,7 @@ class Faults:
 
     def worker_drained(self):
         """It ends its step and leaves with 0; then it is back. Sometimes a guest goes for good."""
-        name, pid = self.any_worker()
+        name, pid = self.any_leaver()
         is_guest = name in self.run.guests
         if is_guest:
             self.run.leaving[name] = self.run.guests.pop(name)
@@ -434,7 +441,8 @@ class Faults:
     def drain_among_deaths(self):
         """Somebody is asked to go and another dies before it has."""
         pids = self.run.worker_pids()
-        leaver, victim = self.rng.sample(sorted(pids), 2)
+        leaver, _ = self.any_leaver()
+        victim = self.rng.choice([name for name in sorted(pids) if name != leaver])
         is_guest = leaver in self.run.guests
         if is_guest:
             self.run.leaving[leaver] = self.run.guests.pop(leaver)
