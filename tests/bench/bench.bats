@@ -97,3 +97,15 @@ documented() { # COMMAND: the names between the backquotes behind it, without wh
         grep -q "^| $row | 1 |" <<<"$output"
     done
 }
+
+@test "membership.py has a row for every stage of a join and a drain, and no step was aborted" {
+    [ -d /usr/share/datasets/fashion-mnist ] || skip 'package dataset-fashion-mnist is not installed'
+    run "$SEER_SOURCE/tests/bench/membership.py" --changes 1
+    echo "$output"
+    [ "$status" -eq 0 ]
+    for stage in 'usual step' 'extra time at the change' 'of it state and digest' 'preparation, while training'; do
+        grep -q "^| join | $stage | 1 |" <<<"$output"
+        grep -q "^| drain | $stage | 1 |" <<<"$output"
+    done
+    grep -q '^aborted steps: 0 of' <<<"$output"
+}
