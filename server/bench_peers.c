@@ -127,6 +127,18 @@ static void beat(struct bench_peers *peers, struct bench_peer *peer)
         peers->heartbeats_lost++;
 }
 
+/* Nothing is to be prepared: it will come by Regroup. */
+static void say_prepared(struct bench_peers *peers, struct bench_peer *peer,
+                         const struct message *message)
+{
+    struct message prepared = {.kind = MESSAGE_PREPARED,
+                               .prepared = {.nonce = message->prepare.nonce}};
+    uint64_t present = peer->generation;
+    peer->generation = message->header.generation;
+    say(peers, peer, &prepared);
+    peer->generation = present;
+}
+
 static void form(struct bench_peers *peers, struct bench_peer *peer, const struct message *message)
 {
     struct message formed = {.kind = MESSAGE_FORMED, .formed = {.digest = 1}};
@@ -149,6 +161,8 @@ static enum status hear(struct bench_peers *peers, struct bench_peer *peer,
     } else if (message->kind == MESSAGE_WELCOME) {
         peers->run = header->run;
         peers->epoch = header->epoch;
+    } else if (message->kind == MESSAGE_PREPARE) {
+        say_prepared(peers, peer, message);
     } else if (message->kind == MESSAGE_REGROUP && header->generation > peer->generation) {
         form(peers, peer, message);
     } else if (message->kind == MESSAGE_PLAN && header->generation == peer->generation &&

@@ -1135,7 +1135,10 @@ static void who_did_nothing_is_why_a_generation_does_not_form(void **state)
     int reject = -1;
     for (uint64_t progress = 1; reject < 0 && progress < 1000; progress++) {
         const struct message dead = {.kind = MESSAGE_HEARTBEAT};
-        const struct message alive = {.kind = MESSAGE_HEARTBEAT, .heartbeat.progress = progress};
+        const struct message alive = {.kind = MESSAGE_HEARTBEAT,
+                                      .heartbeat.progress = progress < 20 ? progress : 20};
+        if (progress == 30)
+            hello(f, 1, PROTOCOL_VERSION, 0); /* connects again, and does nothing */
         say(f, 1, dead, 0);
         say(f, 2, alive, 0);
         tick(f, COORDINATOR_TICK_MS);
