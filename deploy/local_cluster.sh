@@ -6,7 +6,8 @@
 #   deploy/local_cluster.sh --run DIR --stop
 #
 #   --steps S    end (exit 0) when S steps are committed; without it: on SIGTERM, after draining (exit 0)
-#   --respawn    start a worker again that died or ended with a code above 2; soon, then ever later if it dies soon
+#   --respawn    start a worker again that died or ended with a code above 2; soon, then ever later if it dies soon (at most
+#                $SEER_RESPAWN_MAX_MS, 30000)
 #   --detach     return once all are started; --stop ends such a cluster
 #
 # DIR/pids has a line `server PID` or `worker NAME PID` for each living process; DIR/commands their command lines: each
@@ -26,6 +27,7 @@ die() { # CODE WORDS
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bin=${SEER_BIN:-$root/build/release/bin}
+respawn_max_ms=${SEER_RESPAWN_MAX_MS:-30000}
 config='' run='' workers='' respawn=0 detach=0 stop=0 supervise=0
 server_options=()
 original=("$@")
@@ -190,7 +192,7 @@ plan_respawn() { # INDEX
         wait_ms=100
     fi
     worker_dues[$1]=$((now + wait_ms))
-    worker_waits[$1]=$((wait_ms * 2 < 30000 ? wait_ms * 2 : 30000))
+    worker_waits[$1]=$((wait_ms * 2 < respawn_max_ms ? wait_ms * 2 : respawn_max_ms))
 }
 
 write_commands() {

@@ -99,7 +99,9 @@ def processes_with(mark):
 class ChaosRun:
     def __init__(self, directory, store, workers, seed, settings, mark, environment=()):
         self.directory, self.mark = directory, mark
-        self.environment = dict(os.environ, **dict(environment), **{MARK: mark})
+        # Here all deaths are by accident: workers come back soon, however often they die.
+        self.environment = dict(os.environ, **dict(environment), **{MARK: mark},
+                                SEER_RESPAWN_MAX_MS="200")
         os.makedirs(directory, exist_ok=True)
         self.steps = Lines(os.path.join(directory, "metrics.jsonl"))
         self.events = Lines(os.path.join(directory, "events.jsonl"))
