@@ -257,10 +257,36 @@ static void arrive(struct world *world, struct sim_worker *worker, struct meetin
         world_job_ends(world, worker->place, worker->run_count, 1, 1500); /* its own deadline */
 }
 
+static const struct stored_snapshot *find_stored(const struct world *world, const char *name)
+{
+    for (uint32_t i = 0; i < world->stored_count; i++)
+        if (strcmp(world->stored[i].name, name) == 0)
+            return &world->stored[i];
+    return NULL;
+}
+
+/* A server that restores from a snapshot lets nobody remove it; who still reads for a server that
+ * has died since may find it gone, and fails. */
+static int is_removed(struct world *world, const struct job *job)
+{
+    const struct message_regroup *regroup = regroup_of(job);
+    if (regroup->source != STATE_SNAPSHOT || regroup->rank != 0 ||
+        find_stored(world, regroup->snapshot_name) != NULL)
+        return 0;
+    struct coordinator_view view = {.state = RUN_WAITING};
+    if (world->coordinator != NULL)
+        coordinator_view(world->coordinator, &view);
+    if (view.state == RUN_FORMING && view.generation == job->message.header.generation)
+        world_violation(world, "I11: snapshot '%s' is removed under its reader",
+                        regroup->snapshot_name);
+    return 1;
+}
+
 static void arrive_to_form(struct world *world, struct sim_worker *worker, struct job *job)
 {
     const struct message_regroup *regroup = regroup_of(job);
-    if (job->takes_over && !rehearsal_take(world, worker, &job->message)) {
+    if ((job->takes_over && !rehearsal_take(world, worker, &job->message)) ||
+        is_removed(world, job)) {
         world_job_ends(world, worker->place, worker->run_count, 1, 0);
         return;
     }
@@ -273,11 +299,9 @@ static void arrive_to_form(struct world *world, struct sim_worker *worker, struc
         meeting->base = oracle_first_hash();
         meeting->has_base = 1;
     } else if (is_source && regroup->source == STATE_SNAPSHOT) {
-        for (uint32_t i = 0; i < world->stored_count; i++)
-            if (strcmp(world->stored[i].name, regroup->snapshot_name) == 0) {
-                meeting->base = world->stored[i].hash;
-                meeting->has_base = world->stored[i].step == job->step;
-            }
+        const struct stored_snapshot *stored = find_stored(world, regroup->snapshot_name);
+        meeting->base = stored->hash;
+        meeting->has_base = stored->step == job->step;
     } else if (is_source) {
         meeting->base = worker->model.hash;
         meeting->has_base = worker->model.is_valid && worker->model.step == job->step;
