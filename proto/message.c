@@ -80,6 +80,7 @@ static const struct field heartbeat_fields[] = {
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, memory_bytes),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, operations),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, helper_ms),
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, is_warm),
     {.kind = FIELD_END},
 };
 

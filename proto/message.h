@@ -108,6 +108,7 @@ struct message_heartbeat {
     uint64_t memory_bytes;
     uint64_t operations; /* collective operations it has called in header.generation */
     int64_t helper_ms; /* how long its helper has given no sign of life; 0 = it does, or is none */
+    int is_warm;       /* has computed a step, or rehearsed one: nobody waits for its first time */
 };
 
 /* Member has formed the collective and holds the state of header.step. */

@@ -119,7 +119,7 @@ static void beat(struct bench_peers *peers, struct bench_peer *peer)
         return;
     struct message message = {
         .kind = MESSAGE_HEARTBEAT,
-        .heartbeat = {.phase = PHASE_FORWARD, .progress = peer->sequence},
+        .heartbeat = {.phase = PHASE_FORWARD, .progress = peer->sequence, .is_warm = 1},
     };
     if (say(peers, peer, &message))
         peers->heartbeats++;

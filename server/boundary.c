@@ -136,7 +136,7 @@ static void count_wishes(const struct coordinator *c, int *ret_joining, int *ret
     *ret_joining = *ret_leaving = *ret_staying = 0;
     for (uint32_t i = 0; i < c->roster.count; i++) {
         const struct worker *worker = &c->roster.workers[i];
-        *ret_joining += worker->rank < 0 && formation_is_candidate(worker);
+        *ret_joining += formation_is_coming(worker);
         *ret_leaving += worker->state == WORKER_DRAINING;
         *ret_staying += formation_is_candidate(worker);
         members += worker->rank >= 0 && worker->state != WORKER_DRAINING;

@@ -22,29 +22,53 @@ int formation_is_candidate(const struct worker *worker)
     return worker->connection != 0 && worker->state != WORKER_DRAINING;
 }
 
-/* Gives ranks from `count` on to those that match; returns the new count. */
-static uint32_t choose_some(struct coordinator *c, uint32_t count, int is_draining, int is_holder)
+int formation_is_coming(const struct worker *worker)
+{
+    return worker->rank < 0 && formation_is_candidate(worker) &&
+           (worker->has_state || worker->heartbeat.is_warm);
+}
+
+static uint32_t give_rank(const struct coordinator *c, struct worker *worker, uint32_t count)
+{
+    if (worker->rank >= 0 || count == (uint32_t)config_slots(c->config))
+        return count;
+    worker->rank = (int)count;
+    return count + 1;
+}
+
+/* Gives ranks from `count` on to those who hold the state; returns the new count. */
+static uint32_t choose_holders(struct coordinator *c, uint32_t count, int is_draining)
 {
     for (uint32_t i = 0; i < c->roster.count; i++) {
         struct worker *worker = &c->roster.workers[i];
-        if (worker->rank < 0 && worker->connection != 0 &&
-            (worker->state == WORKER_DRAINING) == is_draining &&
-            core_is_holder(c, worker) == is_holder && count < (uint32_t)config_slots(c->config))
-            worker->rank = (int)count++;
+        if (worker->connection != 0 && (worker->state == WORKER_DRAINING) == is_draining &&
+            core_is_holder(c, worker))
+            count = give_rank(c, worker, count);
+    }
+    return count;
+}
+
+/* To those who do not; only_warm: not to those whose first step the others would wait for. */
+static uint32_t choose_others(struct coordinator *c, uint32_t count, int only_warm)
+{
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        struct worker *worker = &c->roster.workers[i];
+        if (only_warm ? formation_is_coming(worker) : formation_is_candidate(worker))
+            count = give_rank(c, worker, count);
     }
     return count;
 }
 
 /* Marks the members by rank >= 0, holders of the state first, never more than there are slots. Who
- * drains stays in only while nobody else holds the state. Returns their number. */
+ * drains stays in only while nobody else holds the state. Who is not warm yet comes later, unless
+ * there is nobody who could train meanwhile. Returns their number. */
 static uint32_t choose_members(struct coordinator *c)
 {
     for (uint32_t i = 0; i < c->roster.count; i++)
         c->roster.workers[i].rank = -1;
-    uint32_t count = choose_some(c, 0, 0, 1);
-    if (count == 0 && c->step > 0)
-        count = choose_some(c, count, 1, 1);
-    return choose_some(c, count, 0, 0);
+    uint32_t staying = choose_holders(c, 0, 0);
+    uint32_t count = staying > 0 || c->step == 0 ? staying : choose_holders(c, 0, 1);
+    return choose_others(c, count, staying > 0);
 }
 
 static void forget_members(struct coordinator *c)

@@ -73,7 +73,7 @@ static int has_wish(const struct coordinator *c)
     uint32_t waiting = 0, leaving = 0;
     for (uint32_t i = 0; i < c->roster.count; i++) {
         const struct worker *worker = &c->roster.workers[i];
-        waiting += worker->rank < 0 && formation_is_candidate(worker);
+        waiting += formation_is_coming(worker);
         leaving += worker->rank >= 0 && worker->state == WORKER_DRAINING;
     }
     int has_room = c->world_size < (uint64_t)config_slots(c->config);
@@ -96,7 +96,7 @@ static uint32_t choose_members(struct coordinator *c, uint32_t *ret_count)
         roster_find_rank(&c->roster, 0)->next_rank = (int)count++;
     for (uint32_t i = 0; i < c->roster.count && count < slots; i++) {
         struct worker *worker = &c->roster.workers[i];
-        if (worker->rank >= 0 || !formation_is_candidate(worker))
+        if (!formation_is_coming(worker))
             continue;
         worker->next_rank = (int)count++;
         coming++;

@@ -334,6 +334,7 @@ static void beat(struct link *link)
         .memory_bytes = memory_bytes(),
         .operations = atomic_load(&pulse->operations),
         .helper_ms = atomic_load(&pulse->helper_still_ms),
+        .is_warm = atomic_load(&progress->is_warm),
     };
     struct member_event event = {.kind = MEMBER_TICK, .heartbeat = &heartbeat};
     link_handle(link, &event);

@@ -132,6 +132,8 @@ static enum status measure(struct step *step, uint64_t number, struct step_resul
     memcpy(ret_result->phase_us, step->phase_us, sizeof(step->phase_us));
     ret_result->compute_us = step->compute_us;
     step->computed = number + 1;
+    if (step->progress != NULL)
+        atomic_store_explicit(&step->progress->is_warm, 1, memory_order_relaxed);
     return OK;
 }
 

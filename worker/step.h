@@ -39,6 +39,7 @@ struct step_progress {
     _Atomic uint32_t phase;    /* enum worker_phase */
     _Atomic uint64_t progress; /* counts up whenever something got done */
     _Atomic int64_t phase_since_ms;
+    _Atomic int is_warm; /* a step was computed: what only the first one costs is paid */
 };
 void step_watch(struct step *step, struct step_progress *progress);
 

@@ -27,6 +27,7 @@
 #include "worker/snapshot_file.h"
 #include "worker/state_share.h"
 #include "worker/step.h"
+#include "worker/warm_up.h"
 #include "worker/watchdog.h"
 #include "worker/worker_journal.h"
 
@@ -82,6 +83,8 @@ static enum status worker_configure(struct worker *worker, struct job *job)
     TRY(state_create(worker->config, worker->device, &worker->state));
     TRY(step_create(worker->config, worker->state, &worker->step));
     step_watch(worker->step, &worker->progress);
+    TRY(warm_up(worker->config, worker->state, worker->step));
+    worker_phase(worker, PHASE_IDLE);
     const struct group_means means = group_means(worker);
     return preparation_start(&worker->preparation, &means);
 }

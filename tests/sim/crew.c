@@ -183,8 +183,10 @@ void crew_handle(struct world *world, int place, const struct member_event *even
 void crew_tick(struct world *world, int place)
 {
     struct sim_worker *worker = &world->workers[place];
-    struct message_heartbeat heartbeat = {
-        .phase = PHASE_IDLE, .progress = 2 * worker->run_count + (uint64_t)worker->has_met};
+    struct message_heartbeat heartbeat = {.phase = PHASE_IDLE,
+                                          .progress =
+                                              2 * worker->run_count + (uint64_t)worker->has_met,
+                                          .is_warm = worker->beats++ >= worker->id % 8};
     if (worker->is_running)
         heartbeat.phase = worker->jobs[0].kind == MEMBER_FORM ? PHASE_FORM
                           : worker->has_met                   ? PHASE_REDUCE

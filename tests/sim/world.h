@@ -91,6 +91,7 @@ struct sim_worker {
     int has_met;                  /* it takes part in the meeting of its job */
     int64_t compute_ms;           /* that its last COMPUTE took, without the meeting */
     uint64_t run_count;           /* names the running job, to know its end from older ones */
+    uint64_t beats;               /* heartbeats said: some need a few until they are warm */
     struct preparation preparation;
     uint32_t plan_count;
     struct message plans[WORLD_PLANS];

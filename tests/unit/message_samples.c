@@ -124,7 +124,7 @@ static void fill_body(struct message *m)
         break;
     case MESSAGE_HEARTBEAT:
         m->heartbeat =
-            (struct message_heartbeat){PHASE_REDUCE, 12, -5, 33.5, UINT64_C(1) << 33, 77, -9};
+            (struct message_heartbeat){PHASE_REDUCE, 12, -5, 33.5, UINT64_C(1) << 33, 77, -9, 1};
         break;
     case MESSAGE_FORMED:
         m->formed = (struct message_formed){42};
@@ -269,7 +269,7 @@ static void assert_small_equal(const struct message *a, const struct message *b)
     case MESSAGE_HEARTBEAT:
         SAME(heartbeat.phase), SAME(heartbeat.progress), SAME(heartbeat.phase_ms);
         SAME(heartbeat.images_per_second), SAME(heartbeat.memory_bytes);
-        SAME(heartbeat.operations), SAME(heartbeat.helper_ms);
+        SAME(heartbeat.operations), SAME(heartbeat.helper_ms), SAME(heartbeat.is_warm);
         break;
     case MESSAGE_FORMED:
         SAME(formed.digest);

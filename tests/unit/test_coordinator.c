@@ -106,11 +106,17 @@ static void tick(struct fixture *f, int64_t ms)
     }
 }
 
+/* It has rehearsed: nobody would wait for its first step. */
+static void warm(struct fixture *f, uint64_t id)
+{
+    say(f, id, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat = {.is_warm = 1}}, 0);
+}
+
 /* Time in which only this worker is heard. */
 static void heartbeats(struct fixture *f, uint64_t id, int64_t ms)
 {
     for (int64_t end = f->now + ms; f->now < end; tick(f, COORDINATOR_TICK_MS))
-        say(f, id, (struct message){.kind = MESSAGE_HEARTBEAT}, 0);
+        say(f, id, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat = {.is_warm = 1}}, 0);
 }
 
 static void vote(struct fixture *f, uint64_t id, uint64_t step, uint64_t digest, int is_finite)
@@ -398,6 +404,7 @@ static struct message await_joiner(struct fixture *f)
 {
     train(f, 1);
     hello(f, 2, PROTOCOL_VERSION, 0);
+    warm(f, 2);
     tick(f, 1000);
     assert_int_equal(find(f, ACTION_SEND, MESSAGE_PREPARE), -1); /* nothing is committed yet */
     vote(f, 1, 0, 3, 1);
@@ -537,6 +544,24 @@ static void a_joiner_that_does_not_prepare_in_time_is_sent_away(void **state)
     assert_int_equal(view.roster->count, 1);
     assert_int_equal(view.roster->workers[0].id, 1);
     assert_int_equal(view.generation, 1); /* and nobody was disturbed */
+}
+
+static void nobody_waits_for_the_first_step_of_another(void **state)
+{
+    struct fixture *f = *state;
+    train(f, 2);
+    hello(f, 3, PROTOCOL_VERSION, 0);
+    vote(f, 1, 0, 3, 1);
+    vote(f, 2, 0, 3, 1);
+    tick(f, 1000);
+    assert_int_equal(find(f, ACTION_SEND, MESSAGE_PREPARE), -1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED, .worker = 2});
+    assert_int_equal(find_sent(f, 1, MESSAGE_REGROUP)->regroup.member_count, 1);
+    say(f, 1, (struct message){.kind = MESSAGE_FORMED, .formed = {.digest = 9}}, 1);
+    vote(f, 1, 1, 3, 1);
+    warm(f, 3);
+    await_prepare(f);
+    assert_int_equal(find_sent(f, 3, MESSAGE_PREPARE)->prepare.rank, 1);
 }
 
 static void one_of_those_who_leave_stays_until_its_state_is_handed_over(void **state)
@@ -1269,6 +1294,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(helpers_that_cannot_start_cost_a_pause_and_nothing_else,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_joiner_that_does_not_prepare_in_time_is_sent_away, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(nobody_waits_for_the_first_step_of_another, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(one_of_those_who_leave_stays_until_its_state_is_handed_over,
                                         setup, teardown),

@@ -1,0 +1,14 @@
+/* warm_up.h - what only a process's first step costs, paid before anybody waits for it. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_WARM_UP_H
+#define WORKER_WARM_UP_H
+
+#include "worker/step.h"
+
+/* Computes a step of one grey slot alone and forgets it: memory is planned and touched, kernels are
+ * chosen and compiled. Of the state only gradients change, which no one reads. ERR_DEVICE: not even
+ * one slot fits. */
+enum status warm_up(const struct config *config, struct state *state, struct step *step);
+
+#endif
