@@ -27,6 +27,7 @@ void buf_done(struct buf *buf);
 void buf_clear(struct buf *buf);
 /* Makes room for `more` bytes past length. ERR_INPUT past the limit. */
 enum status buf_reserve(struct buf *buf, size_t more);
+/* Both grow the buffer. ERR_INPUT past the limit. */
 enum status buf_append(struct buf *buf, const void *bytes, size_t length);
 enum status buf_format(struct buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -2,8 +2,8 @@
  *
  * Non-blocking: sends that would block fail with ERR_UNREACHABLE, receives return ERR_END when
  * there is nothing. Peers are told apart by the routing id that ZeroMQ gives each connection (never
- * one of our own: a crashed peer that returns is a new connection). Options as facts/elastic.md 4:
- * IMMEDIATE, HWM, LINGER, MAXMSGSIZE, ZMTP heartbeats. One thread per endpoint. */
+ * one of our own: a crashed peer that returns is a new connection). endpoint.c has ZeroMQ's
+ * options and why they are so. One thread per endpoint. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef PROTO_ENDPOINT_H
@@ -30,6 +30,7 @@ struct endpoint;
 enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint);
 /* As endpoint_bind for a PUB socket: use endpoint_socket to send, never endpoint_send. */
 enum status endpoint_publish(const char *address, struct endpoint **ret_endpoint);
+/* Does not wait for the other side to be there. ERR_INPUT: that is no address; ERR_IO. */
 enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint);
 void endpoint_close(struct endpoint *endpoint); /* NULL is fine */
 /* The address really bound or connected to. Borrowed. */

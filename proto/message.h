@@ -173,14 +173,15 @@ struct message_member {
     char *name;
 };
 
-/* header.generation is formed by these members, ranks in this order, holding the state of
- * header.step (committed steps so far). If has_verdict, a survivor that still holds the reduced
- * gradient of verdict.step == header.step-1 applies it first. */
+/* On header.step, for members of header.generation that have voted for it. */
 struct message_verdict {
     int is_commit; /* 0: skip, the stream moves on and no parameter changes */
     double lr;
 };
 
+/* header.generation is formed by these members, ranks in this order, holding the state of
+ * header.step (committed steps so far). If has_verdict, a survivor that still holds the reduced
+ * gradient of step header.step - 1 does first what the verdict says. */
 struct message_regroup {
     uint32_t engine; /* enum collective_engine */
     uint64_t nonce;

@@ -19,7 +19,7 @@ struct audit_result {
     uint64_t steps;                 /* that survive */
     uint64_t positions_trained;     /* applied by every member */
     uint64_t positions_quarantined; /* of those steps; the record could not be decoded */
-    uint64_t positions_passed_over; /* of steps whose gradients were not finite */
+    uint64_t positions_passed_over; /* of steps that were skipped, for whatever reason */
     uint64_t positions_retired;     /* left out of passes because their shard was retired */
     uint64_t lost;                  /* positions below the last one that no step or member had */
     uint64_t duplicated;            /* positions or records that counted twice */

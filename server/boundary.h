@@ -1,4 +1,7 @@
-/* boundary.h - what happens between two steps: snapshots, joining, leaving, stopping. */
+/* boundary.h - what happens between two steps: snapshots, joining, leaving, stopping.
+ *
+ * Between two steps is when a generation is formed, right after a verdict, and while the run is
+ * paused or without images: only then is boundary_pass to be called. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_BOUNDARY_H
@@ -14,6 +17,8 @@ void boundary_pass(struct coordinator *c);
 enum status boundary_snapshot(struct coordinator *c, const char *name);
 /* This worker will push no more. */
 void boundary_lost_pusher(struct coordinator *c, uint64_t worker);
+/* What became of the one that is expected: its record is journaled, or it is forgotten. A file that
+ * became complete and is not expected any more is removed. */
 void boundary_snapshot_done(struct coordinator *c, const char *name);
 void boundary_snapshot_failed(struct coordinator *c, const char *name, const char *reason);
 /* Nobody can ask to go back to before this step. */

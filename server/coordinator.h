@@ -58,7 +58,7 @@ enum coordinator_command {
     COMMAND_EVICT,    /* argument: a worker's name; it is out at once */
     COMMAND_SNAPSHOT, /* argument: a name, or "" */
     COMMAND_REMOVE,   /* argument: the name of a complete snapshot that is not pinned */
-    COMMAND_RETIRE,   /* argument: a shard's path */
+    COMMAND_RETIRE,   /* argument: a shard's path or number */
 };
 
 struct coordinator_event {

@@ -10,12 +10,12 @@
 
 #include "server/core.h"
 
-/* Drains: the worker leaves at the next boundary. Evicts: it is no member from this moment.
- * reason is
- * told to the worker, "" = none. ERR_INPUT for a name that nobody has or had. *ret_worker: whom it
- * concerns. */
+/* Drains: the worker leaves at the next boundary. Evicts: it is no member from this moment, and
+ * reason is told to it, "" = none. ERR_INPUT for a name that nobody has or had. *ret_worker: whom
+ * it concerns. */
 enum status discharge_order(struct coordinator *c, const char *name, int is_evicted,
                             const char *reason, uint64_t *ret_worker);
+/* As the journal has it; beyond CORE_DISCHARGES the oldest is forgotten. */
 void discharge_restore(struct coordinator *c, const struct journal_discharge *discharge);
 /* What was said about this worker; NULL = nothing. */
 const struct journal_discharge *discharge_find(const struct coordinator *c, uint64_t worker);

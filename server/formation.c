@@ -408,8 +408,6 @@ void formation_fail(struct coordinator *c, const char *reason)
                   is_forming ? (int64_t)CORE_BACKOFF_MS << doublings : (int64_t)CORE_SETTLE_MS);
 }
 
-/* Who has neither formed nor said that it cannot, and of these got nothing done for longest: the
- * others may only be waiting for it. NULL = nobody. */
 int formation_is_late(const struct coordinator *c)
 {
     return c->state == RUN_FORMING && c->now_ms - c->state_ms >= c->config->server.form_ms;
@@ -424,6 +422,8 @@ static int is_given_up(const struct coordinator *c)
     return 0;
 }
 
+/* Who has neither formed nor said that it cannot, and of these got nothing done for longest: the
+ * others may only be waiting for it. NULL = nobody. */
 static struct worker *find_late(struct coordinator *c)
 {
     struct worker *late = NULL;

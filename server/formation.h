@@ -21,9 +21,7 @@ void formation_try(struct coordinator *c);
 /* What was prepared (succession.h) becomes the present generation, and nothing that anybody has
  * begun is aborted. 0: none of its members holds the state, nothing has changed. */
 int formation_take_over(struct coordinator *c);
-/* For both ways of forming. */
-uint32_t formation_engine(const struct coordinator *c, uint32_t count);
-/* find: who has this rank in that generation. */
+/* For both ways of forming. find: who has this rank in that generation. */
 void formation_start_helpers(struct coordinator *c, uint64_t generation, uint64_t nonce,
                              uint32_t count,
                              struct worker *(*find)(struct roster *roster, int rank));

@@ -29,9 +29,11 @@ struct helpers {
 };
 
 void helpers_init(struct helpers *helpers, uint64_t run);
-/* Starts those of an ACTION_START_HELPERS; none may run in here. */
+/* Starts those of an ACTION_START_HELPERS; none may run in here. ERR_IO; ERR_INPUT: there is no
+ * seer-helper. */
 enum status helpers_start(struct helpers *helpers, const struct action *action);
-/* Kills and reaps them all; none running is fine. */
+/* Kills and reaps them all, and waits for that (the kernel's time, 2 s at most for adopted ones);
+ * none running is fine. */
 void helpers_stop(struct helpers *helpers);
 /* Takes over those that a server before this one has started, with their pidfd. */
 void helpers_adopt(struct helpers *helpers, const struct helper_left *left);

@@ -22,7 +22,7 @@
 #include "server/journal_codec.h"
 
 /* Address space, not memory or disk: some 10^8 steps. Fixed, because growing a map that others
- * read is where LMDB's users get hurt (facts: MDB_MAP_RESIZED). */
+ * read is where LMDB's users get hurt (MDB_MAP_RESIZED). */
 #define MAP_BYTES (UINT64_C(64) << 30)
 
 /* The end of a process that was killed takes moments, longer on a busy machine: who starts the next

@@ -1,4 +1,6 @@
-/* process_watch.h - tells at once when a worker's process on this host ends. */
+/* process_watch.h - tells at once when a worker's process on this host ends.
+ *
+ * By pidfd: the loop polls items[].process. Loop thread; nothing blocks. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_PROCESS_WATCH_H
@@ -20,7 +22,8 @@ struct process_watch {
 
 void process_watch_init(struct process_watch *watch);
 void process_watch_done(struct process_watch *watch);
-/* ERR_END: there is no such process any more. */
+/* In place of what was watched for this worker. ERR_END: there is no such process any more.
+ * ERR_IO: it cannot be watched; heartbeats tell of its end too, only later. */
 enum status process_watch_add(struct process_watch *watch, uint64_t worker, uint32_t pid);
 void process_watch_remove(struct process_watch *watch, uint64_t worker); /* absent is fine */
 

@@ -6,6 +6,7 @@
 
 #include "server/core.h"
 
+/* coordinator_restore, with its errors. */
 enum status recovery_restore(struct coordinator *c, const struct journal_record *record);
 /* After a restart: a worker said Hello; `generation` is the one it is formed in. */
 void recovery_note_hello(struct coordinator *c, struct worker *worker, uint64_t generation);

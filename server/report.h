@@ -1,4 +1,7 @@
-/* report.h - what others may see of the run: log, files, feed and the answer to `seer status`. */
+/* report.h - what others may see of the run: log, files, feed and the answer to `seer status`.
+ *
+ * Loop thread. Events and steps are lines in the files of the run folder, so those calls write to
+ * the disk (not flushed); trouble there is logged and stops nothing (run_folder.h). */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_REPORT_H

@@ -17,7 +17,7 @@
 enum worker_state {
     WORKER_PARKED,   /* waits for the next generation */
     WORKER_MEMBER,   /* of the present generation */
-    WORKER_DRAINING, /* member that leaves at the next boundary */
+    WORKER_DRAINING, /* member or not: leaves at the next boundary */
 };
 
 enum { ROSTER_MAX = MESSAGE_MEMBERS_MAX, ROSTER_NAME_BYTES = 64, ROSTER_TEXT_BYTES = 128 };
@@ -50,11 +50,11 @@ struct worker {
     int is_next_ready, is_next_broken; /* what it has said of that one's collective */
     int is_formed;                     /* has formed the present generation */
     uint64_t formed_digest;
-    int is_ready;                       /* has voted for the present step */
-    int is_broken;                      /* has reported the present generation broken */
-    struct message_heartbeat heartbeat; /* the last one; step of it: */
-    uint64_t heartbeat_step, heartbeat_generation;
-    int64_t moved_ms;        /* when it was last seen to get anything done */
+    int is_ready;                                  /* has voted for the present step */
+    int is_broken;                                 /* has reported the present generation broken */
+    struct message_heartbeat heartbeat;            /* the last one */
+    uint64_t heartbeat_step, heartbeat_generation; /* of its header */
+    int64_t moved_ms;                              /* when it was last seen to get anything done */
     double slot_us;          /* its own time for a slot, smoothed; 0 = not known yet */
     uint64_t images_trained; /* in committed steps since its Hello */
 };

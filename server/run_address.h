@@ -21,9 +21,11 @@ struct run_address {
     uint64_t run;
 };
 
-/* Binds server.listen and server.feed, or where they were bound before if that fits. */
+/* Binds server.listen and server.feed, or where they were bound before if that fits. Errors as
+ * endpoint_bind. */
 enum status run_address_bind(const char *directory, const struct config *config,
                              struct endpoint **ret_control, struct feed **ret_feed);
+/* Complete or not at all. Blocks on disk. ERR_IO. */
 enum status run_address_save(const char *directory, uint64_t run, const char *control,
                              const char *feed);
 /* ERR_UNREACHABLE: no server was ever started there. ERR_CORRUPT. */

@@ -22,7 +22,7 @@ case ${1-} in
 esac
 [ "$mode" != long ] || export SEER_TEST_LONG=1
 
-# Spinning threads beside a busy neighbour cost 5 to 20 times (docs/benchmarks.md).
+# Threads that spin for work beside a busy neighbour cost 5 to 20 times as much.
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1
 
 deploy/install-deps.sh build test demo

@@ -70,7 +70,9 @@ struct handover {
     _Atomic uint64_t turns;    /* of the link's loop: it goes round at every heartbeat */
 };
 
+/* ERR_IO. */
 enum status handover_init(struct handover *handover);
+/* Once all threads that use it have ended. */
 void handover_done(struct handover *handover);
 
 /* Link thread. Is there room for all that one more word of the server can order? If not, it must
@@ -80,11 +82,13 @@ int handover_has_room(const struct handover *handover);
 void handover_order(struct handover *handover, struct member_action *action);
 /* Link thread. The same for MEMBER_PREPARE; what was prepared or is being prepared becomes void. */
 void handover_prepare(struct handover *handover, struct member_action *action);
-/* The job CONFIGURE with what the link made of the text; takes config, lends the loader on. */
+/* Link thread. The job CONFIGURE with what the link made of the text; takes config, lends the
+ * loader on. */
 void handover_configure(struct handover *handover, struct member_action *action,
                         struct config *config, struct loader *loader);
+/* Any thread. All jobs that were ordered before come to nothing, as above. */
 void handover_abandon(struct handover *handover);
-/* NULL: none. The caller destroys it. */
+/* Link thread. NULL: none. The caller destroys it. */
 struct report *handover_report(struct handover *handover);
 void report_destroy(struct report *report);
 /* The prepare thread waits for its next job; the caller destroys it. NULL: there will be none. */
@@ -95,7 +99,7 @@ enum status handover_check_preparation(struct handover *handover, const struct j
 void handover_end_preparations(struct handover *handover);
 void handover_destroy_job(struct job *job); /* NULL is fine */
 
-/* Training thread. Waits for the next job; the caller destroys it. */
+/* Training thread. Waits for the next job, which job_end destroys. */
 struct job *handover_job(struct handover *handover);
 void job_end(struct handover *handover, struct job *job);
 /* ERR_STALE if the job was abandoned meanwhile. */

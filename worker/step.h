@@ -34,13 +34,14 @@ struct step_result {
 /* config and state are borrowed for the step's life. */
 enum status step_create(const struct config *config, struct state *state, struct step **ret_step);
 void step_destroy(struct step *step);
-/* Lets watchers follow: phase changes are written here (relaxed atomics). May be NULL. */
+/* What watchers in other threads may follow; relaxed atomics. */
 struct step_progress {
     _Atomic uint32_t phase;    /* enum worker_phase */
     _Atomic uint64_t progress; /* counts up whenever something got done */
     _Atomic int64_t phase_since_ms;
     _Atomic int is_warm; /* a step was computed: what only the first one costs is paid */
 };
+/* Phase changes are written to *progress from now on, which is borrowed; NULL ends that. */
 void step_watch(struct step *step, struct step_progress *progress);
 
 /* Forward, codes, loss, backward, reduction for this member's slots of step `number`. collective is

@@ -1,4 +1,6 @@
-/* warm_up.h - what only a process's first step costs, paid before anybody waits for it. */
+/* warm_up.h - what only a process's first step costs, paid before anybody waits for it.
+ *
+ * Training thread, which does nothing else meanwhile: a Regroup that comes now waits behind it. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_WARM_UP_H
@@ -7,8 +9,8 @@
 #include "worker/step.h"
 
 /* Computes a step of one grey slot alone and forgets it: memory is planned and touched, kernels are
- * chosen and compiled. Of the state only gradients change, which no one reads. ERR_DEVICE: not even
- * one slot fits. */
+ * chosen and compiled. Blocks for as long as a slot's step takes. Of the state only gradients and
+ * the exchange area change, which no one reads. ERR_DEVICE: not even one slot fits. */
 enum status warm_up(const struct config *config, struct state *state, struct step *step);
 
 #endif

@@ -1,6 +1,6 @@
 /* worker.c - the training thread: does what the protocol orders, in its order.
  *
- * Read worker_train first; it is a step of DESIGN section 4 as this member lives it. What to do and
+ * Read worker_train first; it is a step of docs/design.md as this member lives it. What to do and
  * when is decided in member.c, heard and said by link.c; here it is done. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */

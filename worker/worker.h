@@ -15,8 +15,9 @@ struct worker_options {
 };
 
 /* Trains until the server dismisses it or a signal drains it; the calling thread becomes the
- * training thread. *ret_exit_code: 0 dismissed, 1 refused for good. A failure of device, config or
- * memory is a status. */
+ * training thread. *ret_exit_code: 0 dismissed, 1 refused for good, 70 sent away but welcome again
+ * in a new process. A failure of device, config or memory is a status; a thread that hangs, a
+ * second signal and a config that cannot be used end the process from within (docs/contract.md). */
 enum status worker_run(const struct worker_options *options, int *ret_exit_code);
 
 #endif

@@ -1,4 +1,4 @@
-/* device.h - all that the model knows of hardware: memory and about thirty operations.
+/* device.h - all that the model knows of hardware: memory and some forty operations.
  *
  * One table, no optional members, two back ends (cpu/, cuda/). Activations are NHWC and live in a
  * layout of the device's own choosing behind `void *`; everything else (weights, gradients,
@@ -42,8 +42,8 @@ struct conv_shape {
 enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_SIGMOID };
 
 /* Forward application of batch normalisation and what is fused with it, per pixel and channel c:
- *   y = act(x*scale[c] + bias[c] + skip),  skip = 0, the value of skip there, or skip*skip_scale[c]
- * + skip_bias[c] pooled (if not NULL): [rows][channels] fp32, the mean of y over a row's pixels. */
+ *   y = act(x*scale[c] + bias[c] + s),
+ *   s = 0, the value of skip there, or that value * skip_scale[c] + skip_bias[c]. */
 struct bn_apply {
     const void *x;
     const float *scale, *bias;           /* [channels] */
@@ -52,7 +52,7 @@ struct bn_apply {
     int is_relu;
     int rows, pixels_per_row, channels;
     void *y;       /* may be x */
-    float *pooled; /* NULL: not wanted */
+    float *pooled; /* [rows][channels] mean of y over a row's pixels; NULL: not wanted */
 };
 
 /* First half of the backward pass of BN (+ReLU, +SE scale, +pooling), per pixel and channel:
@@ -71,8 +71,8 @@ struct bn_backward {
     float *sums; /* [2*channels] */
 };
 
-/* Running statistics as torch keeps them: running = (1-momentum)*running + momentum*batch, variance
- * unbiased (count/(count-1)). */
+/* From the reduced sums of bn_sums to what bn_apply and bn_backward need, and to the statistics of
+ * this step as torch's running ones take them in (variance unbiased, count/(count-1)). */
 struct bn_finalize {
     const float *sums;         /* [2*channels]: sum (x-shift), sum (x-shift)^2, reduced */
     const float *shift;        /* [channels] as given to bn_sums */
@@ -186,8 +186,8 @@ struct device_ops {
     void (*normalize_rows_backward)(struct device *device, const float *dzhat, const float *zhat,
                                     const float *norms, int rows, int columns, float *dz);
 
-    /* Sinkhorn in two vectors (facts: P = exp(S/eps - M) constant, a over prototypes, b over
-     * samples). max over [rows][K] -> ret[0]. */
+    /* Sinkhorn in two vectors (P = exp(S/eps - M) is constant, a over prototypes, b over
+     * samples: worker/swav/codes.h). max over [rows][K] -> ret[0]. */
     void (*scores_max)(struct device *device, const float *scores, int rows, int prototypes,
                        float *ret);
     /* p = exp((s - max[0]) / epsilon). */
@@ -222,7 +222,7 @@ struct device_ops {
 
     /* Per-tensor sums of squares, in a fixed order: the same numbers give the same bits. */
     void (*optimizer_norms)(struct device *device, const struct optimizer_tensors *tensors);
-    /* One update from norms as they are (facts/algorithm.md 3). */
+    /* One update by the rule, with norms as optimizer_norms left them. */
     void (*optimizer_update)(struct device *device, const struct optimizer_tensors *tensors,
                              const struct optimizer_rule *rule);
 };

@@ -1,8 +1,8 @@
 /* norm.h - batch normalisation over slots, whoever holds them.
  *
  * Statistics belong to a resolution and a BN group, and are sums that members exchange: one message
- * for all resolutions and groups of a layer (facts on SyncBN: the number of messages decides the
- * speed of small models), [resolution][group][2][channels], zero for groups of which nothing is
+ * for all resolutions and groups of a layer (their number decides the speed of small models, not
+ * their size), [resolution][group][2][channels], zero for groups of which nothing is
  * here. With exact reduction the message is pairs of doubles to which the sums of each slot are
  * added, and everybody's sums are rounded to floats afterwards. Counts are pure functions of the
  * slots, so they need no message. Batch statistics go where step_apply finds them; with several

@@ -1,6 +1,6 @@
 /* optimizer.h - LARC or plain SGD over all parameters at once.
  *
- * LARC as apex has it around torch's SGD (facts: with SwAV and SEER nothing is excluded, BN and
+ * LARC as apex has it around torch's SGD (as SwAV and SEER use it nothing is excluded, BN and
  * biases get trust ratio and decay too); the arithmetic is the device's optimizer_update. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
@@ -24,6 +24,7 @@ struct optimizer {
     float *norms; /* [2*count] on the host */
 };
 
+/* state is borrowed. ERR_DEVICE. */
 enum status optimizer_init(struct optimizer *optimizer, const struct config *config,
                            struct state *state);
 void optimizer_done(struct optimizer *optimizer);
