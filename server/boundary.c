@@ -143,6 +143,8 @@ static void count_wishes(const struct coordinator *c, int *ret_joining, int *ret
     }
     if (members >= (uint64_t)config_slots(c->config))
         *ret_joining = 0; /* there is no slot for them: they stand by */
+    if (members == 0 && *ret_joining == 0 && *ret_staying > 0)
+        *ret_leaving = 0; /* who takes over the state is still warming up */
     if (members == 0 && config_slots(c->config) < 2)
         *ret_staying = 0; /* no generation has room for who has the state and who wants it */
 }
@@ -159,17 +161,17 @@ void boundary_pass(struct coordinator *c)
 {
     int joining, leaving, staying;
     count_wishes(c, &joining, &leaving, &staying);
-    uint64_t every = (uint64_t)c->config->snapshot.every_steps;
     if (reached_last_step(c))
         c->is_stopping = 1;
     if (c->is_stopping || (leaving > 0 && staying == 0)) {
         close_or_snapshot(c);
         return;
     }
-    int is_due = every > 0 && c->step > 0 && c->step % every == 0;
-    if (is_due && !c->snapshot.is_pending && c->snapshot.step != c->step &&
-        !has_present_snapshot(c))
-        boundary_snapshot(c, "");
+    if (c->is_snapshot_due && !c->snapshot.is_pending) {
+        c->is_snapshot_due = 0;
+        if (!has_present_snapshot(c))
+            boundary_snapshot(c, "");
+    }
     if (succession_is_due(c))
         succession_happen(c);
     else if (c->state == RUN_TRAINING)

@@ -324,6 +324,7 @@ static void forgive_gap(struct coordinator *c, int64_t gap_ms)
     c->start_ms += gap_ms;
     c->state_ms += gap_ms;
     c->step_ms += gap_ms;
+    c->next.begin_ms += gap_ms;
     if (c->lonely_ms >= 0)
         c->lonely_ms += gap_ms;
 }

@@ -148,6 +148,7 @@ struct coordinator {
     uint64_t stale[STALE_KIND_COUNT]; /* messages refused */
     int is_severed; /* after a restart: the last generation's helpers have ended */
     struct core_snapshot snapshot;
+    int is_snapshot_due; /* by every_steps: taken at the first boundary at which it can be */
     struct core_blame blame;
     int is_stop_restored;   /* is_stop_ordered, when this process began */
     int64_t start_ms;       /* when it began */

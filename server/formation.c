@@ -48,27 +48,25 @@ static uint32_t choose_holders(struct coordinator *c, uint32_t count, int is_dra
     return count;
 }
 
-/* To those who do not; only_warm: not to those whose first step the others would wait for. */
-static uint32_t choose_others(struct coordinator *c, uint32_t count, int only_warm)
+/* To those who do not. */
+static uint32_t choose_others(struct coordinator *c, uint32_t count)
 {
-    for (uint32_t i = 0; i < c->roster.count; i++) {
-        struct worker *worker = &c->roster.workers[i];
-        if (only_warm ? formation_is_coming(worker) : formation_is_candidate(worker))
-            count = give_rank(c, worker, count);
-    }
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        if (formation_is_coming(&c->roster.workers[i]))
+            count = give_rank(c, &c->roster.workers[i], count);
     return count;
 }
 
 /* Marks the members by rank >= 0, holders of the state first, never more than there are slots. Who
- * drains stays in only while nobody else holds the state. Who is not warm yet comes later, unless
- * there is nobody who could train meanwhile. Returns their number. */
+ * drains stays in only while nobody else holds the state. Who is not warm yet comes later: all
+ * would wait for its first step, of which nobody knows how long it takes. Returns their number. */
 static uint32_t choose_members(struct coordinator *c)
 {
     for (uint32_t i = 0; i < c->roster.count; i++)
         c->roster.workers[i].rank = -1;
     uint32_t staying = choose_holders(c, 0, 0);
     uint32_t count = staying > 0 || c->step == 0 ? staying : choose_holders(c, 0, 1);
-    return choose_others(c, count, staying > 0);
+    return choose_others(c, count);
 }
 
 static void forget_members(struct coordinator *c)
@@ -82,16 +80,21 @@ static void forget_members(struct coordinator *c)
 static int is_still_gathering(const struct coordinator *c)
 {
     int64_t newest = INT64_MIN, oldest = INT64_MAX;
+    int is_one_warming_up = 0;
     for (uint32_t i = 0; i < c->roster.count; i++) {
         const struct worker *worker = &c->roster.workers[i];
-        if (worker->rank < 0)
+        if (worker->rank < 0) {
+            is_one_warming_up |= formation_is_candidate(worker) && !formation_is_coming(worker);
             continue;
+        }
         if (worker->has_state)
             return 0;
         newest = worker->hello_ms > newest ? worker->hello_ms : newest;
         oldest = worker->hello_ms < oldest ? worker->hello_ms : oldest;
     }
-    return c->now_ms - newest < CORE_GATHER_MS && c->now_ms - oldest < CORE_GATHER_LONGEST_MS;
+    int is_bunch =
+        c->now_ms - newest < CORE_GATHER_MS && c->now_ms - oldest < CORE_GATHER_LONGEST_MS;
+    return is_bunch || (is_one_warming_up && c->now_ms - oldest < c->config->server.form_ms);
 }
 
 /* State from one of the members. 0 if none of them holds it. */

@@ -26,10 +26,8 @@
 struct parameter_store {
     char *directory;
     char expected[JOURNAL_NAME_BYTES]; /* "" = none */
-    uint64_t step;
-    uint32_t lineage;
-    int file;       /* of the expected one; -1 before its first part */
-    uint64_t total; /* bytes, from its first part */
+    int file;                          /* of the expected one; -1 before its first part */
+    uint64_t total;                    /* bytes, from its first part */
     struct intervals written;
     struct stat sound; /* the file that was last found to be sound; st_ino 0 = none */
 };
@@ -104,14 +102,11 @@ const char *parameter_store_directory(const struct parameter_store *store)
 
 /* ---- receiving ---- */
 
-enum status parameter_store_expect(struct parameter_store *store, const char *name, uint64_t step,
-                                   uint32_t lineage)
+enum status parameter_store_expect(struct parameter_store *store, const char *name)
 {
     TRY(snapshot_name_check(name));
     parameter_store_drop(store, NULL);
     snprintf(store->expected, sizeof(store->expected), "%s", name);
-    store->step = step;
-    store->lineage = lineage;
     return OK;
 }
 

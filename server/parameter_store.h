@@ -30,8 +30,7 @@ enum status parameter_store_check_new(struct parameter_store *store, const char 
 
 /* From now on parts of name are taken. Only one snapshot is expected at a time: another one that is
  * unfinished is dropped. */
-enum status parameter_store_expect(struct parameter_store *store, const char *name, uint64_t step,
-                                   uint32_t lineage);
+enum status parameter_store_expect(struct parameter_store *store, const char *name);
 /* Stops expecting name (any, if NULL) and removes what came of it. */
 void parameter_store_drop(struct parameter_store *store, const char *name);
 /* Writes a part. *ret_is_complete: with it all bytes were there and the snapshot is now durable.

@@ -79,6 +79,7 @@ static void apply_rollback(struct coordinator *c, const struct journal_rollback 
     c->lineage = rollback->lineage;
     c->schedule = rollback->schedule;
     c->has_last = 0;
+    c->is_snapshot_due = 0;
     c->member_count = 0;
     while (c->snapshot_count > 0 && c->snapshots[c->snapshot_count - 1].step > c->step)
         c->snapshot_count--;

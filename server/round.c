@@ -326,6 +326,8 @@ static void decide(struct coordinator *c)
     clear_votes(c);
     c->step_ms = c->now_ms;
     stream_forget(c->stream, boundary_oldest_step(c) * c->batch_images);
+    uint64_t every = (uint64_t)c->config->snapshot.every_steps;
+    c->is_snapshot_due |= every > 0 && c->step % every == 0;
     boundary_pass(c);
     deal_try(c);
     round_plan(c);

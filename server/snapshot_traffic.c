@@ -53,6 +53,7 @@ static void acknowledge(struct server *server, uint64_t connection, const struct
         .header = answer_header(server, message),
         .snapshot_ack = {.name = part->name, .offset = part->offset},
     };
+    ack.header.lineage = message->header.lineage;
     answer(server, connection, &ack);
 }
 
@@ -76,7 +77,6 @@ struct expect_job {
     int is_drop;
     char name[JOURNAL_NAME_BYTES];
     uint64_t step;
-    uint32_t lineage;
     enum status status;
     char words[WORDS_BYTES];
 };
@@ -87,7 +87,7 @@ static void expect_run(struct disk_job *job)
     if (self->is_drop)
         parameter_store_drop(self->store, self->name);
     else
-        self->status = parameter_store_expect(self->store, self->name, self->step, self->lineage);
+        self->status = parameter_store_expect(self->store, self->name);
     if (self->status != OK)
         snprintf(self->words, sizeof(self->words), "%s", fail_message());
 }
@@ -106,15 +106,13 @@ static void expect_destroy(struct disk_job *job)
 
 static const struct disk_job_ops expect_ops = {expect_run, expect_finish, expect_destroy};
 
-static enum status push_expect(struct server *server, const char *name, uint64_t step,
-                               uint32_t lineage, int is_drop)
+static enum status push_expect(struct server *server, const char *name, uint64_t step, int is_drop)
 {
     struct expect_job *self = mem_zero(sizeof(*self));
     self->job.ops = &expect_ops;
     self->store = server->store;
     self->is_drop = is_drop;
     self->step = step;
-    self->lineage = lineage;
     snprintf(self->name, sizeof(self->name), "%s", name);
     struct disk_job *job = &self->job;
     return disk_push(server->disk, DISK_SNAPSHOTS, &job);
@@ -124,9 +122,10 @@ void snapshot_traffic_expect(struct server *server, const struct action *action)
 {
     struct snapshot_traffic *traffic = &server->traffic;
     snprintf(traffic->expected, sizeof(traffic->expected), "%s", action->snapshot.name);
+    traffic->step = action->snapshot.step;
+    traffic->lineage = action->snapshot.lineage;
     traffic->part_limit = PARTS_OF_A_MEMBER * action->snapshot.shares;
-    if (push_expect(server, action->snapshot.name, action->snapshot.step, action->snapshot.lineage,
-                    0) == OK)
+    if (push_expect(server, action->snapshot.name, action->snapshot.step, 0) == OK)
         return;
     struct trouble trouble = {.kind = COORDINATOR_SNAPSHOT_FAILED};
     snprintf(trouble.name, sizeof(trouble.name), "%s", action->snapshot.name);
@@ -140,7 +139,7 @@ void snapshot_traffic_drop(struct server *server, const char *name)
     struct snapshot_traffic *traffic = &server->traffic;
     if (strcmp(traffic->expected, name) == 0)
         traffic->expected[0] = 0;
-    if (push_expect(server, name, 0, 0, 1) != OK)
+    if (push_expect(server, name, 0, 1) != OK)
         log_debug("event=drop_late snapshot=%s reason=\"the next one drops it\"", name);
 }
 
@@ -325,12 +324,21 @@ static enum status push_part(struct server *server, uint64_t connection, struct 
     return OK;
 }
 
+/* One that failed may have been begun again under its name, at another step, while members still
+ * push the first. */
+static int is_expected(const struct snapshot_traffic *traffic, const struct message *message)
+{
+    return traffic->expected[0] != 0 && message->header.step == traffic->step &&
+           message->header.lineage == traffic->lineage &&
+           strcmp(message->snapshot_part.name, traffic->expected) == 0;
+}
+
 void snapshot_traffic_part(struct server *server, uint64_t connection, struct message *message)
 {
     const struct snapshot_traffic *traffic = &server->traffic;
     char name[JOURNAL_NAME_BYTES], words[WORDS_BYTES];
     uint64_t step = message->header.step;
-    if (traffic->expected[0] == 0 || strcmp(message->snapshot_part.name, traffic->expected) != 0) {
+    if (!is_expected(traffic, message)) {
         acknowledge(server, connection, message);
         return;
     }

@@ -19,8 +19,10 @@ struct server;
 
 struct snapshot_traffic {
     char expected[JOURNAL_NAME_BYTES]; /* parts of any other are not looked at; "" = of all */
-    uint32_t part_limit;               /* as many of its parts may wait to be written */
-    uint32_t part_count, read_count;   /* under way in the lane */
+    uint64_t step;                     /* of the expected one: a name may be taken again */
+    uint32_t lineage;
+    uint32_t part_limit;             /* as many of its parts may wait to be written */
+    uint32_t part_count, read_count; /* under way in the lane */
 };
 
 /* From now on parts of the action's snapshot are taken. Failures become COORDINATOR_SNAPSHOT_FAILED

@@ -41,6 +41,7 @@ enum report_kind {
     REPORT_PREPARE_FAILED,
     REPORT_SHARE, /* a copied share of a snapshot to push */
     REPORT_READ,  /* asks the server for bytes of a snapshot */
+    REPORT_WARM,  /* a step was rehearsed */
     REPORT_ENDED, /* the training thread has done its last job */
 };
 

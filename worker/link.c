@@ -72,7 +72,10 @@ static void link_die(const char *what, enum status status)
 static void push_parts(struct link *link)
 {
     struct message message = {.kind = MESSAGE_SNAPSHOT_PART, .header = link->header};
-    message.header.step = link->push.share != NULL ? link->push.share->step : 0;
+    if (link->push.share != NULL) {
+        message.header.step = link->push.share->step;
+        message.header.lineage = link->push.share->lineage;
+    }
     while (link->is_up && snapshot_push_next(&link->push, &message.snapshot_part)) {
         if (link_send(link, &message))
             continue;
@@ -202,7 +205,7 @@ static void hear_message(struct link *link, struct message *message)
     }
     struct member_event event = {.kind = MEMBER_MESSAGE, .message = message};
     if (message->kind == MESSAGE_SNAPSHOT_ACK)
-        snapshot_push_acknowledge(&link->push, &message->snapshot_ack);
+        snapshot_push_acknowledge(&link->push, message);
     else if (message->kind == MESSAGE_SNAPSHOT_DATA)
         pass_part(link, message);
     else
@@ -279,6 +282,9 @@ static void see_report(struct link *link, struct report *report)
     case REPORT_READ:
         report->message.header = link->header;
         link_send(link, &report->message);
+        break;
+    case REPORT_WARM:
+        link->heartbeat_ms = 0; /* the next one tells it, and is due now */
         break;
     case REPORT_ENDED:
         link->end_ms = clock_ms() + LAST_PARTS_MS;

@@ -97,6 +97,7 @@ enum status snapshot_share_create(const struct message_snapshot_begin *begin,
     struct snapshot_share *share = mem_zero(sizeof(*share));
     share->name = mem_string(begin->name);
     share->step = identity->step;
+    share->lineage = identity->lineage;
     share->offset = wanted.begin;
     share->length = wanted.end - wanted.begin;
     share->total = total;

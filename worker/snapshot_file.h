@@ -28,6 +28,7 @@ struct snapshot_identity {
 struct snapshot_share {
     char *name;
     uint64_t step;
+    uint32_t lineage;
     uint64_t offset, length, total;
     uint8_t *bytes; /* [length]; owned, like the name */
 };

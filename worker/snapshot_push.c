@@ -67,11 +67,13 @@ void snapshot_push_put_back(struct snapshot_push *push, const struct message_sna
     push->flying_count--;
 }
 
-void snapshot_push_acknowledge(struct snapshot_push *push,
-                               const struct message_snapshot_ack *acknowledged)
+void snapshot_push_acknowledge(struct snapshot_push *push, const struct message *message)
 {
-    if (push->share == NULL || strcmp(push->share->name, acknowledged->name) != 0 ||
-        acknowledged->offset < push->share->offset)
+    const struct message_snapshot_ack *acknowledged = &message->snapshot_ack;
+    const struct snapshot_share *share = push->share;
+    if (share == NULL || strcmp(share->name, acknowledged->name) != 0 ||
+        message->header.step != share->step || message->header.lineage != share->lineage ||
+        acknowledged->offset < share->offset)
         return;
     uint64_t part = (acknowledged->offset - push->share->offset) / MESSAGE_PART_BYTES;
     if (part >= push->part_count || push->states[part] != PART_FLYING)

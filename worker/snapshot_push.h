@@ -22,8 +22,8 @@ void snapshot_push_start(struct snapshot_push *push, struct snapshot_share **sha
 int snapshot_push_next(struct snapshot_push *push, struct message_snapshot_part *ret_part);
 /* The part that snapshot_push_next gave last could not be sent: it waits again. */
 void snapshot_push_put_back(struct snapshot_push *push, const struct message_snapshot_part *part);
-void snapshot_push_acknowledge(struct snapshot_push *push,
-                               const struct message_snapshot_ack *acknowledged);
+/* message: a SNAPSHOT_ACK. One for another snapshot, also for another of this name, is nothing. */
+void snapshot_push_acknowledge(struct snapshot_push *push, const struct message *message);
 /* The connection is new: what flew may be lost. */
 void snapshot_push_again(struct snapshot_push *push);
 

@@ -85,6 +85,7 @@ static enum status worker_configure(struct worker *worker, struct job *job)
     step_watch(worker->step, &worker->progress);
     TRY(warm_up(worker->config, worker->state, worker->step));
     worker_phase(worker, PHASE_IDLE);
+    handover_tell(&worker->handover, &(struct report){.kind = REPORT_WARM});
     const struct group_means means = group_means(worker);
     return preparation_start(&worker->preparation, &means);
 }

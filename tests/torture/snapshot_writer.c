@@ -66,7 +66,7 @@ static enum status take_in(struct parameter_store *store, uint64_t step)
     snapshot_name_make(step, 0, name);
     enum status status = make_image(step, &image);
     if (status == OK)
-        status = parameter_store_expect(store, name, step, 0);
+        status = parameter_store_expect(store, name);
     if (status == OK)
         status = push(store, name, &image);
     buf_done(&image);

@@ -225,7 +225,7 @@ static void make_snapshot(void)
 static enum status push(struct parameter_store *store, char *name)
 {
     int is_complete = 0;
-    TRY(parameter_store_expect(store, name, 7, 0));
+    TRY(parameter_store_expect(store, name));
     for (size_t offset = 0; offset < snapshot.length; offset += PART) {
         size_t left = snapshot.length - offset;
         struct message_snapshot_part part = {

@@ -147,8 +147,10 @@ static int find(const struct fixture *f, enum action_kind kind, int detail)
 /* `count` workers, formed and planned. */
 static void train(struct fixture *f, uint64_t count)
 {
-    for (uint64_t id = 1; id <= count; id++)
+    for (uint64_t id = 1; id <= count; id++) {
         hello(f, id, PROTOCOL_VERSION, 0);
+        warm(f, id);
+    }
     for (int i = 0; i < 20 && find(f, ACTION_SEND, MESSAGE_REGROUP) < 0; i++)
         tick(f, COORDINATOR_TICK_MS);
     for (uint64_t id = 1; id <= count; id++)
@@ -546,6 +548,19 @@ static void a_joiner_that_does_not_prepare_in_time_is_sent_away(void **state)
     assert_int_equal(view.generation, 1); /* and nobody was disturbed */
 }
 
+static void a_run_begins_when_those_who_came_are_warm(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 1, PROTOCOL_VERSION, 0);
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    tick(f, 1000);
+    assert_int_equal(find(f, ACTION_SEND, MESSAGE_REGROUP), -1); /* forming would wait for them */
+    warm(f, 1);
+    assert_int_equal(find(f, ACTION_SEND, MESSAGE_REGROUP), -1); /* nor is one left behind */
+    warm(f, 2);
+    assert_int_equal(find_sent(f, 1, MESSAGE_REGROUP)->regroup.member_count, 2);
+}
+
 static void nobody_waits_for_the_first_step_of_another(void **state)
 {
     struct fixture *f = *state;
@@ -904,6 +919,24 @@ static void save(struct fixture *f, uint64_t step, const char *name)
     assert_true(find(f, ACTION_JOURNAL, JOURNAL_SNAPSHOT) >= 0);
 }
 
+static void a_snapshot_that_was_due_while_another_was_taken_comes_after_it(void **state)
+{
+    struct fixture *f = *state;
+    f->config.snapshot.every_steps = 2;
+    train(f, 1);
+    vote(f, 1, 0, 3, 1);
+    order(f, COMMAND_SNAPSHOT, "best");
+    vote(f, 1, 1, 3, 1);
+    assert_int_equal(find(f, ACTION_EXPECT_SNAPSHOT, 0), -1);
+    handle(f,
+           (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_DONE, .snapshot = {"best", 1}});
+    vote(f, 1, 2, 3, 1);
+    int expect = find(f, ACTION_EXPECT_SNAPSHOT, 0);
+    assert_int_equal(f->actions.items[expect].snapshot.step, 3);
+    vote(f, 1, 3, 3, 1); /* and is not due any more, but the next one is */
+    assert_int_equal(find(f, ACTION_EXPECT_SNAPSHOT, 0), -1);
+}
+
 static const char *newest_snapshot(const struct fixture *f)
 {
     static struct coordinator_view view;
@@ -967,6 +1000,7 @@ static void a_snapshot_that_a_restore_reads_is_not_removed(void **state)
     restart(f);
     tick(f, 3 * f->config.server.lost_ms); /* who held the state is not coming back */
     hello(f, 2, PROTOCOL_VERSION, 0);
+    warm(f, 2);
     assert_true(await(f, ACTION_SEND, MESSAGE_REGROUP, 1000) >= 0);
     order(f, COMMAND_REMOVE, "best");
     assert_int_equal(answer(f)->reply.status, ERR_STALE);
@@ -995,7 +1029,7 @@ static enum action_kind await_last_resort(struct fixture *f)
 {
     for (int64_t end = f->now + 3 * f->config.server.lost_ms; f->now < end;) {
         f->now += COORDINATOR_TICK_MS;
-        say(f, 2, (struct message){.kind = MESSAGE_HEARTBEAT}, 0);
+        warm(f, 2);
         if (find(f, ACTION_RESTART, 0) >= 0)
             return ACTION_RESTART;
         if (find(f, ACTION_JOURNAL, JOURNAL_ROLLBACK) >= 0)
@@ -1022,10 +1056,12 @@ static void a_run_that_lost_all_it_had_begins_anew_after_reading_its_journal(voi
     order(f, COMMAND_REMOVE, "best");
     handle(f, (struct coordinator_event){.kind = COORDINATOR_PROCESS_DIED, .worker = 1});
     hello(f, 2, PROTOCOL_VERSION, 0);
+    warm(f, 2);
     assert_int_equal(await_last_resort(f), ACTION_RESTART);
     restart(f);
     tick(f, 3 * f->config.server.lost_ms); /* worker 1 might have come back */
     hello(f, 2, PROTOCOL_VERSION, 0);
+    warm(f, 2);
     assert_int_equal(await_last_resort(f), ACTION_JOURNAL);
 }
 
@@ -1154,14 +1190,17 @@ static void who_did_nothing_is_why_a_generation_does_not_form(void **state)
 {
     struct fixture *f = *state;
     hello(f, 1, PROTOCOL_VERSION, 0);
+    warm(f, 1);
     hello(f, 2, PROTOCOL_VERSION, 0);
+    warm(f, 2);
     for (int i = 0; i < 20 && find(f, ACTION_SEND, MESSAGE_REGROUP) < 0; i++)
         tick(f, COORDINATOR_TICK_MS);
     int reject = -1;
     for (uint64_t progress = 1; reject < 0 && progress < 1000; progress++) {
-        const struct message dead = {.kind = MESSAGE_HEARTBEAT};
-        const struct message alive = {.kind = MESSAGE_HEARTBEAT,
-                                      .heartbeat.progress = progress < 20 ? progress : 20};
+        const struct message dead = {.kind = MESSAGE_HEARTBEAT, .heartbeat.is_warm = 1};
+        const struct message alive = {
+            .kind = MESSAGE_HEARTBEAT,
+            .heartbeat = {.is_warm = 1, .progress = progress < 20 ? progress : 20}};
         if (progress == 30)
             hello(f, 1, PROTOCOL_VERSION, 0); /* connects again, and does nothing */
         say(f, 1, dead, 0);
@@ -1182,13 +1221,15 @@ static const char *form_in_vain(struct fixture *f, const int broken[2], const in
                                 uint64_t *ret_reject)
 {
     hello(f, 1, PROTOCOL_VERSION, 0);
+    warm(f, 1);
     hello(f, 2, PROTOCOL_VERSION, 0);
+    warm(f, 2);
     for (int i = 0; i < 20 && find(f, ACTION_SEND, MESSAGE_REGROUP) < 0; i++)
         tick(f, COORDINATOR_TICK_MS);
     for (int64_t ms = 0; event_text(f, "standstill")[0] == 0; ms += COORDINATOR_TICK_MS) {
         assert_true(ms < 2 * f->config.server.form_ms);
         for (uint64_t id = 1; id <= 2; id++) {
-            struct message heartbeat = {.kind = MESSAGE_HEARTBEAT};
+            struct message heartbeat = {.kind = MESSAGE_HEARTBEAT, .heartbeat.is_warm = 1};
             if (ms > f->config.server.form_ms)
                 heartbeat.heartbeat.helper_ms = helper_ms[id - 1];
             if (ms == f->config.server.form_ms + COORDINATOR_TICK_MS && broken[id - 1])
@@ -1295,6 +1336,7 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_joiner_that_does_not_prepare_in_time_is_sent_away, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_run_begins_when_those_who_came_are_warm, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_waits_for_the_first_step_of_another, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(one_of_those_who_leave_stays_until_its_state_is_handed_over,
@@ -1307,6 +1349,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_name_that_is_used_again_is_of_the_new_file_only, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            a_snapshot_that_was_due_while_another_was_taken_comes_after_it, setup, teardown),
         cmocka_unit_test_setup_teardown(retention_leaves_the_newest_snapshot_alone, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_that_a_restore_reads_is_not_removed, setup,

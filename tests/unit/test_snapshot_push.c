@@ -7,13 +7,13 @@
 #include "common/mem.h"
 #include "worker/snapshot_push.h"
 
-enum { PARTS = 9, OFFSET = 4096, LENGTH = 8 * MESSAGE_PART_BYTES + 123 };
+enum { STEP = 3, PARTS = 9, OFFSET = 4096, LENGTH = 8 * MESSAGE_PART_BYTES + 123 };
 
 static struct snapshot_share *make_share(const char *name)
 {
     struct snapshot_share *share = mem_zero(sizeof(*share));
     share->name = mem_string(name);
-    share->step = 3;
+    share->step = STEP;
     share->offset = OFFSET;
     share->length = LENGTH;
     share->total = 100 << 20;
@@ -30,10 +30,17 @@ static void start(struct snapshot_push *push, const char *name)
     assert_null(share);
 }
 
+static void acknowledge_step(struct snapshot_push *push, const char *name, uint64_t step,
+                             uint64_t offset)
+{
+    struct message ack = {.header.step = step,
+                          .snapshot_ack = {.name = (char *)name, .offset = offset}};
+    snapshot_push_acknowledge(push, &ack);
+}
+
 static void acknowledge(struct snapshot_push *push, const char *name, uint64_t offset)
 {
-    struct message_snapshot_ack ack = {.name = (char *)name, .offset = offset};
-    snapshot_push_acknowledge(push, &ack);
+    acknowledge_step(push, name, STEP, offset);
 }
 
 static void four_parts_fly_and_all_arrive_once(void **unused)
@@ -52,6 +59,7 @@ static void four_parts_fly_and_all_arrive_once(void **unused)
         }
         assert_int_equal(sent, done + 4 < PARTS ? done + 4 : PARTS);
         acknowledge(&push, "another", flying[done]);
+        acknowledge_step(&push, "s", STEP - 1, flying[done]); /* of one that had its name */
         acknowledge(&push, "s", flying[done]);
         acknowledge(&push, "s", flying[done]); /* a duplicate changes nothing */
     }
