@@ -22,6 +22,10 @@ void case_bn_apply(struct fixture *fixture, const struct case_shape *shape);
 void case_bn_backward_sums(struct fixture *fixture, const struct case_shape *shape);
 void case_bn_backward_apply(struct fixture *fixture, const struct case_shape *shape);
 void case_running_update(struct fixture *fixture, const struct case_shape *shape);
+/* cases_memory.c */
+void case_copy(struct fixture *fixture, const struct case_shape *shape);
+void case_wide(struct fixture *fixture, const struct case_shape *shape);
+void case_wide_not_finite(struct fixture *fixture, const struct case_shape *shape);
 /* cases_pixels.c */
 void case_images(struct fixture *fixture, const struct case_shape *shape);
 void case_row_scale(struct fixture *fixture, const struct case_shape *shape);
@@ -32,6 +36,7 @@ void case_sinkhorn(struct fixture *fixture, const struct case_shape *shape);
 void case_sinkhorn_golden(struct fixture *fixture, const struct case_shape *shape);
 void case_swav_loss(struct fixture *fixture, const struct case_shape *shape);
 void case_swav_loss_golden(struct fixture *fixture, const struct case_shape *shape);
+void case_nan(struct fixture *fixture, const struct case_shape *shape);
 void case_optimizer(struct fixture *fixture, const struct case_shape *shape);
 void case_larc_golden(struct fixture *fixture, const struct case_shape *shape);
 

@@ -21,42 +21,47 @@ void case_conv(struct fixture *f, const struct case_shape *c)
                                      .needs_input_gradient = 1};
     const size_t x_count = reference_input_count(&shape), y_count = reference_output_count(&shape);
     const size_t w_count = reference_weight_count(&shape);
-    float *x = fixture_normal(f, x_count), *w = fixture_normal(f, w_count);
-    float *dy = fixture_normal(f, y_count), *y = fixture_poisoned(f, y_count);
-    float *dx = fixture_poisoned(f, x_count), *dw = fixture_poisoned(f, w_count);
+    const struct array *x = fixture_normal(f, ACTIVATIONS, x_count);
+    const struct array *w = fixture_normal(f, FLOATS, w_count);
+    const struct array *dy = fixture_normal(f, ACTIVATIONS, y_count);
+    const struct array *y = fixture_poisoned(f, ACTIVATIONS, y_count);
+    const struct array *dx = fixture_poisoned(f, ACTIVATIONS, x_count);
+    const struct array *dw = fixture_poisoned(f, FLOATS, w_count);
     double *want_y = fixture_doubles(f, y_count), *want_dx = fixture_doubles(f, x_count);
     double *want_dw = fixture_doubles(f, w_count);
     struct conv *conv = NULL;
     assert_ok(f->ops->conv_create(f->device, &shape, &conv));
-    f->ops->conv_weights(conv, w);
-    f->ops->conv_forward(conv, x, y);
-    f->ops->conv_backward_data(conv, dy, dx);
-    f->ops->conv_backward_weights(conv, x, dy, dw, 0);
-    reference_conv(&shape, x, w, dy, want_y, want_dx, want_dw);
-    expect_near(f, "y", y, want_y, y_count, bound);
-    expect_near(f, "dx", dx, want_dx, x_count, bound);
-    expect_near(f, "dw", dw, want_dw, w_count, bound);
-    f->ops->conv_backward_weights(conv, x, dy, dw, 1);
+    f->ops->conv_weights(conv, w->on);
+    f->ops->conv_forward(conv, x->on, y->on);
+    f->ops->conv_backward_data(conv, dy->on, dx->on);
+    f->ops->conv_backward_weights(conv, x->on, dy->on, dw->on, 0);
+    reference_conv(&shape, x->host, w->host, dy->host, want_y, want_dx, want_dw);
+    expect_near(f, "y", y, want_y, bound);
+    expect_near(f, "dx", dx, want_dx, bound);
+    expect_near(f, "dw", dw, want_dw, bound);
+    f->ops->conv_backward_weights(conv, x->on, dy->on, dw->on, 1);
     for (size_t i = 0; i < w_count; i++)
         want_dw[i] *= 2;
-    expect_near(f, "accumulated dw", dw, want_dw, w_count, bound);
+    expect_near(f, "accumulated dw", dw, want_dw, bound);
     f->ops->conv_destroy(conv);
 }
 
 void case_gemm(struct fixture *f, const struct case_shape *c)
 {
     const int m = c->rows, n = c->channels, k = c->out_channels;
+    const size_t c_count = (size_t)m * (size_t)n;
     for (int trans = 0; trans < 4; trans++)
         for (int beta = 0; beta < 2; beta++) {
-            float *a = fixture_normal(f, (size_t)m * (size_t)k);
-            float *b = fixture_normal(f, (size_t)k * (size_t)n);
-            float *before = fixture_normal(f, (size_t)m * (size_t)n);
-            float *got = fixture_poisoned(f, (size_t)m * (size_t)n);
-            double *want = fixture_doubles(f, (size_t)m * (size_t)n);
-            if (beta)
-                memcpy(got, before, (size_t)m * (size_t)n * sizeof(*got));
-            f->ops->gemm(f->device, trans & 1, trans >> 1, m, n, k, 0.5f, a, b, (float)beta, got);
-            reference_gemm(trans & 1, trans >> 1, m, n, k, 0.5, a, b, beta, before, want);
-            expect_near(f, "c", got, want, (size_t)m * (size_t)n, bound);
+            const struct array *a = fixture_normal(f, FLOATS, (size_t)m * (size_t)k);
+            const struct array *b = fixture_normal(f, FLOATS, (size_t)k * (size_t)n);
+            const struct array *before = fixture_normal(f, FLOATS, c_count);
+            const struct array *got = beta ? fixture_copy(f, FLOATS, before->host, c_count)
+                                           : fixture_poisoned(f, FLOATS, c_count);
+            double *want = fixture_doubles(f, c_count);
+            f->ops->gemm(f->device, trans & 1, trans >> 1, m, n, k, 0.5f, a->on, b->on, (float)beta,
+                         got->on);
+            reference_gemm(trans & 1, trans >> 1, m, n, k, 0.5, a->host, b->host, beta,
+                           before->host, want);
+            expect_near(f, "c", got, want, bound);
         }
 }

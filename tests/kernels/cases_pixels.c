@@ -5,82 +5,89 @@
 
 #include <math.h>
 
-#include "common/mem.h"
-
 static const double sum_bound = 1e-5, value_bound = 1e-6;
 
 void case_images(struct fixture *f, const struct case_shape *c)
 {
     static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
     const size_t n = (size_t)c->rows * (size_t)(c->height * c->width) * 3;
-    uint8_t *images = mem_alloc(n);
-    float *y = fixture_poisoned(f, n), *back = fixture_poisoned(f, n);
+    const struct array *y = fixture_poisoned(f, ACTIVATIONS, n);
+    const struct array *floats = fixture_poisoned(f, FLOATS, n);
+    const struct array *back = fixture_poisoned(f, ACTIVATIONS, n);
+    const struct array *images = fixture_poisoned(f, BYTES, n);
     double *want = fixture_doubles(f, n);
     for (size_t i = 0; i < n; i++) {
-        images[i] = (uint8_t)(i * 37 + 11); /* every value, at every channel */
-        want[i] = (images[i] / 255.0 - (double)mean[i % 3]) / (double)std[i % 3];
+        images->bytes[i] = (uint8_t)(i * 37 + 11); /* every value, at every channel */
+        want[i] = (images->bytes[i] / 255.0 - (double)mean[i % 3]) / (double)std[i % 3];
     }
-    f->ops->images_normalize(f->device, images, n / 3, mean, std, y);
-    mem_free(images);
-    expect_near(f, "y", y, want, n, value_bound);
-    f->ops->from_float(f->device, y, n, back);
-    expect_near(f, "from_float", back, want, n, value_bound);
-    memset(y, 0xff, n * sizeof(*y));
-    f->ops->to_float(f->device, back, n, y);
-    expect_near(f, "to_float", y, want, n, value_bound);
+    array_push(f, images);
+    f->ops->images_normalize(f->device, images->on, n / 3, mean, std, y->on);
+    expect_near(f, "y", y, want, value_bound);
+    f->ops->to_float(f->device, y->on, n, floats->on);
+    f->ops->from_float(f->device, floats->on, n, back->on);
+    array_pull(f, floats);
+    array_pull(f, back);
+    for (size_t i = 0; i < n; i++) /* there and back again, no bit is lost */
+        assert_true(floats->host[i] == y->host[i] && back->host[i] == y->host[i]);
 }
 
 void case_row_scale(struct fixture *f, const struct case_shape *c)
 {
     const size_t rows = (size_t)c->rows, pixels = (size_t)(c->height * c->width);
     const size_t channels = (size_t)c->channels, n = rows * pixels * channels;
-    float *x = fixture_normal(f, n), *dy = fixture_normal(f, n);
-    float *s = fixture_normal(f, rows * channels);
-    float *y = fixture_poisoned(f, n), *ds = fixture_poisoned(f, rows * channels);
+    const struct array *x = fixture_normal(f, ACTIVATIONS, n);
+    const struct array *dy = fixture_normal(f, ACTIVATIONS, n);
+    const struct array *s = fixture_normal(f, FLOATS, rows * channels);
+    const struct array *y = fixture_poisoned(f, ACTIVATIONS, n);
+    const struct array *ds = fixture_poisoned(f, FLOATS, rows * channels);
     double *want = fixture_doubles(f, n), *want_ds = fixture_doubles(f, rows * channels);
     for (size_t i = 0; i < n; i++) {
         const size_t at = i / (pixels * channels) * channels + i % channels;
-        want[i] = (double)x[i] * (double)s[at];
-        want_ds[at] += (double)x[i] * (double)dy[i];
+        want[i] = (double)x->host[i] * (double)s->host[at];
+        want_ds[at] += (double)x->host[i] * (double)dy->host[i];
     }
-    f->ops->row_scale(f->device, x, s, c->rows, (int)pixels, c->channels, y);
-    f->ops->row_scale_backward(f->device, dy, x, c->rows, (int)pixels, c->channels, ds);
-    expect_near(f, "y", y, want, n, value_bound);
-    expect_near(f, "ds", ds, want_ds, rows * channels, sum_bound);
+    f->ops->row_scale(f->device, x->on, s->on, c->rows, (int)pixels, c->channels, y->on);
+    f->ops->row_scale_backward(f->device, dy->on, x->on, c->rows, (int)pixels, c->channels, ds->on);
+    expect_near(f, "y", y, want, value_bound);
+    expect_near(f, "ds", ds, want_ds, sum_bound);
 }
 
 static void activation_variant(struct fixture *f, const struct case_shape *c,
                                enum activation activation, int is_biased, int accumulate)
 {
     const size_t columns = (size_t)c->channels, n = (size_t)c->rows * columns;
-    float *x = fixture_uniform(f, n, -6, 6), *bias = fixture_normal(f, columns);
-    float *dy = fixture_normal(f, n), *y = fixture_poisoned(f, n), *dx = fixture_poisoned(f, n);
-    float *dbias = accumulate ? fixture_normal(f, columns) : fixture_poisoned(f, columns);
+    const struct array *x = fixture_uniform(f, FLOATS, n, -6, 6);
+    const struct array *bias = fixture_normal(f, FLOATS, columns);
+    const struct array *dy = fixture_normal(f, FLOATS, n), *y = fixture_poisoned(f, FLOATS, n);
+    const struct array *dx = fixture_poisoned(f, FLOATS, n);
+    const struct array *dbias =
+        accumulate ? fixture_normal(f, FLOATS, columns) : fixture_poisoned(f, FLOATS, columns);
     double *want = fixture_doubles(f, n), *want_dx = fixture_doubles(f, n);
     double *want_dbias = fixture_doubles(f, columns);
     for (size_t k = 0; k < columns && accumulate; k++)
-        want_dbias[k] = (double)dbias[k];
+        want_dbias[k] = (double)dbias->host[k];
     for (size_t i = 0; i < n; i++) {
-        const double v = (double)x[i] + (is_biased ? (double)bias[i % columns] : 0);
+        const double v = (double)x->host[i] + (is_biased ? (double)bias->host[i % columns] : 0);
         const double sigmoid = 1 / (1 + exp(-v));
         want[i] = activation == ACTIVATION_SIGMOID            ? sigmoid
                   : activation == ACTIVATION_RELU && !(v > 0) ? 0
                                                               : v;
-        want_dx[i] = (double)dy[i] * (activation == ACTIVATION_SIGMOID ? sigmoid * (1 - sigmoid)
-                                      : activation == ACTIVATION_RELU  ? v > 0
-                                                                       : 1);
+        want_dx[i] =
+            (double)dy->host[i] * (activation == ACTIVATION_SIGMOID ? sigmoid * (1 - sigmoid)
+                                   : activation == ACTIVATION_RELU  ? v > 0
+                                                                    : 1);
         want_dbias[i % columns] += want_dx[i];
     }
-    f->ops->bias_activation(f->device, x, is_biased ? bias : NULL, c->rows, c->channels, activation,
-                            y);
-    expect_near(f, "y", y, want, n, value_bound);
-    f->ops->bias_activation_backward(f->device, dy, y, c->rows, c->channels, activation, dx, dbias,
-                                     accumulate);
-    expect_near(f, "dx", dx, want_dx, n, value_bound);
-    expect_near(f, "dbias", dbias, want_dbias, columns, sum_bound);
-    f->ops->bias_activation_backward(f->device, dy, y, c->rows, c->channels, activation, dy, NULL,
-                                     0);
-    expect_near(f, "dx in place", dy, want_dx, n, value_bound);
+    f->ops->bias_activation(f->device, x->on, is_biased ? bias->on : NULL, c->rows, c->channels,
+                            activation, y->on);
+    expect_near(f, "y", y, want, value_bound);
+    f->ops->bias_activation_backward(f->device, dy->on, y->on, c->rows, c->channels, activation,
+                                     dx->on, dbias->on, accumulate);
+    expect_near(f, "dx", dx, want_dx, value_bound);
+    expect_near(f, "dbias", dbias, want_dbias, sum_bound);
+    f->ops->bias_activation_backward(f->device, dy->on, y->on, c->rows, c->channels, activation,
+                                     dy->on, NULL, 0);
+    expect_near(f, "dx in place", dy, want_dx, value_bound);
 }
 
 void case_bias_activation(struct fixture *f, const struct case_shape *c)
@@ -95,27 +102,30 @@ void case_bias_activation(struct fixture *f, const struct case_shape *c)
 void case_normalize(struct fixture *f, const struct case_shape *c)
 {
     const size_t rows = (size_t)c->rows, columns = (size_t)c->channels, n = rows * columns;
-    float *z = fixture_normal(f, n), *d = fixture_normal(f, n), *zhat = fixture_poisoned(f, n);
-    float *norms = fixture_poisoned(f, rows), *dz = fixture_poisoned(f, n);
+    const struct array *z = fixture_normal(f, FLOATS, n), *d = fixture_normal(f, FLOATS, n);
+    const struct array *zhat = fixture_poisoned(f, FLOATS, n);
+    const struct array *norms = fixture_poisoned(f, FLOATS, rows);
+    const struct array *dz = fixture_poisoned(f, FLOATS, n);
     double *want = fixture_doubles(f, n), *want_dz = fixture_doubles(f, n);
     double *want_norms = fixture_doubles(f, rows);
     for (size_t row = 0; row < rows; row++) {
         double square = 0, along = 0;
         for (size_t i = row * columns; i < (row + 1) * columns; i++)
-            square += (double)z[i] * (double)z[i];
+            square += (double)z->host[i] * (double)z->host[i];
         want_norms[row] = sqrt(square);
         for (size_t i = row * columns; i < (row + 1) * columns; i++) {
-            want[i] = (double)z[i] / want_norms[row];
-            along += (double)d[i] * want[i];
+            want[i] = (double)z->host[i] / want_norms[row];
+            along += (double)d->host[i] * want[i];
         }
         for (size_t i = row * columns; i < (row + 1) * columns; i++)
-            want_dz[i] = ((double)d[i] - want[i] * along) / want_norms[row];
+            want_dz[i] = ((double)d->host[i] - want[i] * along) / want_norms[row];
     }
-    f->ops->normalize_rows(f->device, z, c->rows, c->channels, zhat, norms);
-    f->ops->normalize_rows_backward(f->device, d, zhat, norms, c->rows, c->channels, dz);
-    expect_near(f, "zhat", zhat, want, n, value_bound);
-    expect_near(f, "norms", norms, want_norms, rows, value_bound);
+    f->ops->normalize_rows(f->device, z->on, c->rows, c->channels, zhat->on, norms->on);
+    f->ops->normalize_rows_backward(f->device, d->on, zhat->on, norms->on, c->rows, c->channels,
+                                    dz->on);
+    expect_near(f, "zhat", zhat, want, value_bound);
+    expect_near(f, "norms", norms, want_norms, value_bound);
     /* One column: the gradient is exactly 0 and its reference is rounding of fp64. */
     if (columns > 1)
-        expect_near(f, "dz", dz, want_dz, n, sum_bound);
+        expect_near(f, "dz", dz, want_dz, sum_bound);
 }

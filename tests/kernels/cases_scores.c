@@ -34,35 +34,38 @@ static void reference_codes(const float *scores, size_t rows, size_t n, double e
     }
 }
 
-static void device_codes(struct fixture *f, const float *scores, int rows, int prototypes,
-                         float epsilon, int iterations, float *q)
+static void device_codes(struct fixture *f, const struct array *scores, int rows, int prototypes,
+                         float epsilon, int iterations, const struct array *q)
 {
-    float *max = fixture_poisoned(f, 1), *a = fixture_poisoned(f, (size_t)prototypes);
-    float *b = fixture_uniform(f, (size_t)rows, 1, 1), *y = fixture_poisoned(f, (size_t)prototypes);
-    f->ops->scores_max(f->device, scores, rows, prototypes, max);
-    f->ops->sinkhorn_exp(f->device, scores, rows, prototypes, max, epsilon, q);
+    const size_t n = (size_t)prototypes;
+    const struct array *max = fixture_poisoned(f, FLOATS, 1), *a = fixture_poisoned(f, FLOATS, n);
+    const struct array *b = fixture_uniform(f, FLOATS, (size_t)rows, 1, 1);
+    const struct array *y = fixture_poisoned(f, FLOATS, n);
+    f->ops->scores_max(f->device, scores->on, rows, prototypes, max->on);
+    f->ops->sinkhorn_exp(f->device, scores->on, rows, prototypes, max->on, epsilon, q->on);
     for (int round = 0; round < iterations; round++) {
-        f->ops->sinkhorn_prototypes(f->device, q, b, rows, prototypes, y);
-        f->ops->sinkhorn_samples(f->device, q, y, rows, prototypes, rows, a, b);
+        f->ops->sinkhorn_prototypes(f->device, q->on, b->on, rows, prototypes, y->on);
+        f->ops->sinkhorn_samples(f->device, q->on, y->on, rows, prototypes, rows, a->on, b->on);
     }
-    f->ops->sinkhorn_codes(f->device, q, a, rows, prototypes, q);
+    f->ops->sinkhorn_codes(f->device, q->on, a->on, rows, prototypes, q->on);
 }
 
 void case_sinkhorn(struct fixture *f, const struct case_shape *c)
 {
     const size_t n = (size_t)c->rows * (size_t)c->channels;
-    float *scores = fixture_uniform(f, n, -1, 1), *q = fixture_poisoned(f, n);
+    const struct array *scores = fixture_uniform(f, FLOATS, n, -1, 1);
+    const struct array *q = fixture_poisoned(f, FLOATS, n), *max = fixture_poisoned(f, FLOATS, 1);
     double *want = fixture_doubles(f, n);
-    float max = NAN;
     double want_max = -INFINITY;
     for (size_t i = 0; i < n; i++)
-        want_max = fmax(want_max, (double)scores[i]);
-    f->ops->scores_max(f->device, scores, c->rows, c->channels, &max);
-    assert_true((double)max == want_max);
-    reference_codes(scores, (size_t)c->rows, (size_t)c->channels, (double)0.05f, 3, want);
+        want_max = fmax(want_max, (double)scores->host[i]);
+    f->ops->scores_max(f->device, scores->on, c->rows, c->channels, max->on);
+    array_pull(f, max);
+    assert_true((double)max->host[0] == want_max);
+    reference_codes(scores->host, (size_t)c->rows, (size_t)c->channels, (double)0.05f, 3, want);
     device_codes(f, scores, c->rows, c->channels, 0.05f, 3, q);
     /* The exponent reaches 40 and carries its rounding of 40*6e-8 into each of 3 rounds. */
-    expect_near(f, "codes", q, want, n, sum_bound);
+    expect_near(f, "codes", q, want, sum_bound);
 }
 
 /* Scores and results of facts worked out in fp64 for SwAV's equations: 4 samples, 3 prototypes. */
@@ -94,62 +97,77 @@ void case_sinkhorn_golden(struct fixture *f, const struct case_shape *c)
     };
     (void)c;
     for (int i = 0; i < 3; i++) {
-        float *q = fixture_poisoned(f, 12);
-        device_codes(f, golden_scores[0], 4, 3, 0.05f, iterations[i], q);
-        expect_near(f, "codes", q, codes[i], 12, sum_bound);
+        const struct array *scores = fixture_copy(f, FLOATS, golden_scores[0], 12);
+        const struct array *q = fixture_poisoned(f, FLOATS, 12);
+        device_codes(f, scores, 4, 3, 0.05f, iterations[i], q);
+        expect_near(f, "codes", q, codes[i], sum_bound);
     }
+}
+
+/* The sum of losses lives on the device, where every slot adds to it. */
+static double read_loss(struct fixture *f, const struct array *loss)
+{
+    array_pull(f, loss);
+    assert_ok(f->ops->synchronize(f->device));
+    return loss->doubles[0];
 }
 
 /* Crops 0 and 1 are assigned; every crop predicts the codes of the assigned crops but its own. */
 void case_swav_loss_golden(struct fixture *f, const struct case_shape *c)
 {
-    float *codes[2], *q = fixture_poisoned(f, 12), *ds = fixture_poisoned(f, 12);
-    double loss = 0;
+    const struct array *scores[3], *codes[2];
+    const struct array *q = fixture_poisoned(f, FLOATS, 12), *ds = fixture_poisoned(f, FLOATS, 12);
+    const struct array *loss = fixture_copy(f, DOUBLES, (double[1]){0}, 1);
     const float scale = 1.0f / (4 * 2 * 2); /* samples, other crops, assigned crops */
     (void)c;
+    for (int i = 0; i < 3; i++)
+        scores[i] = fixture_copy(f, FLOATS, golden_scores[i], 12);
     for (int i = 0; i < 2; i++) {
-        codes[i] = fixture_poisoned(f, 12);
-        device_codes(f, golden_scores[i], 4, 3, 0.05f, 3, codes[i]);
+        codes[i] = fixture_poisoned(f, FLOATS, 12);
+        device_codes(f, scores[i], 4, 3, 0.05f, 3, codes[i]);
+        array_pull(f, codes[i]);
     }
     for (int crop = 0; crop < 3; crop++) {
         for (int i = 0; i < 12; i++)
-            q[i] = (crop != 0 ? codes[0][i] : 0) + (crop != 1 ? codes[1][i] : 0);
-        f->ops->swav_loss(f->device, golden_scores[crop], q, crop == 2 ? 2 : 1, 4, 3, 0.1f, scale,
-                          &loss, ds);
-        assert_ok(f->ops->synchronize(f->device));
-        expect_near(f, "dL/dS", ds, golden_grads[crop], 12, sum_bound);
+            q->host[i] = (crop != 0 ? codes[0]->host[i] : 0) + (crop != 1 ? codes[1]->host[i] : 0);
+        array_push(f, q);
+        f->ops->swav_loss(f->device, scores[crop]->on, q->on, crop == 2 ? 2 : 1, 4, 3, 0.1f, scale,
+                          loss->on, ds->on);
+        expect_near(f, "dL/dS", ds, golden_grads[crop], sum_bound);
     }
-    assert_true(fabs(loss * (double)scale - golden_loss) < 1e-5 * golden_loss);
+    assert_true(fabs(read_loss(f, loss) * (double)scale - golden_loss) < 1e-5 * golden_loss);
 }
 
 void case_swav_loss(struct fixture *f, const struct case_shape *c)
 {
     const size_t rows = (size_t)c->rows, n = (size_t)c->channels;
     const double temperature = (double)0.1f, weight = 2, scale = 0.25;
-    float *s = fixture_uniform(f, rows * n, -1, 1), *q = fixture_uniform(f, rows * n, 0, 1);
-    float *ds = fixture_poisoned(f, rows * n);
+    const struct array *s = fixture_uniform(f, FLOATS, rows * n, -1, 1);
+    const struct array *q = fixture_uniform(f, FLOATS, rows * n, 0, 1);
+    const struct array *ds = fixture_poisoned(f, FLOATS, rows * n);
+    const struct array *loss = fixture_copy(f, DOUBLES, (double[1]){3}, 1);
     double *want = fixture_doubles(f, rows * n);
-    double want_loss = 0, loss = 3;
+    double want_loss = 0;
     for (size_t row = 0; row < rows; row++) {
         double codes = 0, sum = 0;
         for (size_t i = row * n; i < (row + 1) * n; i++) {
-            codes += (double)q[i];
-            sum += exp((double)s[i] / temperature);
+            codes += (double)q->host[i];
+            sum += exp((double)s->host[i] / temperature);
         }
         for (size_t i = row * n; i < (row + 1) * n; i++) {
-            q[i] = (float)((double)q[i] * weight / codes);
-            const double log_p = (double)s[i] / temperature - log(sum);
-            want_loss -= (double)q[i] * log_p;
-            want[i] = (weight * exp(log_p) - (double)q[i]) * scale / temperature;
+            q->host[i] = (float)((double)q->host[i] * weight / codes);
+            const double log_p = (double)s->host[i] / temperature - log(sum);
+            want_loss -= (double)q->host[i] * log_p;
+            want[i] = (weight * exp(log_p) - (double)q->host[i]) * scale / temperature;
         }
     }
-    f->ops->swav_loss(f->device, s, q, (float)weight, c->rows, c->channels, 0.1f, (float)scale,
-                      &loss, ds);
-    assert_ok(f->ops->synchronize(f->device));
-    expect_near(f, "ds", ds, want, rows * n, sum_bound);
-    if (!(fabs(loss - 3 - want_loss) <= 1e-6 * (want_loss + c->rows)))
-        fail_msg("%s, %s kernels: loss %.12g, reference %.12g", f->label, f->isa, loss - 3,
-                 want_loss);
+    array_push(f, q);
+    f->ops->swav_loss(f->device, s->on, q->on, (float)weight, c->rows, c->channels, 0.1f,
+                      (float)scale, loss->on, ds->on);
+    expect_near(f, "ds", ds, want, sum_bound);
+    const double got = read_loss(f, loss) - 3;
+    if (!(fabs(got - want_loss) <= 1e-6 * (want_loss + c->rows)))
+        fail_msg("%s, %s kernels: loss %.12g, reference %.12g", f->label, f->isa, got, want_loss);
 }
 
 /* apex LARC around torch SGD, tensor by tensor. */
@@ -175,39 +193,59 @@ static void reference_update(const struct optimizer_rule *rule, size_t n, const 
     }
 }
 
+/* The tables that say where tensors lie are device memory, as the arenas are. */
+static struct optimizer_tensors tensors_on(struct fixture *f, int count, const size_t *offsets,
+                                           const size_t *lengths, const uint8_t *frozen)
+{
+    const size_t bytes = (size_t)count * sizeof(size_t);
+    return (struct optimizer_tensors){
+        .count = count,
+        .offset = fixture_copy(f, BYTES, offsets, bytes)->on,
+        .length = fixture_copy(f, BYTES, lengths, bytes)->on,
+        .is_frozen = fixture_copy(f, BYTES, frozen, (size_t)count)->on,
+    };
+}
+
 static void optimizer_variant(struct fixture *f, size_t n, const struct optimizer_rule *rule)
 {
     /* Four tensors: ordinary, zero weights, frozen, zero gradient. */
     const size_t lengths[4] = {n, 3, 5, 2}, offsets[4] = {0, n, n + 3, n + 8}, total = n + 10;
     const uint8_t frozen[4] = {0, 0, 1, 0};
-    float *w = fixture_normal(f, total), *g = fixture_normal(f, total);
-    float *v = fixture_normal(f, total), *norms = fixture_poisoned(f, 8);
-    memset(w + n, 0, 3 * sizeof(*w));
-    memset(g + n + 8, 0, 2 * sizeof(*g));
+    const struct array *w = fixture_normal(f, FLOATS, total), *g = fixture_normal(f, FLOATS, total);
+    const struct array *v = fixture_normal(f, FLOATS, total);
+    const struct array *norms = fixture_poisoned(f, FLOATS, 8);
+    memset(w->host + n, 0, 3 * sizeof(float));
+    memset(g->host + n + 8, 0, 2 * sizeof(float));
+    array_push(f, w);
+    array_push(f, g);
     double *want_w = fixture_doubles(f, total), *want_v = fixture_doubles(f, total);
     double *want_norms = fixture_doubles(f, 8);
     for (size_t i = 0; i < total; i++) {
-        want_w[i] = (double)w[i];
-        want_v[i] = (double)v[i];
+        want_w[i] = (double)w->host[i];
+        want_v[i] = (double)v->host[i];
     }
     for (size_t t = 0; t < 4; t++)
         for (size_t i = offsets[t]; i < offsets[t] + lengths[t]; i++) {
-            want_norms[2 * t] += (double)w[i] * (double)w[i];
-            want_norms[2 * t + 1] += (double)g[i] * (double)g[i];
+            want_norms[2 * t] += (double)w->host[i] * (double)w->host[i];
+            want_norms[2 * t + 1] += (double)g->host[i] * (double)g->host[i];
         }
-    const struct optimizer_tensors tensors = {4, offsets, lengths, w, g, v, norms, frozen};
+    struct optimizer_tensors tensors = tensors_on(f, 4, offsets, lengths, frozen);
+    tensors.weights = w->on;
+    tensors.grads = g->on;
+    tensors.momentum = v->on;
+    tensors.norms = norms->on;
     for (int step = 0; step < 3; step++) {
         f->ops->optimizer_norms(f->device, &tensors);
         if (step == 0)
-            expect_near(f, "norms", norms, want_norms, 8, sum_bound);
+            expect_near(f, "norms", norms, want_norms, sum_bound);
         f->ops->optimizer_update(f->device, &tensors, rule);
         for (size_t t = 0; t < 4; t++)
             if (!frozen[t])
-                reference_update(rule, lengths[t], g + offsets[t], want_w + offsets[t],
+                reference_update(rule, lengths[t], g->host + offsets[t], want_w + offsets[t],
                                  want_v + offsets[t]);
     }
-    expect_near(f, "weights", w, want_w, total, sum_bound);
-    expect_near(f, "momentum", v, want_v, total, sum_bound);
+    expect_near(f, "weights", w, want_w, sum_bound);
+    expect_near(f, "momentum", v, want_v, sum_bound);
 }
 
 void case_optimizer(struct fixture *f, const struct case_shape *c)
@@ -225,18 +263,79 @@ void case_optimizer(struct fixture *f, const struct case_shape *c)
     }
 }
 
-/* w=(3,4) g=(.6,-.8) wd=1e-5: the scaled gradient, read off the first momentum. */
+/* w=(3,4) and w=(0,0), g=(.6,-.8), wd=1e-5: the scaled gradient, read off the first momentum; that
+ * of zero weights is the gradient itself. */
 void case_larc_golden(struct fixture *f, const struct case_shape *c)
 {
-    float w[4] = {3, 4, 0, 0}, g[4] = {.6f, -.8f, .6f, -.8f}, v[4] = {0}, norms[4];
-    const size_t offsets[2] = {0, 2}, lengths[2] = {2, 2};
-    const uint8_t frozen[2] = {0, 0};
-    const double want[2] = {2.99999997e-3, -3.99959998e-3}, raw[2] = {.6, -.8};
-    const struct optimizer_tensors tensors = {2, offsets, lengths, w, g, v, norms, frozen};
+    static const float weights[2][2] = {{3, 4}, {0, 0}}, grads[2] = {.6f, -.8f};
+    static const double want[2][2] = {{2.99999997e-3, -3.99959998e-3}, {.6, -.8}};
+    static const size_t offset = 0, length = 2;
+    static const uint8_t frozen = 0;
     const struct optimizer_rule rule = {1, 0, 9.6f, 0.9f, 1e-5f, 1e-3f, 1e-8f};
     (void)c;
-    f->ops->optimizer_norms(f->device, &tensors);
-    f->ops->optimizer_update(f->device, &tensors, &rule);
-    expect_near(f, "LARC gradient", v, want, 2, 2e-7);
-    expect_near(f, "gradient of zero weights", v + 2, raw, 2, 2e-7);
+    for (int i = 0; i < 2; i++) {
+        const struct array *momentum = fixture_copy(f, FLOATS, (float[2]){0}, 2);
+        struct optimizer_tensors tensors = tensors_on(f, 1, &offset, &length, &frozen);
+        tensors.weights = fixture_copy(f, FLOATS, weights[i], 2)->on;
+        tensors.grads = fixture_copy(f, FLOATS, grads, 2)->on;
+        tensors.momentum = momentum->on;
+        tensors.norms = fixture_poisoned(f, FLOATS, 2)->on;
+        f->ops->optimizer_norms(f->device, &tensors);
+        f->ops->optimizer_update(f->device, &tensors, &rule);
+        expect_near(f, "LARC gradient", momentum, want[i], 2e-7);
+    }
+}
+
+static void expect_nan(struct fixture *f, const char *what, const struct array *got, size_t at)
+{
+    array_pull(f, got);
+    if (!isnan(got->host[at]))
+        fail_msg("%s, %s kernels: %s hides the NaN of value %zu", f->label, f->isa, what, at);
+}
+
+/* A step is skipped when its loss or gradient is not finite, so nothing may hide a NaN on the way,
+ * wherever it stands in a vector. */
+static void nan_at(struct fixture *f, size_t at)
+{
+    enum { N = 40 };
+    const struct array *x = fixture_uniform(f, ACTIVATIONS, N, 0, 0);
+    const struct array *scores = fixture_uniform(f, FLOATS, N, 0, 0);
+    const struct array *ones = fixture_uniform(f, FLOATS, N, 1, 1);
+    const struct array *zeros = fixture_uniform(f, FLOATS, N, 0, 0);
+    const struct array *y = fixture_uniform(f, ACTIVATIONS, N, 0, 0);
+    const struct array *ds = fixture_uniform(f, FLOATS, N, 0, 0);
+    const struct array *max = fixture_uniform(f, FLOATS, 1, 0, 0);
+    const struct array *loss = fixture_copy(f, DOUBLES, (double[1]){0}, 1);
+    x->host[at] = scores->host[at] = NAN;
+    array_push(f, x);
+    array_push(f, scores);
+    const struct bn_apply apply = {.x = x->on,
+                                   .scale = ones->on,
+                                   .bias = zeros->on,
+                                   .is_relu = 1,
+                                   .rows = 1,
+                                   .pixels_per_row = 1,
+                                   .channels = N,
+                                   .y = y->on};
+    f->ops->bn_apply(f->device, &apply);
+    expect_nan(f, "bn_apply with ReLU", y, at);
+    for (int activation = 0; activation < 3; activation++) {
+        f->ops->bias_activation(f->device, scores->on, NULL, 1, N, (enum activation)activation,
+                                ds->on);
+        expect_nan(f, "bias_activation", ds, at);
+    }
+    f->ops->scores_max(f->device, scores->on, 1, N, max->on);
+    expect_nan(f, "scores_max", max, 0);
+    f->ops->swav_loss(f->device, scores->on, ones->on, 1, 1, N, 0.1f, 1, loss->on, ds->on);
+    expect_nan(f, "swav_loss", ds, at);
+    assert_true(isnan(read_loss(f, loss)));
+}
+
+void case_nan(struct fixture *f, const struct case_shape *c)
+{
+    (void)c;
+    for (size_t at = 0; at < 40; at++) {
+        fixture_begin(f, "NaN at %zu", at);
+        nan_at(f, at);
+    }
 }

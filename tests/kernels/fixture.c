@@ -4,10 +4,18 @@
 #include "tests/kernels/fixture.h"
 
 #include <math.h>
+#include <sanitizer/asan_interface.h>
 
 #include "common/mem.h"
 #include "common/random.h"
 #include "worker/device/cpu/cpu.h"
+
+/* Every byte 0xff: NaN as a float, as a double and in 2 bytes. */
+enum { GUARD_BYTES = 64, GUARD_VALUE = 0xA5, POISON_VALUE = 0xFF };
+
+/* bf16 rounds by at most 2^-9 of a value; an activation is rounded where it is kept, and weights
+ * where the device takes them in: four times that leaves room for both. */
+static const double ROUNDING_2_BYTES = 1.0 / 128;
 
 int target_list(int *argc, char **argv, struct target ret_targets[TARGET_MAX])
 {
@@ -44,33 +52,130 @@ struct device *target_open(const struct target *target)
     return device;
 }
 
+void fixture_open(struct fixture *fixture, const struct target *target, uint64_t seed)
+{
+    *fixture = (struct fixture){.isa = target->name, .seed = seed};
+    fixture->device = target_open(target);
+    fixture->ops = fixture->device->ops;
+    fixture->is_host_memory = strcmp(fixture->ops->name, "cpu") == 0;
+}
+
+static size_t value_bytes(const struct fixture *fixture, enum array_kind kind)
+{
+    return kind == FLOATS        ? sizeof(float)
+           : kind == ACTIVATIONS ? fixture->ops->activation_bytes
+           : kind == DOUBLES     ? sizeof(double)
+                                 : 1;
+}
+
+/* Activations are fp32 on the host. */
+static size_t host_bytes(const struct fixture *fixture, enum array_kind kind)
+{
+    return kind == ACTIVATIONS ? sizeof(float) : value_bytes(fixture, kind);
+}
+
+static size_t array_bytes(const struct fixture *fixture, const struct array *array)
+{
+    return array->count * value_bytes(fixture, array->kind);
+}
+
+static void *guard_of(const struct fixture *fixture, const struct array *array)
+{
+    return (uint8_t *)array->on + array_bytes(fixture, array);
+}
+
+static void check_guard(const struct fixture *fixture, const struct array *array, int number)
+{
+    uint8_t guard[GUARD_BYTES];
+    if (fixture->is_host_memory)
+        ASAN_UNPOISON_MEMORY_REGION(guard_of(fixture, array), GUARD_BYTES);
+    fixture->ops->download(fixture->device, guard, guard_of(fixture, array), GUARD_BYTES);
+    for (int i = 0; i < GUARD_BYTES; i++)
+        if (guard[i] != GUARD_VALUE)
+            fail_msg("%s, %s kernels, seed=%llu: byte %d behind array %d was written",
+                     fixture->label, fixture->isa, (unsigned long long)fixture->seed, i, number);
+}
+
+static void forget_arrays(struct fixture *fixture)
+{
+    while (fixture->array_count > 0) {
+        struct array *array = &fixture->arrays[--fixture->array_count];
+        check_guard(fixture, array, fixture->array_count);
+        fixture->ops->release(fixture->device, array->on, array_bytes(fixture, array) + GUARD_BYTES,
+                              -1);
+        mem_free(array->bytes);
+    }
+    while (fixture->reference_count > 0)
+        mem_free(fixture->references[--fixture->reference_count]);
+}
+
 void fixture_begin(struct fixture *fixture, const char *format, ...)
 {
     va_list args;
-    fixture_end(fixture);
+    forget_arrays(fixture);
     fixture->case_number++;
     va_start(args, format);
     vsnprintf(fixture->label, sizeof(fixture->label), format, args);
     va_end(args);
 }
 
-void fixture_end(struct fixture *fixture)
+void fixture_close(struct fixture *fixture)
 {
-    while (fixture->array_count > 0)
-        mem_free(fixture->arrays[--fixture->array_count]);
+    forget_arrays(fixture);
+    device_close(fixture->device);
 }
 
-static void *keep(struct fixture *fixture, void *array)
+static struct array *array_make(struct fixture *fixture, enum array_kind kind, size_t count)
 {
+    uint8_t guard[GUARD_BYTES];
+    memset(guard, GUARD_VALUE, sizeof(guard));
     assert_true(fixture->array_count < FIXTURE_ARRAY_MAX);
-    fixture->arrays[fixture->array_count++] = array;
+    struct array *array = &fixture->arrays[fixture->array_count++];
+    *array = (struct array){.count = count, .kind = kind};
+    array->bytes = mem_alloc(count * host_bytes(fixture, kind));
+    assert_ok(fixture->ops->allocate(fixture->device, array_bytes(fixture, array) + GUARD_BYTES,
+                                     NULL, &array->on));
+    fixture->ops->upload(fixture->device, guard_of(fixture, array), guard, GUARD_BYTES);
+    if (fixture->is_host_memory)
+        ASAN_POISON_MEMORY_REGION(guard_of(fixture, array), GUARD_BYTES);
     return array;
 }
 
-/* Exactly as long as asked, so that AddressSanitizer sees one float too many. */
-static float *floats(struct fixture *fixture, size_t count)
+/* Activations pass through fp32 memory of the device, where its own operations convert them. */
+static void convert(const struct fixture *fixture, const struct array *array, int is_push)
 {
-    return keep(fixture, mem_alloc(count * sizeof(float)));
+    const struct device_ops *ops = fixture->ops;
+    const size_t bytes = array->count * sizeof(float);
+    void *floats = NULL;
+    assert_ok(ops->allocate(fixture->device, bytes, NULL, &floats));
+    if (is_push) {
+        ops->upload(fixture->device, floats, array->host, bytes);
+        ops->from_float(fixture->device, floats, array->count, array->on);
+    } else {
+        ops->to_float(fixture->device, array->on, array->count, floats);
+        ops->download(fixture->device, array->host, floats, bytes);
+    }
+    assert_ok(ops->synchronize(fixture->device));
+    ops->release(fixture->device, floats, bytes, -1);
+}
+
+void array_push(const struct fixture *fixture, const struct array *array)
+{
+    if (array->kind == ACTIVATIONS) {
+        convert(fixture, array, 1);
+        convert(fixture, array, 0);
+    } else {
+        fixture->ops->upload(fixture->device, array->on, array->bytes, array_bytes(fixture, array));
+    }
+}
+
+void array_pull(const struct fixture *fixture, const struct array *array)
+{
+    if (array->kind == ACTIVATIONS)
+        convert(fixture, array, 0);
+    else
+        fixture->ops->download(fixture->device, array->bytes, array->on,
+                               array_bytes(fixture, array));
 }
 
 static struct random source(const struct fixture *fixture)
@@ -81,46 +186,65 @@ static struct random source(const struct fixture *fixture)
     return random;
 }
 
-float *fixture_uniform(struct fixture *fixture, size_t count, double low, double high)
+const struct array *fixture_uniform(struct fixture *fixture, enum array_kind kind, size_t count,
+                                    double low, double high)
 {
     struct random random = source(fixture);
-    float *array = floats(fixture, count);
+    struct array *array = array_make(fixture, kind, count);
     for (size_t i = 0; i < count; i++)
-        array[i] = (float)random_uniform(&random, low, high);
+        array->host[i] = (float)random_uniform(&random, low, high);
+    array_push(fixture, array);
     return array;
 }
 
-float *fixture_normal(struct fixture *fixture, size_t count)
+const struct array *fixture_normal(struct fixture *fixture, enum array_kind kind, size_t count)
 {
     struct random random = source(fixture);
-    float *array = floats(fixture, count);
+    struct array *array = array_make(fixture, kind, count);
     for (size_t i = 0; i < count; i++)
-        array[i] = (float)random_normal(&random);
+        array->host[i] = (float)random_normal(&random);
+    array_push(fixture, array);
     return array;
 }
 
-float *fixture_poisoned(struct fixture *fixture, size_t count)
+const struct array *fixture_poisoned(struct fixture *fixture, enum array_kind kind, size_t count)
 {
-    float *array = floats(fixture, count);
-    for (size_t i = 0; i < count; i++)
-        array[i] = NAN;
+    struct array *array = array_make(fixture, kind, count);
+    memset(array->bytes, POISON_VALUE, count * host_bytes(fixture, kind));
+    array_push(fixture, array);
+    return array;
+}
+
+const struct array *fixture_copy(struct fixture *fixture, enum array_kind kind, const void *values,
+                                 size_t count)
+{
+    struct array *array = array_make(fixture, kind, count);
+    memcpy(array->bytes, values, count * host_bytes(fixture, kind));
+    array_push(fixture, array);
     return array;
 }
 
 double *fixture_doubles(struct fixture *fixture, size_t count)
 {
-    return keep(fixture, mem_array(count, sizeof(double)));
+    assert_true(fixture->reference_count < FIXTURE_ARRAY_MAX);
+    double *reference = mem_array(count, sizeof(double));
+    fixture->references[fixture->reference_count++] = reference;
+    return reference;
 }
 
-void expect_near(struct fixture *fixture, const char *what, const float *got, const double *want,
-                 size_t count, double bound)
+void expect_near(const struct fixture *fixture, const char *what, const struct array *got,
+                 const double *want, double bound)
 {
+    assert_true(got->kind == FLOATS || got->kind == ACTIVATIONS);
+    array_pull(fixture, got);
+    if (got->kind == ACTIVATIONS && fixture->ops->activation_bytes < sizeof(float))
+        bound += ROUNDING_2_BYTES;
     double scale = fmax(fixture->least, 1e-30);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < got->count; i++)
         scale = fmax(scale, fabs(want[i]));
-    for (size_t i = 0; i < count; i++)
-        if (!(fabs((double)got[i] - want[i]) <= bound * scale))
+    for (size_t i = 0; i < got->count; i++)
+        if (!(fabs((double)got->host[i] - want[i]) <= bound * scale))
             fail_msg("%s, %s kernels, seed=%llu: %s[%zu] is %.9g, reference %.9g, bound %.3g",
                      fixture->label, fixture->isa, (unsigned long long)fixture->seed, what, i,
-                     (double)got[i], want[i], bound * scale);
+                     (double)got->host[i], want[i], bound * scale);
 }

@@ -1,9 +1,8 @@
-/* test_device.c - devices by name, their memory, determinism, and numbers that are none. */
+/* test_device.c - devices by name, their memory, determinism. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
-#include <math.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -176,42 +175,6 @@ static void a_step_allocates_nothing(void **state)
     device_close(device);
 }
 
-/* A step is skipped when its loss or gradient is not finite, so nothing may hide a NaN on the way.
- */
-static void a_nan_survives_activations_and_scores(void **state)
-{
-    (void)state;
-    struct device *device = open_device();
-    enum { N = 40 };
-    for (int at = 0; at < N; at++) {
-        float x[N] = {0}, y[N], max = 0, ones[N], zeros[N] = {0};
-        double loss = 0;
-        x[at] = NAN;
-        for (int i = 0; i < N; i++)
-            ones[i] = 1;
-        const struct bn_apply apply = {.x = x,
-                                       .scale = ones,
-                                       .bias = zeros,
-                                       .is_relu = 1,
-                                       .rows = 1,
-                                       .pixels_per_row = 1,
-                                       .channels = N,
-                                       .y = y};
-        device->ops->bn_apply(device, &apply);
-        assert_true(isnan(y[at]));
-        for (int activation = 0; activation < 3; activation++) {
-            device->ops->bias_activation(device, x, NULL, 1, N, (enum activation)activation, y);
-            assert_true(isnan(y[at]));
-        }
-        device->ops->scores_max(device, x, 1, N, &max);
-        assert_true(isnan(max));
-        device->ops->swav_loss(device, x, ones, 1, 1, N, 0.1f, 1, &loss, y);
-        assert_true(isnan(loss));
-        assert_true(isnan(y[at]));
-    }
-    device_close(device);
-}
-
 /* test_device [--device NAME]: of another device than the cpu what every device promises. */
 int main(int argc, char **argv)
 {
@@ -220,7 +183,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_device_is_opened_by_name_and_a_wrong_name_is_refused),
         cmocka_unit_test(memory_with_a_descriptor_can_be_mapped_by_another_process),
         cmocka_unit_test(a_step_allocates_nothing),
-        cmocka_unit_test(a_nan_survives_activations_and_scores),
     };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_zeroed_aligned_and_refused_when_there_is_not_enough),

@@ -3,90 +3,110 @@
  * For a scalar L = <w, f(x)> and a random direction d, (L(x + h d) - L(x - h d)) / 2h must be
  * <dL/dx, d>. Forward runs in fp32, sums are taken in fp64: with h = 1/8192 the rounding of values
  * near 1 costs about 3e-8 / h = 3e-4 of the gradient's size, and as much again the few ReLUs that
- * change sides on the way. TOLERANCE = 4e-3 passes both; a wrong sign or a lost term is far more.
- */
+ * change sides on the way. A tolerance of 4e-3 passes both; a wrong sign or a lost term is far
+ * more. Where activations have 2 bytes, values near 1 are rounded by 2e-3: h = 1/32 and 6e-2. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/kernels/fixture.h"
 
 #include <math.h>
 
-#include "common/random.h"
 #include "tests/kernels/reference.h"
-
-static const double step = 1.0 / 8192, tolerance = 4e-3;
 
 /* One differentiable function of one input; the rest of its world is in `context`. */
 struct function {
     const char *name;
-    double (*loss)(struct fixture *fixture, void *context, const float *x);
+    double (*loss)(struct fixture *fixture, void *context, const struct array *x);
     void *context;
-    size_t count;
-    const float *x;
-    const float *grad; /* dL/dx at x, as the operations under test say */
+    const struct array *x;
+    const struct array *grad; /* dL/dx at x, as the operations under test say */
+    size_t grad_offset;       /* where in grad it begins */
+    int has_activations;      /* on the way */
 };
 
-static double inner(const float *a, const float *b, size_t n)
+/* <a, b>, a being a result of the device. */
+static double inner(struct fixture *f, const struct array *a, const struct array *b)
 {
     double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)a[i] * (double)b[i];
+    array_pull(f, a);
+    for (size_t i = 0; i < a->count; i++)
+        sum += (double)a->host[i] * (double)b->host[i];
     return sum;
 }
 
-/* Directions: along the gradient, where a lost term or sign shows most, and three random ones. */
+static double length_of(const float *values, size_t count)
+{
+    double square = 0;
+    for (size_t i = 0; i < count; i++)
+        square += (double)values[i] * (double)values[i];
+    return sqrt(square);
+}
+
+/* x + h d, as the device can hold it. */
+static const struct array *move(struct fixture *f, const struct array *x, const float *d, double h)
+{
+    const struct array *moved = fixture_poisoned(f, x->kind, x->count);
+    for (size_t i = 0; i < x->count; i++)
+        moved->host[i] = (float)((double)x->host[i] + h * (double)d[i]);
+    array_push(f, moved);
+    return moved;
+}
+
+/* Directions: along the gradient, where a lost term or sign shows most, and three random ones. The
+ * slope is claimed between the points as they are after rounding. */
 static void check_gradient(struct fixture *f, const struct function *function)
 {
-    const size_t n = function->count;
-    const double size = sqrt(inner(function->grad, function->grad, n));
+    const int is_coarse = function->has_activations && f->ops->activation_bytes < sizeof(float);
+    const double step = is_coarse ? 1.0 / 32 : 1.0 / 8192, tolerance = is_coarse ? 6e-2 : 4e-3;
+    const size_t n = function->x->count;
+    array_pull(f, function->grad);
+    const float *grad = function->grad->host + function->grad_offset;
+    const double size = length_of(grad, n);
     assert_true(size > 0);
     for (int trial = 0; trial < 4; trial++) {
-        float *d = fixture_normal(f, n), *moved = fixture_poisoned(f, n);
-        if (trial == 0)
-            memcpy(d, function->grad, n * sizeof(*d));
-        const double length = sqrt(inner(d, d, n));
+        const float *d = trial == 0 ? grad : fixture_normal(f, FLOATS, n)->host;
         /* Each value moves by about `step`. */
-        const double scale = sqrt((double)n) / length;
-        double side[2];
-        for (int s = 0; s < 2; s++) {
-            for (size_t i = 0; i < n; i++) {
-                d[i] = s == 0 ? (float)((double)d[i] * scale) : d[i];
-                moved[i] = function->x[i] + (float)((s == 0 ? step : -step) * (double)d[i]);
-            }
-            side[s] = function->loss(f, function->context, moved);
-        }
-        const double slope = (side[0] - side[1]) / (2 * step);
-        const double claimed = inner(function->grad, d, n);
-        /* Against the gradient's size along a direction of this length. */
-        if (!(fabs(slope - claimed) <= tolerance * size * sqrt((double)n)))
-            fail_msg("%s, %s kernels, seed=%llu: slope %.9g along direction %d, gradient says %.9g",
-                     function->name, f->isa, (unsigned long long)f->seed, slope, trial, claimed);
+        const double h = step * sqrt((double)n) / length_of(d, n);
+        const struct array *ahead = move(f, function->x, d, h);
+        const struct array *behind = move(f, function->x, d, -h);
+        double claimed = 0;
+        for (size_t i = 0; i < n; i++)
+            claimed += (double)grad[i] * ((double)ahead->host[i] - (double)behind->host[i]);
+        const double seen = function->loss(f, function->context, ahead) -
+                            function->loss(f, function->context, behind);
+        /* Against the gradient's size along a way of this length. */
+        if (!(fabs(seen - claimed) <= 2 * step * tolerance * size * sqrt((double)n)))
+            fail_msg("%s, %s kernels, seed=%llu: moves by %.9g along direction %d, gradient says "
+                     "%.9g",
+                     function->name, f->isa, (unsigned long long)f->seed, seen, trial, claimed);
     }
 }
 
 /* --- convolution: linear in x and in w */
 
 struct conv_context {
-    struct conv_shape shape;
     struct conv *conv;
-    const float *x, *w, *dy;
-    float *y;
+    const struct array *x, *w, *dy, *y;
 };
 
-static double conv_loss_of_x(struct fixture *f, void *context, const float *x)
+static double conv_loss(struct fixture *f, const struct conv_context *c, const struct array *x,
+                        const struct array *w)
 {
-    struct conv_context *c = context;
-    f->ops->conv_weights(c->conv, c->w);
-    f->ops->conv_forward(c->conv, x, c->y);
-    return inner(c->y, c->dy, reference_output_count(&c->shape));
+    f->ops->conv_weights(c->conv, w->on);
+    f->ops->conv_forward(c->conv, x->on, c->y->on);
+    return inner(f, c->y, c->dy);
 }
 
-static double conv_loss_of_w(struct fixture *f, void *context, const float *w)
+static double conv_loss_of_x(struct fixture *f, void *context, const struct array *x)
 {
-    struct conv_context *c = context;
-    f->ops->conv_weights(c->conv, w);
-    f->ops->conv_forward(c->conv, c->x, c->y);
-    return inner(c->y, c->dy, reference_output_count(&c->shape));
+    const struct conv_context *c = context;
+    return conv_loss(f, c, x, c->w);
+}
+
+static double conv_loss_of_w(struct fixture *f, void *context, const struct array *w)
+{
+    const struct conv_context *c = context;
+    return conv_loss(f, c, c->x, w);
 }
 
 static void gradient_of_conv(struct fixture *f)
@@ -101,18 +121,20 @@ static void gradient_of_conv(struct fixture *f)
         const size_t x_count = reference_input_count(&shapes[i]);
         const size_t w_count = reference_weight_count(&shapes[i]);
         const size_t y_count = reference_output_count(&shapes[i]);
-        struct conv_context c = {.shape = shapes[i]};
-        c.x = fixture_normal(f, x_count);
-        c.w = fixture_normal(f, w_count);
-        c.dy = fixture_normal(f, y_count);
-        c.y = fixture_poisoned(f, y_count);
-        float *dx = fixture_poisoned(f, x_count), *dw = fixture_poisoned(f, w_count);
-        assert_ok(f->ops->conv_create(f->device, &c.shape, &c.conv));
-        f->ops->conv_weights(c.conv, c.w);
-        f->ops->conv_backward_data(c.conv, c.dy, dx);
-        f->ops->conv_backward_weights(c.conv, c.x, c.dy, dw, 0);
-        check_gradient(f, &(struct function){"conv dx", conv_loss_of_x, &c, x_count, c.x, dx});
-        check_gradient(f, &(struct function){"conv dw", conv_loss_of_w, &c, w_count, c.w, dw});
+        struct conv_context c = {
+            .x = fixture_normal(f, ACTIVATIONS, x_count),
+            .w = fixture_normal(f, FLOATS, w_count),
+            .dy = fixture_normal(f, ACTIVATIONS, y_count),
+            .y = fixture_poisoned(f, ACTIVATIONS, y_count),
+        };
+        const struct array *dx = fixture_poisoned(f, ACTIVATIONS, x_count);
+        const struct array *dw = fixture_poisoned(f, FLOATS, w_count);
+        assert_ok(f->ops->conv_create(f->device, &shapes[i], &c.conv));
+        f->ops->conv_weights(c.conv, c.w->on);
+        f->ops->conv_backward_data(c.conv, c.dy->on, dx->on);
+        f->ops->conv_backward_weights(c.conv, c.x->on, c.dy->on, dw->on, 0);
+        check_gradient(f, &(struct function){"conv dx", conv_loss_of_x, &c, c.x, dx, 0, 1});
+        check_gradient(f, &(struct function){"conv dw", conv_loss_of_w, &c, c.w, dw, 0, 1});
         f->ops->conv_destroy(c.conv);
     }
 }
@@ -123,103 +145,126 @@ enum {
     BN_ROWS = 3,
     BN_PIXELS = 21,
     BN_CHANNELS = 24,
-    BN_TOTAL = BN_ROWS * BN_PIXELS * BN_CHANNELS
+    BN_TOTAL = BN_ROWS * BN_PIXELS * BN_CHANNELS,
+    BN_ROW_VALUES = BN_ROWS * BN_CHANNELS
 };
 
 struct bn_context {
-    const float *x, *gamma, *beta, *shift, *s, *dy, *dpooled;
-    float *sums, *mean, *invstd, *scale, *bias, *batch_mean, *batch_var, *y, *pooled, *scaled;
+    const struct array *x, *gamma, *beta, *shift, *s, *dy, *dpooled;
+    const struct array *sums, *mean, *invstd, *scale, *bias, *batch_mean, *batch_var;
+    const struct array *y, *pooled, *scaled;
 };
 
-static double bn_loss(struct fixture *f, const struct bn_context *c, const float *x,
-                      const float *gamma, const float *s)
+static double bn_loss(struct fixture *f, const struct bn_context *c, const struct array *x,
+                      const struct array *gamma, const struct array *s)
 {
-    const struct bn_finalize finalize = {
-        c->sums,     c->shift, BN_ROWS * BN_PIXELS, gamma,    c->beta, 1e-5f,
-        BN_CHANNELS, c->mean,  c->invstd,           c->scale, c->bias, c->batch_mean,
-        c->batch_var};
-    const struct bn_apply apply = {.x = x,
-                                   .scale = c->scale,
-                                   .bias = c->bias,
+    const struct bn_finalize finalize = {.sums = c->sums->on,
+                                         .shift = c->shift->on,
+                                         .count = BN_ROWS * BN_PIXELS,
+                                         .gamma = gamma->on,
+                                         .beta = c->beta->on,
+                                         .eps = 1e-5f,
+                                         .channels = BN_CHANNELS,
+                                         .mean = c->mean->on,
+                                         .invstd = c->invstd->on,
+                                         .scale = c->scale->on,
+                                         .bias = c->bias->on,
+                                         .batch_mean = c->batch_mean->on,
+                                         .batch_var = c->batch_var->on};
+    const struct bn_apply apply = {.x = x->on,
+                                   .scale = c->scale->on,
+                                   .bias = c->bias->on,
                                    .is_relu = 1,
                                    .rows = BN_ROWS,
                                    .pixels_per_row = BN_PIXELS,
                                    .channels = BN_CHANNELS,
-                                   .y = c->y,
-                                   .pooled = c->pooled};
-    f->ops->bn_sums(f->device, x, (size_t)BN_ROWS * BN_PIXELS, BN_CHANNELS, c->shift, c->sums);
+                                   .y = c->y->on,
+                                   .pooled = c->pooled->on};
+    f->ops->bn_sums(f->device, x->on, (size_t)BN_ROWS * BN_PIXELS, BN_CHANNELS, c->shift->on,
+                    c->sums->on);
     f->ops->bn_finalize(f->device, &finalize);
     f->ops->bn_apply(f->device, &apply);
-    f->ops->row_scale(f->device, c->y, s, BN_ROWS, BN_PIXELS, BN_CHANNELS, c->scaled);
-    return inner(c->scaled, c->dy, BN_TOTAL) +
-           inner(c->pooled, c->dpooled, (size_t)BN_ROWS * BN_CHANNELS);
+    f->ops->row_scale(f->device, c->y->on, s->on, BN_ROWS, BN_PIXELS, BN_CHANNELS, c->scaled->on);
+    return inner(f, c->scaled, c->dy) + inner(f, c->pooled, c->dpooled);
 }
 
-static double bn_loss_of_x(struct fixture *f, void *context, const float *x)
+static double bn_loss_of_x(struct fixture *f, void *context, const struct array *x)
 {
     const struct bn_context *c = context;
     return bn_loss(f, c, x, c->gamma, c->s);
 }
 
-static double bn_loss_of_gamma(struct fixture *f, void *context, const float *gamma)
+static double bn_loss_of_gamma(struct fixture *f, void *context, const struct array *gamma)
 {
     const struct bn_context *c = context;
     return bn_loss(f, c, c->x, gamma, c->s);
 }
 
-static double bn_loss_of_s(struct fixture *f, void *context, const float *s)
+static double bn_loss_of_s(struct fixture *f, void *context, const struct array *s)
 {
     const struct bn_context *c = context;
     return bn_loss(f, c, c->x, c->gamma, s);
 }
 
+static struct bn_context bn_context_make(struct fixture *f)
+{
+    return (struct bn_context){
+        .x = fixture_normal(f, ACTIVATIONS, BN_TOTAL),
+        .gamma = fixture_uniform(f, FLOATS, BN_CHANNELS, 0.5, 1.5),
+        .beta = fixture_normal(f, FLOATS, BN_CHANNELS),
+        .shift = fixture_normal(f, FLOATS, BN_CHANNELS),
+        .s = fixture_uniform(f, FLOATS, BN_ROW_VALUES, 0.5, 1.5),
+        .dy = fixture_normal(f, ACTIVATIONS, BN_TOTAL),
+        .dpooled = fixture_normal(f, FLOATS, BN_ROW_VALUES),
+        .sums = fixture_poisoned(f, FLOATS, (size_t)2 * BN_CHANNELS),
+        .mean = fixture_poisoned(f, FLOATS, BN_CHANNELS),
+        .invstd = fixture_poisoned(f, FLOATS, BN_CHANNELS),
+        .scale = fixture_poisoned(f, FLOATS, BN_CHANNELS),
+        .bias = fixture_poisoned(f, FLOATS, BN_CHANNELS),
+        .batch_mean = fixture_poisoned(f, FLOATS, BN_CHANNELS),
+        .batch_var = fixture_poisoned(f, FLOATS, BN_CHANNELS),
+        .y = fixture_poisoned(f, ACTIVATIONS, BN_TOTAL),
+        .pooled = fixture_poisoned(f, FLOATS, BN_ROW_VALUES),
+        .scaled = fixture_poisoned(f, ACTIVATIONS, BN_TOTAL),
+    };
+}
+
 static void gradient_of_bn_relu_se_and_pooling(struct fixture *f)
 {
     fixture_begin(f, "bn");
-    struct bn_context c = {0};
-    c.x = fixture_normal(f, BN_TOTAL);
-    c.gamma = fixture_uniform(f, BN_CHANNELS, 0.5, 1.5);
-    c.beta = fixture_normal(f, BN_CHANNELS);
-    c.shift = fixture_normal(f, BN_CHANNELS);
-    c.s = fixture_uniform(f, (size_t)BN_ROWS * BN_CHANNELS, 0.5, 1.5);
-    c.dy = fixture_normal(f, BN_TOTAL);
-    c.dpooled = fixture_normal(f, (size_t)BN_ROWS * BN_CHANNELS);
-    c.sums = fixture_poisoned(f, (size_t)2 * BN_CHANNELS);
-    float **const outputs[] = {&c.mean, &c.invstd, &c.scale, &c.bias, &c.batch_mean, &c.batch_var};
-    for (int i = 0; i < 6; i++)
-        *outputs[i] = fixture_poisoned(f, BN_CHANNELS);
-    c.y = fixture_poisoned(f, BN_TOTAL);
-    c.pooled = fixture_poisoned(f, (size_t)BN_ROWS * BN_CHANNELS);
-    c.scaled = fixture_poisoned(f, BN_TOTAL);
+    struct bn_context c = bn_context_make(f);
     bn_loss(f, &c, c.x, c.gamma, c.s);
 
-    float *ds = fixture_poisoned(f, (size_t)BN_ROWS * BN_CHANNELS);
-    float *row_add = fixture_poisoned(f, (size_t)BN_ROWS * BN_CHANNELS);
-    float *dz = fixture_poisoned(f, BN_TOTAL), *dx = fixture_poisoned(f, BN_TOTAL);
-    float *sums = fixture_poisoned(f, (size_t)2 * BN_CHANNELS);
-    for (int i = 0; i < BN_ROWS * BN_CHANNELS; i++)
-        row_add[i] = c.dpooled[i] / BN_PIXELS;
-    const struct bn_backward backward = {.dy = c.dy,
-                                         .row_scale = c.s,
-                                         .row_add = row_add,
-                                         .y = c.y,
-                                         .x = c.x,
-                                         .mean = c.mean,
-                                         .invstd = c.invstd,
+    const struct array *ds = fixture_poisoned(f, FLOATS, BN_ROW_VALUES);
+    const struct array *row_add = fixture_poisoned(f, FLOATS, BN_ROW_VALUES);
+    const struct array *dz = fixture_poisoned(f, ACTIVATIONS, BN_TOTAL);
+    const struct array *dx = fixture_poisoned(f, ACTIVATIONS, BN_TOTAL);
+    const struct array *sums = fixture_poisoned(f, FLOATS, (size_t)2 * BN_CHANNELS);
+    for (int i = 0; i < BN_ROW_VALUES; i++)
+        row_add->host[i] = c.dpooled->host[i] / BN_PIXELS;
+    array_push(f, row_add);
+    const struct bn_backward backward = {.dy = c.dy->on,
+                                         .row_scale = c.s->on,
+                                         .row_add = row_add->on,
+                                         .y = c.y->on,
+                                         .x = c.x->on,
+                                         .mean = c.mean->on,
+                                         .invstd = c.invstd->on,
                                          .rows = BN_ROWS,
                                          .pixels_per_row = BN_PIXELS,
                                          .channels = BN_CHANNELS,
-                                         .dz = dz,
-                                         .sums = sums};
-    f->ops->row_scale_backward(f->device, c.dy, c.y, BN_ROWS, BN_PIXELS, BN_CHANNELS, ds);
+                                         .dz = dz->on,
+                                         .sums = sums->on};
+    f->ops->row_scale_backward(f->device, c.dy->on, c.y->on, BN_ROWS, BN_PIXELS, BN_CHANNELS,
+                               ds->on);
     f->ops->bn_backward_sums(f->device, &backward);
-    f->ops->bn_backward_apply(f->device, dz, c.x, c.mean, c.invstd, c.gamma, sums,
-                              BN_ROWS * BN_PIXELS, (size_t)BN_ROWS * BN_PIXELS, BN_CHANNELS, dx);
-    check_gradient(f, &(struct function){"bn dx", bn_loss_of_x, &c, BN_TOTAL, c.x, dx});
-    check_gradient(f, &(struct function){"bn dgamma", bn_loss_of_gamma, &c, BN_CHANNELS, c.gamma,
-                                         sums + BN_CHANNELS});
+    f->ops->bn_backward_apply(f->device, dz->on, c.x->on, c.mean->on, c.invstd->on, c.gamma->on,
+                              sums->on, BN_ROWS * BN_PIXELS, (size_t)BN_ROWS * BN_PIXELS,
+                              BN_CHANNELS, dx->on);
+    check_gradient(f, &(struct function){"bn dx", bn_loss_of_x, &c, c.x, dx, 0, 1});
     check_gradient(
-        f, &(struct function){"se ds", bn_loss_of_s, &c, (size_t)BN_ROWS * BN_CHANNELS, c.s, ds});
+        f, &(struct function){"bn dgamma", bn_loss_of_gamma, &c, c.gamma, sums, BN_CHANNELS, 1});
+    check_gradient(f, &(struct function){"se ds", bn_loss_of_s, &c, c.s, ds, 0, 1});
 }
 
 /* --- rows: L = <dy, f(x)> */
@@ -228,33 +273,38 @@ enum { ROWS = 9, COLUMNS = 37, ROW_TOTAL = ROWS * COLUMNS };
 
 struct row_context {
     enum activation activation;
-    const float *x, *bias, *dy, *codes;
-    float *y, *norms, *ds;
+    const struct array *x, *bias, *dy, *codes, *y, *norms, *ds;
 };
 
-static double activation_loss_of_x(struct fixture *f, void *context, const float *x)
+static double activation_loss(struct fixture *f, const struct row_context *c, const struct array *x,
+                              const struct array *bias)
 {
-    struct row_context *c = context;
-    f->ops->bias_activation(f->device, x, c->bias, ROWS, COLUMNS, c->activation, c->y);
-    return inner(c->y, c->dy, ROW_TOTAL);
+    f->ops->bias_activation(f->device, x->on, bias->on, ROWS, COLUMNS, c->activation, c->y->on);
+    return inner(f, c->y, c->dy);
 }
 
-static double activation_loss_of_bias(struct fixture *f, void *context, const float *bias)
+static double activation_loss_of_x(struct fixture *f, void *context, const struct array *x)
 {
-    struct row_context *c = context;
-    f->ops->bias_activation(f->device, c->x, bias, ROWS, COLUMNS, c->activation, c->y);
-    return inner(c->y, c->dy, ROW_TOTAL);
+    const struct row_context *c = context;
+    return activation_loss(f, c, x, c->bias);
+}
+
+static double activation_loss_of_bias(struct fixture *f, void *context, const struct array *bias)
+{
+    const struct row_context *c = context;
+    return activation_loss(f, c, c->x, bias);
 }
 
 static struct row_context row_context_make(struct fixture *f)
 {
     return (struct row_context){
-        .x = fixture_normal(f, ROW_TOTAL),
-        .bias = fixture_normal(f, COLUMNS),
-        .dy = fixture_normal(f, ROW_TOTAL),
-        .y = fixture_poisoned(f, ROW_TOTAL),
-        .norms = fixture_poisoned(f, ROWS),
-        .ds = fixture_poisoned(f, ROW_TOTAL),
+        .x = fixture_normal(f, FLOATS, ROW_TOTAL),
+        .bias = fixture_normal(f, FLOATS, COLUMNS),
+        .dy = fixture_normal(f, FLOATS, ROW_TOTAL),
+        .codes = fixture_uniform(f, FLOATS, ROW_TOTAL, 0, 1),
+        .y = fixture_poisoned(f, FLOATS, ROW_TOTAL),
+        .norms = fixture_poisoned(f, FLOATS, ROWS),
+        .ds = fixture_poisoned(f, FLOATS, ROW_TOTAL),
     };
 }
 
@@ -264,58 +314,62 @@ static void gradient_of_bias_and_activation(struct fixture *f)
         fixture_begin(f, "activation %d", activation);
         struct row_context c = row_context_make(f);
         c.activation = (enum activation)activation;
-        float *dx = fixture_poisoned(f, ROW_TOTAL), *dbias = fixture_poisoned(f, COLUMNS);
-        activation_loss_of_x(f, &c, c.x);
-        f->ops->bias_activation_backward(f->device, c.dy, c.y, ROWS, COLUMNS, c.activation, dx,
-                                         dbias, 0);
+        const struct array *dx = fixture_poisoned(f, FLOATS, ROW_TOTAL);
+        const struct array *dbias = fixture_poisoned(f, FLOATS, COLUMNS);
+        activation_loss(f, &c, c.x, c.bias);
+        f->ops->bias_activation_backward(f->device, c.dy->on, c.y->on, ROWS, COLUMNS, c.activation,
+                                         dx->on, dbias->on, 0);
         check_gradient(
-            f, &(struct function){"activation dx", activation_loss_of_x, &c, ROW_TOTAL, c.x, dx});
+            f, &(struct function){"activation dx", activation_loss_of_x, &c, c.x, dx, 0, 0});
         check_gradient(f, &(struct function){"activation dbias", activation_loss_of_bias, &c,
-                                             COLUMNS, c.bias, dbias});
+                                             c.bias, dbias, 0, 0});
     }
 }
 
-static double normalize_loss(struct fixture *f, void *context, const float *x)
+static double normalize_loss(struct fixture *f, void *context, const struct array *x)
 {
-    struct row_context *c = context;
-    f->ops->normalize_rows(f->device, x, ROWS, COLUMNS, c->y, c->norms);
-    return inner(c->y, c->dy, ROW_TOTAL);
+    const struct row_context *c = context;
+    f->ops->normalize_rows(f->device, x->on, ROWS, COLUMNS, c->y->on, c->norms->on);
+    return inner(f, c->y, c->dy);
 }
 
 static void gradient_of_normalize(struct fixture *f)
 {
     fixture_begin(f, "normalize");
     struct row_context c = row_context_make(f);
-    float *dx = fixture_poisoned(f, ROW_TOTAL);
+    const struct array *dx = fixture_poisoned(f, FLOATS, ROW_TOTAL);
     normalize_loss(f, &c, c.x);
-    f->ops->normalize_rows_backward(f->device, c.dy, c.y, c.norms, ROWS, COLUMNS, dx);
-    check_gradient(f, &(struct function){"normalize dx", normalize_loss, &c, ROW_TOTAL, c.x, dx});
+    f->ops->normalize_rows_backward(f->device, c.dy->on, c.y->on, c.norms->on, ROWS, COLUMNS,
+                                    dx->on);
+    check_gradient(f, &(struct function){"normalize dx", normalize_loss, &c, c.x, dx, 0, 0});
 }
 
-static double scores_loss(struct fixture *f, void *context, const float *x)
+static double scores_loss(struct fixture *f, void *context, const struct array *x)
 {
-    struct row_context *c = context;
-    double loss = 0;
-    f->ops->swav_loss(f->device, x, c->codes, 1, ROWS, COLUMNS, 0.5f, 0.125f, &loss, c->ds);
-    return loss * 0.125;
+    const struct row_context *c = context;
+    const struct array *loss = fixture_copy(f, DOUBLES, (double[1]){0}, 1);
+    f->ops->swav_loss(f->device, x->on, c->codes->on, 1, ROWS, COLUMNS, 0.5f, 0.125f, loss->on,
+                      c->ds->on);
+    array_pull(f, loss);
+    return loss->doubles[0] * 0.125;
 }
 
 static void gradient_of_swav_loss(struct fixture *f)
 {
     fixture_begin(f, "swav_loss");
     struct row_context c = row_context_make(f);
-    float *codes = fixture_uniform(f, ROW_TOTAL, 0, 1), *grad = fixture_poisoned(f, ROW_TOTAL);
     for (int row = 0; row < ROWS; row++) {
         double sum = 0;
         for (int k = 0; k < COLUMNS; k++)
-            sum += (double)codes[row * COLUMNS + k];
+            sum += (double)c.codes->host[row * COLUMNS + k];
         for (int k = 0; k < COLUMNS; k++)
-            codes[row * COLUMNS + k] /= (float)sum;
+            c.codes->host[row * COLUMNS + k] /= (float)sum;
     }
-    c.codes = codes;
+    array_push(f, c.codes);
     scores_loss(f, &c, c.x);
-    memcpy(grad, c.ds, sizeof(*grad) * ROW_TOTAL);
-    check_gradient(f, &(struct function){"swav_loss ds", scores_loss, &c, ROW_TOTAL, c.x, grad});
+    array_pull(f, c.ds);
+    const struct array *grad = fixture_copy(f, FLOATS, c.ds->host, ROW_TOTAL);
+    check_gradient(f, &(struct function){"swav_loss ds", scores_loss, &c, c.x, grad, 0, 0});
 }
 
 /* --- the runner */
@@ -333,12 +387,10 @@ static void gradient_agrees_with_finite_differences(void **state)
 {
     const struct entry *entry = *state;
     for (int i = 0; i < target_count; i++) {
-        struct fixture fixture = {.isa = targets[i].name, .seed = seed};
-        fixture.device = target_open(&targets[i]);
-        fixture.ops = fixture.device->ops;
+        struct fixture fixture;
+        fixture_open(&fixture, &targets[i], seed);
         entry->run(&fixture);
-        fixture_end(&fixture);
-        device_close(fixture.device);
+        fixture_close(&fixture);
     }
 }
 

@@ -86,6 +86,9 @@ static const struct operation operations[] = {
     {"bn_backward_apply", case_bn_backward_apply, pixel_shapes},
     {"running_update", case_running_update, pixel_shapes},
     {"images_normalize", case_images, pixel_shapes},
+    {"copy", case_copy, row_shapes},
+    {"wide_add and wide_round", case_wide, row_shapes},
+    {"wide_add of numbers that are none", case_wide_not_finite, one_shape},
     {"row_scale", case_row_scale, pixel_shapes},
     {"bias_activation", case_bias_activation, row_shapes},
     {"normalize_rows", case_normalize, row_shapes},
@@ -93,6 +96,7 @@ static const struct operation operations[] = {
     {"sinkhorn golden values", case_sinkhorn_golden, one_shape},
     {"swav_loss", case_swav_loss, row_shapes},
     {"swav_loss golden values", case_swav_loss_golden, one_shape},
+    {"every operation that could hide a NaN", case_nan, one_shape},
     {"optimizer", case_optimizer, row_shapes},
     {"LARC golden values", case_larc_golden, one_shape},
 };
@@ -112,9 +116,8 @@ static uint64_t seed = 1;
 static void operation_agrees_with_its_reference_on_every_shape(void **state)
 {
     const struct entry *entry = *state;
-    struct fixture fixture = {.isa = entry->target->name, .seed = seed};
-    fixture.device = target_open(entry->target);
-    fixture.ops = fixture.device->ops;
+    struct fixture fixture;
+    fixture_open(&fixture, entry->target, seed);
     for (const struct case_shape *s = entry->operation->shapes; s->rows > 0; s++) {
         fixture_begin(&fixture, "%s rows=%d %dx%d channels=%d->%d kernel=%d stride=%d groups=%d",
                       entry->operation->name, s->rows, s->height, s->width, s->channels,
@@ -123,8 +126,7 @@ static void operation_agrees_with_its_reference_on_every_shape(void **state)
         fixture.least = s->channels > 0 && s->rows * s->channels <= 12 ? 1 : 0;
         entry->operation->run(&fixture, s);
     }
-    fixture_end(&fixture);
-    device_close(fixture.device);
+    fixture_close(&fixture);
 }
 
 /* test_kernels [--device NAME] [SEED] */

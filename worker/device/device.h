@@ -86,7 +86,8 @@ struct bn_finalize {
                                       statistics, which move only when the step is committed */
 };
 
-/* Multi-tensor optimizer step over one flat arena of parameters cut into tensors. */
+/* Multi-tensor optimizer step over one flat arena of parameters cut into tensors. All that is
+ * pointed to is device memory. */
 struct optimizer_tensors {
     int count;
     const size_t *offset;              /* [count] first element */
@@ -122,7 +123,8 @@ struct device_ops {
     /* Bytes of one activation value (cpu 4, cuda 2). */
     size_t activation_bytes;
 
-    /* u8 RGB [pixels][3] -> activation (v/255 - mean)/std, channels kept at 3. */
+    /* u8 RGB [pixels][3] -> activation (v/255 - mean)/std, channels kept at 3. mean and std are
+     * host memory, read before it returns. */
     void (*images_normalize)(struct device *device, const uint8_t *images, size_t pixels,
                              const float mean[3], const float std[3], void *y);
     /* Activation <-> fp32, value by value (entry and exit of the trunk, tests). */
@@ -207,7 +209,7 @@ struct device_ops {
                            int prototypes, float *q);
     /* For each of `rows` rows: with s its scores and q the summed codes of the crops it must
      * predict (row code_weight times: sum_k q = code_weight), adds -sum_k q log
-     * softmax(s/temperature) to *loss_sum (double, host-visible after synchronize) and writes ds =
+     * softmax(s/temperature) to *loss_sum (device memory) and writes ds =
      * (code_weight * softmax(s/temperature) - q) * grad_scale / temperature. */
     void (*swav_loss)(struct device *device, const float *scores, const float *q, float code_weight,
                       int rows, int prototypes, float temperature, float grad_scale,
