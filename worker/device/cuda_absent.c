@@ -3,8 +3,9 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/device.h"
 
-enum status device_cuda_create(int index, struct device **ret_device)
+enum status device_cuda_create(int index, const char *activations, struct device **ret_device)
 {
+    (void)activations;
     (void)ret_device;
     return fail(ERR_DEVICE,
                 "cuda:%d: this program was built without CUDA; use --device cpu, or build with "

@@ -14,12 +14,12 @@ enum status device_open(const char *name, int thread_count, struct device **ret_
     if (strcmp(name, "cpu") == 0)
         return device_cpu_create(thread_count, ret_device);
     if (strcmp(name, "cuda") == 0)
-        return device_cuda_create(0, ret_device);
+        return device_cuda_create(0, NULL, ret_device);
     if (strncmp(name, "cuda:", 5) == 0 && name[5] >= '0' && name[5] <= '9') {
         char *end = NULL;
         long index = strtol(name + 5, &end, 10);
-        if (*end == '\0' && index <= CUDA_INDEX_MAX)
-            return device_cuda_create((int)index, ret_device);
+        if ((*end == '\0' || *end == ':') && index <= CUDA_INDEX_MAX)
+            return device_cuda_create((int)index, *end == ':' ? end + 1 : NULL, ret_device);
     }
     return fail(ERR_INPUT, "device '%s' is not known: use cpu or cuda:N with N from 0 to %d", name,
                 CUDA_INDEX_MAX);

@@ -120,7 +120,7 @@ struct device_ops {
     enum status (*synchronize)(struct device *device); /* ERR_DEVICE with what went wrong before */
     void (*destroy)(struct device *device);
 
-    /* Bytes of one activation value (cpu 4, cuda 2). */
+    /* Bytes of one activation value (cpu 4, cuda 2, or 4 with fp32). */
     size_t activation_bytes;
 
     /* u8 RGB [pixels][3] -> activation (v/255 - mean)/std, channels kept at 3. mean and std are
@@ -234,13 +234,14 @@ struct device {
 };
 
 /* thread_count: cpu threads for the operations (1 in tests). ERR_DEVICE, ERR_INPUT (unknown name).
- * Names: "cpu", "cuda:N". */
+ * Names: "cpu", "cuda:N", and "cuda:N:bf16", ":fp16", ":fp32" for activations of that type. */
 enum status device_open(const char *name, int thread_count, struct device **ret_device);
 void device_close(struct device *device);
 
-/* Constructors of the back ends; the build links cuda/ or cuda_absent.c. */
+/* Constructors of the back ends; the build links cuda/ or cuda_absent.c. activations: NULL for what
+ * suits training, bf16. */
 enum status device_cpu_create(int thread_count, struct device **ret_device);
-enum status device_cuda_create(int index, struct device **ret_device);
+enum status device_cuda_create(int index, const char *activations, struct device **ret_device);
 
 #ifdef __cplusplus
 }

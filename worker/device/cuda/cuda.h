@@ -1,0 +1,99 @@
+/* cuda.h - what the files of the CUDA back end share: the device itself, its stream, its memory.
+ *
+ * Every operation goes into one stream and returns at once; the first thing that goes wrong is kept
+ * and said by the next synchronize. Activations are bf16, fp16 or fp32 (enum cuda_values), all else
+ * is fp32 as device.h says. Sums over pixels and rows are made in an order that follows from shapes
+ * and alignment alone: the same numbers give the same bits on every GPU. C and C++. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#ifndef WORKER_DEVICE_CUDA_CUDA_H
+#define WORKER_DEVICE_CUDA_CUDA_H
+
+#include <cuda_runtime_api.h>
+
+#include "worker/device/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct conv_engines; /* conv_engine.h */
+struct cuda_packing; /* kernels.h */
+struct gemm_engine;  /* gemm_engine.h */
+
+enum cuda_values { CUDA_BF16, CUDA_FP16, CUDA_FP32 };
+
+/* Device memory that operations share, since they run one after the other. */
+struct cuda_scratch {
+    void *memory;
+    size_t bytes;
+};
+
+struct cuda {
+    struct device device; /* first: a struct device * is a struct cuda * */
+    int index;
+    enum cuda_values values;
+    const struct cuda_packing *packing; /* for these */
+    char description[384];
+    cudaStream_t stream;
+    struct cuda_scratch rule;      /* a struct optimizer_rule: it may change with every step */
+    struct cuda_scratch parts;     /* partial sums; of fixed size, see cuda_parts */
+    struct cuda_scratch padded[2]; /* input and output of a convolution, grown by create */
+    struct cuda_scratch grad;      /* of its weights, packed */
+    struct gemm_engine *gemm;
+    struct conv_engines *conv;
+    int is_failed;
+    char failure[256]; /* the first one; "" while there is none */
+};
+
+/* The stream, with its GPU made current for the calling thread. */
+cudaStream_t cuda_stream(struct device *device);
+/* Device memory for partial sums, until the next operation. NULL, and the device has failed, if
+ * there is not so much: no shape that fits a GPU asks for it. */
+void *cuda_parts(struct device *device, size_t bytes);
+
+/* Keeps `words` and what error means as the device's failure, if it is the first. */
+void cuda_failed(struct cuda *cuda, const char *what, const char *words);
+/* As cuda_failed, unless error is cudaSuccess. */
+void cuda_note(struct cuda *cuda, const char *what, cudaError_t error);
+/* After a launch: whether it was accepted. */
+void cuda_launched(struct device *device, const char *kernel);
+
+/* Makes it at least so large, contents lost. ERR_DEVICE: not enough memory. */
+enum status cuda_scratch_grow(struct cuda *cuda, struct cuda_scratch *scratch, size_t bytes);
+
+/* As device_cuda_create, with activations of the given kind. */
+enum status cuda_create(int index, enum cuda_values values, struct device **ret_device);
+
+/* cuda_ops.c, once per kind of activation */
+extern const struct device_ops cuda_ops_bf16, cuda_ops_fp16, cuda_ops_fp32;
+
+/* cuda.c: memory */
+const char *cuda_describe(struct device *device);
+enum status cuda_allocate(struct device *device, size_t bytes, int *ret_fd, void **ret_memory);
+void cuda_release(struct device *device, void *memory, size_t bytes, int fd);
+void cuda_upload(struct device *device, void *to, const void *host, size_t bytes);
+void cuda_download(struct device *device, void *host, const void *from, size_t bytes);
+void cuda_copy(struct device *device, void *to, const void *from, size_t bytes);
+void cuda_zero(struct device *device, void *memory, size_t bytes);
+enum status cuda_synchronize(struct device *device);
+void cuda_destroy(struct device *device);
+
+/* cuda_gemm.c */
+void cuda_gemm(struct device *device, int trans_a, int trans_b, int m, int n, int k, float alpha,
+               const float *a, const float *b, float beta, float *c);
+
+/* cuda_conv.c */
+enum status cuda_conv_create(struct device *device, const struct conv_shape *shape,
+                             struct conv **ret_conv);
+void cuda_conv_destroy(struct conv *conv);
+void cuda_conv_weights(struct conv *conv, const float *weights);
+void cuda_conv_forward(struct conv *conv, const void *x, void *y);
+void cuda_conv_backward_data(struct conv *conv, const void *dy, void *dx);
+void cuda_conv_backward_weights(struct conv *conv, const void *x, const void *dy, float *dw,
+                                int accumulate);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,157 @@
+/* kernel_optimizer.cu - norms per tensor, then LARC or SGD over the arena.
+ *
+ * Every tensor has SHARES blocks, however long it is: a step has a few hundred to a thousand
+ * tensors, so there is work for all processors, the longest tensors included; the shares of short
+ * ones leave at once. Lengths stay on the device, where the host need not wait for them. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "worker/device/cuda/kernels.h"
+
+#include "worker/device/cuda/row.h"
+
+enum { SHARES = 64 };
+
+/* Where a thread of a share begins in its tensor, and the distance to its next value. */
+static __device__ inline size_t share_first(void)
+{
+    return (size_t)blockIdx.x * ROW_THREADS + threadIdx.x;
+}
+
+static constexpr size_t share_step = (size_t)SHARES * ROW_THREADS;
+
+/* A grid has at most 65535 blocks in y: tensors beyond are taken in turn. */
+static dim3 share_blocks(int tensors)
+{
+    enum { MOST = 65535 };
+    return dim3(SHARES, (unsigned)(tensors < MOST ? tensors : MOST));
+}
+
+/* parts[share][tensor][2]: sum w^2, sum g^2 */
+static __global__ void norms_kernel(struct optimizer_tensors tensors, double *parts)
+{
+    for (int t = (int)blockIdx.y; t < tensors.count; t += (int)gridDim.y) {
+        const float *w = tensors.weights + tensors.offset[t],
+                    *g = tensors.grads + tensors.offset[t];
+        const size_t length = tensors.length[t];
+        double *part = parts + 2 * ((size_t)blockIdx.x * (size_t)tensors.count + (size_t)t);
+        if ((size_t)blockIdx.x * ROW_THREADS >= length) { /* nothing for the whole block */
+            if (threadIdx.x < 2)
+                part[threadIdx.x] = 0;
+            continue;
+        }
+        const double weight =
+            thread_sum(share_first(), length, share_step, [&](size_t i) { return w[i] * w[i]; });
+        const double grad =
+            thread_sum(share_first(), length, share_step, [&](size_t i) { return g[i] * g[i]; });
+        const double weights = row_add(weight), grads = row_add(grad);
+        if (threadIdx.x == 0) {
+            part[0] = weights;
+            part[1] = grads;
+        }
+    }
+}
+
+void cuda_optimizer_norms(struct device *device, const struct optimizer_tensors *tensors)
+{
+    const size_t count = 2 * (size_t)tensors->count;
+    double *parts = (double *)cuda_parts(device, SHARES * count * sizeof(double));
+    if (parts == nullptr)
+        return;
+    LAUNCH(norms_kernel, share_blocks(tensors->count), dim3(ROW_THREADS), cuda_stream(device),
+           *tensors, parts);
+    cuda_launched(device, "optimizer_norms");
+    const struct parts_sum sum = {parts, SHARES, count, nullptr, 0, tensors->norms};
+    cuda_parts_sum(device, &sum);
+}
+
+static __global__ void rule_kernel(struct optimizer_rule rule, struct optimizer_rule *to)
+{
+    *to = rule;
+}
+
+/* What gradient and decay are multiplied with. apex LARC: a tensor whose weights or gradient are
+ * all zero (a BN beta at step 0) takes the gradient as it is, without decay. */
+static __device__ void larc_scales(const struct optimizer_rule &rule, const float *norms,
+                                   float *ret_grad, float *ret_decay)
+{
+    const double weight = sqrt((double)norms[0]), grad = sqrt((double)norms[1]);
+    const double decay = (double)rule.weight_decay;
+    *ret_grad = 1;
+    *ret_decay = rule.is_larc ? 0 : rule.weight_decay;
+    if (!rule.is_larc || weight == 0 || grad == 0)
+        return;
+    double local = (double)rule.trust * weight / (grad + decay * weight + (double)rule.eps);
+    if (rule.is_clip)
+        local = fmin(local / (double)rule.lr, 1.0);
+    *ret_grad = (float)local;
+    *ret_decay = (float)(local * decay);
+}
+
+/* One tensor, and what its gradient and decay are multiplied with. */
+struct update {
+    const float *g;
+    float *w, *v;
+    size_t length;
+    float grad, decay, lr, momentum;
+};
+
+/* v = momentum v + g';  w = w - lr v: the thread's share, N values at a time, and those that are
+ * left one by one. */
+template <int N> static __device__ inline void update_share(const struct update &u)
+{
+    const size_t whole = u.length / N;
+    for (size_t i = share_first(); i < whole; i += share_step) {
+        float g[N], w[N], v[N];
+        load(u.g + i * N, g);
+        load(u.w + i * N, w);
+        load(u.v + i * N, v);
+        for (int j = 0; j < N; j++) {
+            v[j] = u.momentum * v[j] + (u.grad * g[j] + u.decay * w[j]);
+            w[j] -= u.lr * v[j];
+        }
+        store(u.v + i * N, v);
+        store(u.w + i * N, w);
+    }
+    for (size_t i = whole * N + share_first(); i < u.length; i += share_step) {
+        u.v[i] = u.momentum * u.v[i] + (u.grad * u.g[i] + u.decay * u.w[i]);
+        u.w[i] -= u.lr * u.v[i];
+    }
+}
+
+static __global__ void update_kernel(struct optimizer_tensors tensors,
+                                     const struct optimizer_rule *rule)
+{
+    SHARED(float, scales, 2);
+    for (int t = (int)blockIdx.y; t < tensors.count; t += (int)gridDim.y) {
+        const size_t length = tensors.length[t], offset = tensors.offset[t];
+        if (tensors.is_frozen[t] || (size_t)blockIdx.x * ROW_THREADS >= length)
+            continue; /* the whole block */
+        if (threadIdx.x == 0)
+            larc_scales(*rule, tensors.norms + 2 * (size_t)t, &scales[0], &scales[1]);
+        __syncthreads();
+        const struct update u = {tensors.grads + offset,
+                                 tensors.weights + offset,
+                                 tensors.momentum + offset,
+                                 length,
+                                 scales[0],
+                                 scales[1],
+                                 rule->lr,
+                                 rule->momentum};
+        if (is_vector<float>(0, u.g, u.w, u.v))
+            update_share<vector_of<float>()>(u);
+        else
+            update_share<1>(u);
+        __syncthreads(); /* before the next tensor's scales */
+    }
+}
+
+/* The rule is read from device memory, so that a captured graph follows it from step to step. */
+void cuda_optimizer_update(struct device *device, const struct optimizer_tensors *tensors,
+                           const struct optimizer_rule *rule)
+{
+    struct optimizer_rule *to = (struct optimizer_rule *)((struct cuda *)device)->rule.memory;
+    LAUNCH(rule_kernel, dim3(1), dim3(1), cuda_stream(device), *rule, to);
+    LAUNCH(update_kernel, share_blocks(tensors->count), dim3(ROW_THREADS), cuda_stream(device),
+           *tensors, (const struct optimizer_rule *)to);
+    cuda_launched(device, "optimizer_update");
+}
