@@ -8,7 +8,7 @@
 set -euo pipefail
 
 build=(
-    git gcc clang cmake ninja-build pkg-config
+    git gcc g++ clang cmake ninja-build pkg-config
     libzmq3-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler
     libopenmpi-dev openmpi-bin libdnnl-dev
     libjpeg62-turbo-dev libpng-dev libarchive-dev zlib1g-dev

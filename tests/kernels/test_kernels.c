@@ -3,7 +3,8 @@
  *
  * One table: an operation, the shapes it runs on. Shapes are those where kernels go wrong: group
  * widths 8, 16, 24, 56, channels that fill no vector, odd sizes at stride 2, one row, one pixel,
- * more pixels than a block and more channels than a span of the kernels. */
+ * more pixels than a block and more channels than a span of the kernels, more of either than a
+ * GPU's thread sums in fp32. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/kernels/cases.h"
@@ -33,6 +34,7 @@ static const struct case_shape conv_shapes[] = {
     {3, 4, 4, 13, 26, 1, 1, 1},
     {2, 3, 3, 15, 15, 3, 1, 3},
     {1, 1, 1, 8, 8, 3, 2, 1},
+    /* RegNetY-256GF's width, which devices pad */ {1, 2, 3, 746, 746, 3, 1, 2},
     /* every tile and band of the kernels for groups of eight */ {1, 7, 15, 16, 16, 3, 1, 2},
     {2, 6, 6, 24, 24, 3, 1, 3},
     {1, 3, 14, 40, 40, 3, 2, 5},
@@ -60,18 +62,16 @@ static const struct case_shape pixel_shapes[] = {
     {.rows = 1, .height = 9, .width = 15, .channels = 104},
     {.rows = 2, .height = 4, .width = 4, .channels = 61},
     {.rows = 1, .height = 2, .width = 1, .channels = 1048},
+    {.rows = 2, .height = 41, .width = 40, .channels = 8},
     {0},
 };
 
 /* rows, columns */
 static const struct case_shape row_shapes[] = {
-    {.rows = 1, .channels = 1},
-    {.rows = 4, .channels = 3},
-    {.rows = 70, .channels = 24},
-    {.rows = 5, .channels = 104},
-    {.rows = 130, .channels = 131},
-    {.rows = 3, .channels = 3000},
-    {0},
+    {.rows = 1, .channels = 1},     {.rows = 4, .channels = 3},
+    {.rows = 70, .channels = 24},   {.rows = 5, .channels = 104},
+    {.rows = 130, .channels = 131}, {.rows = 3, .channels = 3000},
+    {.rows = 1, .channels = 20000}, {0},
 };
 
 static const struct case_shape one_shape[] = {{.rows = 1}, {0}};

@@ -15,7 +15,7 @@ enum { ROW_THREADS = 256, ROW_LANES = 32, ROW_WARPS = ROW_THREADS / ROW_LANES };
 static inline dim3 row_blocks(int rows)
 {
     enum { MOST = 4 * TILE_BLOCKS };
-    return dim3((unsigned)(rows < MOST ? rows : MOST));
+    return dim3((unsigned)(rows < 1 ? 1 : rows < MOST ? rows : MOST));
 }
 
 /* The larger one; NaN if either is. */

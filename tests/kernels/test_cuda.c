@@ -1,0 +1,197 @@
+/* test_cuda.c - the CUDA device when memory ends, kernels break or the card is old; and its
+ * padding.
+ *
+ * On the emulated GPU, which fails when it is told to. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/test.h"
+
+#include <math.h>
+
+#include "common/mem.h"
+#include "worker/device/cuda/cuda.h"
+#include "worker/device/cuda/emulated/emulator.h"
+#include "worker/device/cuda/kernels.h"
+
+static const struct conv_shape padded_shape = {2, 5, 5, 15, 9, 3, 1, 3, 1};
+
+static int no_device(void **state)
+{
+    (void)state;
+    emulator_reset();
+    emulator_capability(90);
+    assert_true(emulator_allocated() == 0);
+    return 0;
+}
+
+static void a_name_says_which_activations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *words;
+        size_t bytes;
+    } cases[] = {
+        {"cuda", "bf16", 2},
+        {"cuda:0", "bf16", 2},
+        {"cuda:0:fp16", "fp16", 2},
+        {"cuda:0:fp32", "fp32", 4},
+    };
+    struct device *device = NULL;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        assert_ok(device_open(cases[i].name, 1, &device));
+        assert_true(device->ops->activation_bytes == cases[i].bytes);
+        assert_non_null(strstr(device->ops->describe(device), cases[i].words));
+        device_close(device);
+    }
+    assert_fails(device_open("cuda:0:int8", 1, &device), ERR_INPUT, "bf16, fp16 or fp32");
+    assert_fails(device_open("cuda:1", 1, &device), ERR_DEVICE, "there is 1 GPU");
+}
+
+static void a_card_without_bf16_is_told_what_to_do(void **state)
+{
+    (void)state;
+    struct device *device = NULL;
+    emulator_capability(75);
+    assert_fails(device_open("cuda:0", 1, &device), ERR_DEVICE, "cuda:0:fp32");
+    assert_ok(device_open("cuda:0:fp32", 1, &device));
+    device_close(device);
+}
+
+/* Opens a device and a convolution that needs all its scratch memory. */
+static enum status open_all(void)
+{
+    struct device *device = NULL;
+    struct conv *conv = NULL;
+    TRY(device_open("cuda:0", 1, &device));
+    const enum status status = device->ops->conv_create(device, &padded_shape, &conv);
+    device->ops->conv_destroy(conv);
+    device_close(device);
+    return status;
+}
+
+static void running_out_of_memory_anywhere_is_a_status(void **state)
+{
+    (void)state;
+    int failures = 0;
+    for (;; failures++) {
+        emulator_fail_allocation(failures + 1);
+        const enum status status = open_all();
+        assert_true(emulator_allocated() == 0); /* given back, whatever failed */
+        if (status == OK)
+            break;
+        assert_int_equal(status, ERR_DEVICE);
+        assert_non_null(strstr(fail_message(), "MiB"));
+    }
+    assert_true(failures >= 6); /* rule, parts, weights, two of padding, gradient */
+}
+
+static void a_broken_kernel_is_told_by_synchronize_and_no_number_survives(void **state)
+{
+    (void)state;
+    struct device *device = NULL;
+    float *x = NULL, host[2] = {1, 2};
+    assert_ok(device_open("cuda:0", 1, &device));
+    assert_ok(device->ops->allocate(device, sizeof(host), NULL, (void **)&x));
+    device->ops->upload(device, x, host, sizeof(host));
+    assert_ok(device->ops->synchronize(device));
+    emulator_fail_kernel(1);
+    device->ops->running_update(device, x, x, 2, 0.5f);
+    assert_fails(device->ops->synchronize(device), ERR_DEVICE, "launch failure");
+    device->ops->download(device, host, x, sizeof(host));
+    assert_true(isnan(host[0]) && isnan(host[1]));
+    assert_fails(device->ops->synchronize(device), ERR_DEVICE, "launch failure");
+    struct device *second = NULL;
+    assert_fails(device_open("cuda:0", 1, &second), ERR_DEVICE, "cuda:0");
+    emulator_reset(); /* the emulated GPU frees nothing while it is broken */
+    device->ops->release(device, x, sizeof(host), -1);
+    device_close(device);
+}
+
+/* Bits of `count` bf16 values on the device. */
+static uint16_t *fetched(struct device *device, const void *from, size_t count)
+{
+    uint16_t *bits = mem_array(count, sizeof(*bits));
+    device->ops->download(device, bits, from, count * sizeof(*bits));
+    return bits;
+}
+
+static void *filled(struct device *device, size_t bytes, int value)
+{
+    void *memory = NULL, *host = mem_alloc(bytes);
+    memset(host, value, bytes);
+    assert_ok(device->ops->allocate(device, bytes, NULL, &memory));
+    device->ops->upload(device, memory, host, bytes);
+    mem_free(host);
+    return memory;
+}
+
+static void what_is_padded_is_exactly_zero_and_cut_again(void **state)
+{
+    (void)state;
+    static const struct {
+        int groups, width;
+    } cases[] = {{1, 3}, {3, 5}, {2, 373}, {4, 13}, {5, 1}};
+    enum { PIXELS = 7 };
+    struct device *device = NULL;
+    assert_ok(device_open("cuda:0", 1, &device));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const int groups = cases[i].groups, width = cases[i].width, padded = (width + 7) / 8 * 8;
+        const struct pack_channels by = {PIXELS, groups, width, padded};
+        const size_t narrow = (size_t)(PIXELS * groups * width);
+        const size_t wide = (size_t)(PIXELS * groups * padded);
+        void *x = filled(device, 2 * narrow, 0x3f), *y = filled(device, 2 * wide, 0xff);
+        void *back = filled(device, 2 * narrow, 0xff);
+        cuda_packing_bf16.channels_pad(device, &by, x, y);
+        cuda_packing_bf16.channels_unpad(device, &by, y, back);
+        uint16_t *got = fetched(device, y, wide), *again = fetched(device, back, narrow);
+        for (size_t j = 0; j < wide; j++)
+            assert_int_equal(got[j], (int)j % padded < width ? 0x3f3f : 0);
+        for (size_t j = 0; j < narrow; j++)
+            assert_int_equal(again[j], 0x3f3f);
+        mem_free(got);
+        mem_free(again);
+        device->ops->release(device, x, 2 * narrow, -1);
+        device->ops->release(device, y, 2 * wide, -1);
+        device->ops->release(device, back, 2 * narrow, -1);
+    }
+    device_close(device);
+}
+
+static void padded_weights_are_exactly_zero(void **state)
+{
+    (void)state;
+    enum { GROUPS = 2, TAPS = 9, IN = 5, OUT = 3, WIDE = 8 };
+    enum { NARROW = GROUPS * OUT * IN * TAPS, PACKED = GROUPS * WIDE * TAPS * WIDE };
+    const struct pack_weights by = {GROUPS, TAPS, IN, WIDE, OUT, WIDE};
+    struct device *device = NULL;
+    assert_ok(device_open("cuda:0", 1, &device));
+    void *w = filled(device, NARROW * sizeof(float), 0x3f);
+    void *packed = filled(device, PACKED * sizeof(uint16_t), 0xff);
+    cuda_packing_bf16.weights_pack(device, &by, w, packed);
+    uint16_t *got = fetched(device, packed, PACKED);
+    for (int i = 0; i < PACKED; i++) {
+        const int is_real = i % WIDE < IN && i / (WIDE * TAPS) % WIDE < OUT;
+        assert_true((got[i] != 0) == is_real);
+    }
+    mem_free(got);
+    device->ops->release(device, w, NARROW * sizeof(float), -1);
+    device->ops->release(device, packed, PACKED * sizeof(uint16_t), -1);
+    device_close(device);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_name_says_which_activations, no_device, no_device),
+        cmocka_unit_test_setup_teardown(a_card_without_bf16_is_told_what_to_do, no_device,
+                                        no_device),
+        cmocka_unit_test_setup_teardown(running_out_of_memory_anywhere_is_a_status, no_device,
+                                        no_device),
+        cmocka_unit_test_setup_teardown(
+            a_broken_kernel_is_told_by_synchronize_and_no_number_survives, no_device, no_device),
+        cmocka_unit_test_setup_teardown(what_is_padded_is_exactly_zero_and_cut_again, no_device,
+                                        no_device),
+        cmocka_unit_test_setup_teardown(padded_weights_are_exactly_zero, no_device, no_device),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

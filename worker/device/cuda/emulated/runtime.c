@@ -1,0 +1,373 @@
+/* runtime.c - memory, streams and errors of the emulated CUDA runtime. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include <cuda_runtime_api.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "worker/device/cuda/emulated/emulator.h"
+#include "worker/device/cuda/emulated/launch.h"
+
+/* A GPU small enough that a test can fill it. */
+static const size_t total_bytes = (size_t)2 << 30;
+enum { ALIGNMENT = 256, CAPABILITY_DEFAULT = 90 };
+
+/* Present only in builds with AddressSanitizer. */
+extern void __asan_poison_memory_region(const volatile void *memory, size_t bytes)
+    __attribute__((weak));
+extern void __asan_unpoison_memory_region(const volatile void *memory, size_t bytes)
+    __attribute__((weak));
+
+struct allocation {
+    char *memory;
+    size_t bytes;
+    struct allocation *next;
+};
+
+/* What a stream has to do, in a list. */
+struct task {
+    struct task *next;
+    struct grid grid; /* a kernel, if body is not NULL */
+    cudaHostFn_t function;
+    void *data;       /* of function */
+    char *to;         /* a copy, or a fill if from is NULL */
+    const void *from; /* may be bytes that were taken along: arguments */
+    size_t bytes;
+    int value;
+    max_align_t arguments[]; /* of the kernel; or the source of a copy from the host */
+};
+
+struct CUstream_st {
+    struct task *first, **last;
+    struct CUstream_st *next; /* of all streams */
+};
+
+static struct {
+    struct allocation *allocations;
+    size_t allocated;
+    struct CUstream_st *streams;
+    uint64_t seed;
+    int fail_allocation, fail_kernel, capability;
+    cudaError_t last_error;
+    cudaError_t broken; /* once not cudaSuccess, every call says so */
+    char words[300];    /* for cudaErrorLaunchFailure */
+} gpu = {.capability = CAPABILITY_DEFAULT};
+/* One GPU, one thing at a time: guards gpu, every stream and grid.c. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static cudaError_t leave(cudaError_t error)
+{
+    if (gpu.broken != cudaSuccess)
+        error = gpu.broken;
+    if (error != cudaSuccess)
+        gpu.last_error = error;
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
+static void host_may_touch(const struct allocation *allocation, int may)
+{
+    if (may && __asan_unpoison_memory_region != NULL)
+        __asan_unpoison_memory_region(allocation->memory, allocation->bytes);
+    if (!may && __asan_poison_memory_region != NULL)
+        __asan_poison_memory_region(allocation->memory, allocation->bytes);
+}
+
+static void memory_open(int is_open)
+{
+    for (const struct allocation *a = gpu.allocations; a != NULL; a = a->next)
+        host_may_touch(a, is_open);
+}
+
+static void break_gpu(const char *words)
+{
+    gpu.broken = cudaErrorLaunchFailure;
+    snprintf(gpu.words, sizeof(gpu.words), "unspecified launch failure: %s", words);
+}
+
+static void run_kernel(const struct task *task)
+{
+    if (gpu.fail_kernel > 0 && --gpu.fail_kernel == 0) {
+        break_gpu("a test wanted it");
+        return;
+    }
+    const char *wrong = grid_run(&task->grid, gpu.seed++);
+    if (wrong != NULL)
+        break_gpu(wrong);
+}
+
+static void run_task(const struct task *task)
+{
+    if (task->function != NULL)
+        task->function(task->data); /* runs even on a broken GPU: it frees what it was given */
+    else if (gpu.broken != cudaSuccess)
+        return;
+    else if (task->grid.body != NULL)
+        run_kernel(task);
+    else if (task->from != NULL)
+        memmove(task->to, task->from, task->bytes);
+    else
+        memset(task->to, task->value, task->bytes);
+}
+
+static void run_stream(cudaStream_t stream)
+{
+    if (stream->first == NULL)
+        return;
+    memory_open(1);
+    while (stream->first != NULL) {
+        struct task *task = stream->first;
+        run_task(task);
+        stream->first = task->next;
+        free(task);
+    }
+    stream->last = &stream->first;
+    memory_open(0);
+}
+
+/* A task at the end of the stream with `bytes` bytes of arguments; not of mem.h, whose calls the
+ * tests count: the runtime's own memory is none of the device's business. */
+static struct task *give(cudaStream_t stream, size_t bytes)
+{
+    struct task *task = calloc(1, sizeof(*task) + bytes);
+    if (task == NULL)
+        abort();
+    *stream->last = task;
+    stream->last = &task->next;
+    return task;
+}
+
+/* NULL, or the allocation that holds all of it. */
+static const struct allocation *allocation_of(const void *memory, size_t bytes)
+{
+    const char *p = memory;
+    for (const struct allocation *a = gpu.allocations; a != NULL; a = a->next)
+        if (p >= a->memory && p <= a->memory + a->bytes &&
+            bytes <= (size_t)(a->memory + a->bytes - p))
+            return a;
+    return NULL;
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
+{
+    pthread_mutex_lock(&lock);
+    if (device != 0)
+        return leave(cudaErrorInvalidDevice);
+    *properties = (struct cudaDeviceProp){
+        .name = "emulated GPU",
+        .totalGlobalMem = total_bytes,
+        .major = gpu.capability / 10,
+        .minor = gpu.capability % 10,
+    };
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    pthread_mutex_lock(&lock);
+    return leave(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+{
+    pthread_mutex_lock(&lock);
+    if (flags != cudaStreamNonBlocking)
+        return leave(cudaErrorInvalidValue);
+    *stream = mem_zero(sizeof(**stream));
+    (*stream)->last = &(*stream)->first;
+    (*stream)->next = gpu.streams;
+    gpu.streams = *stream;
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    pthread_mutex_lock(&lock);
+    run_stream(stream);
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    pthread_mutex_lock(&lock);
+    run_stream(stream);
+    for (struct CUstream_st **at = &gpu.streams; *at != NULL; at = &(*at)->next)
+        if (*at == stream) {
+            *at = stream->next;
+            break;
+        }
+    mem_free(stream);
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaMalloc(void **memory, size_t bytes)
+{
+    pthread_mutex_lock(&lock);
+    const int is_to_fail = gpu.fail_allocation > 0 && --gpu.fail_allocation == 0;
+    if (gpu.broken != cudaSuccess || is_to_fail || bytes > total_bytes - gpu.allocated)
+        return leave(cudaErrorMemoryAllocation);
+    struct allocation *allocation = mem_zero(sizeof(*allocation));
+    void *got = NULL;
+    if (posix_memalign(&got, ALIGNMENT, bytes) != 0)
+        abort();
+    memset(got, 0xff, bytes); /* fresh memory holds anything */
+    *allocation = (struct allocation){got, bytes, gpu.allocations};
+    gpu.allocations = allocation;
+    gpu.allocated += bytes;
+    host_may_touch(allocation, 0);
+    *memory = got;
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaFree(void *memory)
+{
+    pthread_mutex_lock(&lock);
+    if (memory == NULL)
+        return leave(cudaSuccess);
+    for (struct CUstream_st *stream = gpu.streams; stream != NULL; stream = stream->next)
+        run_stream(stream); /* as cudaFree waits for the device */
+    for (struct allocation **at = &gpu.allocations; *at != NULL; at = &(*at)->next)
+        if ((*at)->memory == memory) {
+            struct allocation *allocation = *at;
+            *at = allocation->next;
+            gpu.allocated -= allocation->bytes;
+            host_may_touch(allocation, 1);
+            free(allocation->memory);
+            mem_free(allocation);
+            return leave(cudaSuccess);
+        }
+    return leave(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t stream)
+{
+    pthread_mutex_lock(&lock);
+    const int to_device = kind != cudaMemcpyDeviceToHost;
+    const int from_device = kind != cudaMemcpyHostToDevice;
+    if ((allocation_of(to, bytes) != NULL) != to_device ||
+        (allocation_of(from, bytes) != NULL) != from_device)
+        return leave(cudaErrorInvalidValue);
+    /* Pageable host memory has been read when the call returns. */
+    struct task *task = give(stream, from_device ? 0 : bytes);
+    task->to = to;
+    task->bytes = bytes;
+    task->from = from_device ? from : memcpy(task->arguments, from, bytes);
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)
+{
+    pthread_mutex_lock(&lock);
+    if (allocation_of(memory, bytes) == NULL)
+        return leave(cudaErrorInvalidValue);
+    struct task *task = give(stream, 0);
+    task->to = memory;
+    task->bytes = bytes;
+    task->value = value;
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void *data)
+{
+    pthread_mutex_lock(&lock);
+    struct task *task = give(stream, 0);
+    task->function = function;
+    task->data = data;
+    return leave(cudaSuccess);
+}
+
+void launch_grid(const struct grid *grid, size_t argument_bytes, cudaStream_t stream)
+{
+    pthread_mutex_lock(&lock);
+    if (!grid_is_valid(grid)) {
+        leave(cudaErrorInvalidConfiguration);
+        return;
+    }
+    struct task *task = give(stream, argument_bytes);
+    task->grid = *grid;
+    task->grid.arguments = memcpy(task->arguments, grid->arguments, argument_bytes);
+    leave(cudaSuccess);
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    pthread_mutex_lock(&lock);
+    const cudaError_t error = gpu.broken != cudaSuccess ? gpu.broken : gpu.last_error;
+    gpu.last_error = cudaSuccess;
+    pthread_mutex_unlock(&lock);
+    return error;
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    switch (error) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorInvalidValue:
+        return "invalid argument";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorInvalidConfiguration:
+        return "invalid configuration argument";
+    case cudaErrorInvalidDevice:
+        return "invalid device ordinal";
+    case cudaErrorLaunchFailure:
+        return gpu.words;
+    }
+    return "unrecognized error code";
+}
+
+void emulator_seed(uint64_t seed)
+{
+    pthread_mutex_lock(&lock);
+    gpu.seed = seed;
+    pthread_mutex_unlock(&lock);
+}
+
+void emulator_fail_allocation(int n)
+{
+    pthread_mutex_lock(&lock);
+    gpu.fail_allocation = n;
+    pthread_mutex_unlock(&lock);
+}
+
+void emulator_fail_kernel(int n)
+{
+    pthread_mutex_lock(&lock);
+    gpu.fail_kernel = n;
+    pthread_mutex_unlock(&lock);
+}
+
+void emulator_capability(int capability)
+{
+    pthread_mutex_lock(&lock);
+    gpu.capability = capability;
+    pthread_mutex_unlock(&lock);
+}
+
+void emulator_reset(void)
+{
+    pthread_mutex_lock(&lock);
+    gpu.broken = gpu.last_error = cudaSuccess;
+    gpu.fail_allocation = gpu.fail_kernel = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+size_t emulator_allocated(void)
+{
+    pthread_mutex_lock(&lock);
+    const size_t bytes = gpu.allocated;
+    pthread_mutex_unlock(&lock);
+    return bytes;
+}
