@@ -403,7 +403,7 @@ class Faults:
         else:
             self.run.supervised.remove(name)
         self.strike("drain")
-        send(pid, signal.SIGTERM)
+        self.run.ask_to_leave(name, pid)
         self.run.wait(RETURN_S, f"{name} is drained", lambda: not state_of(pid))
         if not is_guest or name.startswith("worker-"):
             self.run.start_guest(name)
@@ -449,7 +449,7 @@ class Faults:
         else:
             self.run.supervised.remove(leaver)
         self.strike("drain")
-        send(pids[leaver], signal.SIGTERM)
+        self.run.ask_to_leave(leaver, pids[leaver])
         self.run.pause(self.rng.uniform(0, 0.02))
         self.kill_worker(victim, pids[victim])
         self.run.wait(RETURN_S, f"{leaver} is drained", lambda: not state_of(pids[leaver]))

@@ -13,6 +13,7 @@ BIN = os.environ["SEER_BIN"]
 CLUSTER = os.path.join(os.environ["SEER_SOURCE"], "deploy", "local_cluster.sh")
 CONFIG = os.path.join(os.environ["SEER_SOURCE"], "tests", "integration", "tiny.yaml")
 MARK = "SEER_CHAOS_MARK"
+HEARD_S = 20      # a process has begun, on a busy machine
 TURN_S = 0.005    # the files are looked at so often
 HEAL_S = 60       # whatever was done to it: by then all workers train again
 CRASHES = {-4, -6, -7, -8, -11, 132, 134, 135, 136, 139}  # bugs of ours, never a fault's
@@ -224,6 +225,21 @@ class ChaosRun:
             if time.monotonic() > deadline:
                 raise Failure(f"waited {seconds:.1f} s in vain: {what}")
             time.sleep(TURN_S)
+
+    def ask_to_leave(self, name, pid):
+        """SIGTERM, when it is heard as a wish: a process that has hardly begun would just end."""
+        def is_heard():
+            try:
+                with open(f"/proc/{pid}/status") as file:
+                    blocked = next(line for line in file if line.startswith("SigBlk"))
+            except OSError:
+                return True  # it has ended
+            return int(blocked.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+        self.wait(HEARD_S, f"{name} hears signals", is_heard)
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
 
     def pause(self, seconds):
         """Lets time pass; what happens meanwhile is seen."""

@@ -95,7 +95,7 @@ def drain(run, rng):
         run.leaving[name] = run.guests.pop(name)
     else:
         run.supervised.remove(name)
-    os.kill(pid, signal.SIGTERM)
+    run.ask_to_leave(name, pid)
     return f"{name} drained"
 
 
