@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "common/command.h"
+#include "common/options.h"
 #include "common/status.h"
 
 /* The options that every such command has; CLIENT_OPTIONS(options) are the rows of its table. */
@@ -32,6 +33,18 @@ struct client_options {
 
 /* ERR_INPUT for neither or both of run and server, or an unknown output. */
 enum status client_options_check(const struct client_options *options);
+
+/* A command whose first word says what is to be done. */
+struct client_verbs {
+    const struct usage *usage;
+    const struct verb *verbs; /* [count] */
+    int count;
+    const struct client_options *options; /* where usage's rows put them */
+};
+
+/* What such a command does: reads options and words, runs the verb on request. Returns the exit
+ * code. */
+int client_run(const struct client_verbs *all, const void *request, int argc, char **argv);
 
 /* Asks and waits for the answer, some seconds at most. Takes *arguments and leaves NULL; arguments
  * NULL: none. *ret_body is the caller's. ERR_UNREACHABLE: nobody there; ERR_TIMEOUT: no answer; or

@@ -79,16 +79,8 @@ static int stream_run(int argc, char **argv)
                     "  seer stream retire 3 --run run --reason 'licence withdrawn'",
         .options = rows,
     };
-    int first = argc;
-    const struct verb *verb = NULL;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = verb_find(verbs, VERB_COUNT, argc - first, argv + first, &verb);
-    if (status == OK)
-        status = client_options_check(&options);
-    if (status != OK)
-        return options_exit(&usage, status);
-    return command_exit(usage.program, verb->run(&options, argc - first - 1, argv + first + 1));
+    const struct client_verbs all = {&usage, verbs, VERB_COUNT, &options};
+    return client_run(&all, &options, argc, argv);
 }
 
 const struct command stream_command = {"stream", "list the shards of a run, retire one",

@@ -137,16 +137,8 @@ static int worker_run(int argc, char **argv)
                     "  seer worker evict worker-2 --run run",
         .options = rows,
     };
-    int first = argc;
-    const struct verb *verb = NULL;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = verb_find(verbs, VERB_COUNT, argc - first, argv + first, &verb);
-    if (status == OK)
-        status = client_options_check(&request.client);
-    if (status != OK)
-        return options_exit(&usage, status);
-    return command_exit(usage.program, verb->run(&request, argc - first - 1, argv + first + 1));
+    const struct client_verbs all = {&usage, verbs, VERB_COUNT, &request.client};
+    return client_run(&all, &request, argc, argv);
 }
 
 const struct command worker_command = {"worker", "list workers, drain or evict one", worker_run};

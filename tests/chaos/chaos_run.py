@@ -4,7 +4,7 @@
 """The cluster is deploy/local_cluster.sh --respawn, as an operator starts it. Workers that join or
 come back after a drain are ours ("guests"); like those of the cluster they are started again when
 they die. Every process is known by a mark in its environment, which helpers inherit."""
-import glob, json, os, shlex, shutil, signal, subprocess, time
+import contextlib, glob, json, os, shlex, shutil, signal, subprocess, sys, time
 
 import chaos_means
 
@@ -348,3 +348,21 @@ class ChaosRun:
             print(f"==== {path}\n{''.join(tail)}", flush=True)
         for pid, program in processes_with(self.mark).items():
             print(f"==== process {pid} {state_of(pid)} {program}", flush=True)
+
+
+@contextlib.contextmanager
+def to_its_end(run, directory):
+    """Around what a test does with its only run: a Failure is told and exits with 1; its folder
+    goes, and after any failure its processes too."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, Failure):
+            print(f"FAILED: {error}", flush=True)
+            run.tell()
+        run.kill_all()
+        if isinstance(error, Failure):
+            sys.exit(1)
+        raise
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -9,14 +9,14 @@ log names somebody, lets it go on and waits until all train again. Each part of 
 N times. Parts whose standstill holds nobody up must not be blamed, nor anybody in their place. A
 thread that the tables below do not know is a failure: they must say what its standstill means.
 Exits 0 if every culprit was named correctly, 1 if not, 77 when it cannot run here."""
-import argparse, contextlib, json, os, random, re, shutil, signal, subprocess, sys, tempfile
+import argparse, contextlib, json, os, random, re, signal, subprocess, sys, tempfile
 import time
 
 import chaos_means
 from chaos import SETTINGS, make_store
 from chaos_faults import FORM_MS, LOST_MS, PHASES, send
 from chaos_means import StoppedThread, threads_of
-from chaos_run import BIN, ChaosRun, Failure, is_catching, make_programs, state_of
+from chaos_run import BIN, ChaosRun, Failure, is_catching, make_programs, state_of, to_its_end
 
 NAMED_S = 2 * (FORM_MS + LOST_MS) / 1000
 QUIET_S = 3   # so long nobody may be named where nobody is to be
@@ -214,7 +214,7 @@ def main():
                    SETTINGS, f"{os.getpid()}-culprit",
                    make_programs(os.path.join(directory, "programs")))
     culprit = Culprit(run, random.Random(options.seed))
-    try:
+    with to_its_end(run, directory):
         run.start()
         run.wait_whole()
         for _ in range(options.rounds):
@@ -223,16 +223,6 @@ def main():
                     part(culprit)
         print(f"standstills: {culprit.count}, all named correctly")
         run.stop()
-    except BaseException as error:
-        if isinstance(error, Failure):
-            print(f"FAILED: {error}", flush=True)
-            run.tell()
-        run.kill_all()
-        if not isinstance(error, Failure):
-            raise
-        sys.exit(1)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

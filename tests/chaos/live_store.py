@@ -10,12 +10,12 @@ the store once, the run must have taken up all shards and train on, and nothing 
 may ever have been seen. What is trained when depends on the instants, so the judge is `seer audit`,
 which recounts every position from the journals of server and workers.
 Exits 0 if all of that holds, 1 with the reason, 77 when it cannot run here."""
-import argparse, json, os, random, shutil, signal, subprocess, sys, tempfile, time
+import argparse, json, os, random, signal, subprocess, sys, tempfile, time
 
 import chaos_oracle as oracle
 from chaos import SETTINGS, make_store
 from chaos_faults import send
-from chaos_run import BIN, ChaosRun, Failure
+from chaos_run import BIN, ChaosRun, Failure, to_its_end
 
 FIRST, MORE = 512, 3000  # pictures before and during the run
 
@@ -125,18 +125,8 @@ def main():
     run = ChaosRun(os.path.join(directory, "run"), store, options.workers, 7, SETTINGS,
                    f"{os.getpid()}-live")
     live = LiveStore(run, store, random.Random(options.seed), directory)
-    try:
+    with to_its_end(run, directory):
         disturb(live, directory, options.kills)
-    except BaseException as error:
-        if isinstance(error, Failure):
-            print(f"FAILED (seed {options.seed}): {error}", flush=True)
-            run.tell()
-        run.kill_all()
-        if not isinstance(error, Failure):
-            raise
-        sys.exit(1)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,27 @@
 Trains while N busy processes per core compete for the cores, with deadlines as tight as in chaos.py.
 Nothing is done to any process, so nobody may be lost or named, and no generation may end.
 Exits 0 if that is so, 1 if not, 77 when it cannot run here."""
-import argparse, os, shutil, signal, subprocess, sys, tempfile, time
+import argparse, contextlib, os, signal, subprocess, sys, tempfile
 
 import chaos_oracle as oracle
 from chaos import SETTINGS, make_store
-from chaos_run import ChaosRun, Failure
+from chaos_run import ChaosRun, Failure, to_its_end
 
 INNOCENT = ("worker_lost", "generation_ended", "standstill", "collective_broken", "state_differs")
 
 
-def start_busy(count):
+@contextlib.contextmanager
+def busy_processes(count):
     """Each in a session of its own: where sessions get equal shares of the cores (autogroup), all
     daemons of the run together then get that of one of these."""
-    return [subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
             for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def judge(run, minutes, first_event, first_step):
@@ -53,32 +60,16 @@ def main():
     directory = tempfile.mkdtemp(prefix="everseer-oversubscribed-")
     run = ChaosRun(os.path.join(directory, "run"), make_store(directory), options.workers, 7,
                    SETTINGS, f"{os.getpid()}-oversubscribed")
-    busy = []
-    try:
+    with to_its_end(run, directory):
         run.start()
         run.wait_whole()
         first_event, first_step = len(run.events.items), len(run.steps.items)
-        busy = start_busy(options.times * len(os.sched_getaffinity(0)))
-        run.pause(options.minutes * 60)
-        last_event = len(run.events.items)
-        for process in busy:
-            process.kill()
+        with busy_processes(options.times * len(os.sched_getaffinity(0))):
+            run.pause(options.minutes * 60)
+            last_event = len(run.events.items)
         run.stop()
         del run.events.items[last_event:]  # the end of the run ends its generation
         judge(run, options.minutes, first_event, first_step)
-    except BaseException as error:
-        if isinstance(error, Failure):
-            print(f"FAILED: {error}", flush=True)
-            run.tell()
-        run.kill_all()
-        if not isinstance(error, Failure):
-            raise
-        sys.exit(1)
-    finally:
-        for process in busy:
-            process.kill()
-            process.wait()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
