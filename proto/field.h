@@ -79,6 +79,13 @@ struct form {
         .wire_count = offsetof(wire_, n_##member_), .limit = (limit_), .form = (form_)             \
     }
 
+#define FIELD_DATA(struct_, wire_, length_, member_, limit_)                                       \
+    {                                                                                              \
+        .kind = FIELD_BYTES, .name = #member_, .own = offsetof(struct struct_, member_),           \
+        .own_count = offsetof(struct struct_, length_), .wire = offsetof(wire_, member_),          \
+        .wire_count = offsetof(wire_, has_##member_), .limit = (limit_)                            \
+    }
+
 /* Appends the packed struct to out. ERR_INPUT past out's limit or a field's limit. */
 enum status field_encode(const struct form *form, const void *own, struct buf *out);
 /* Unpacks hostile bytes with memory that is bounded by a multiple of their length, and checks

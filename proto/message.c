@@ -44,13 +44,7 @@ static const struct field envelope_fields[] = {
      .wire = offsetof(Seer__Envelope, header),
      .form = &header_form},
     FIELD_SCALAR(envelope, Seer__Envelope, kind),
-    {.kind = FIELD_BYTES,
-     .name = "body",
-     .own = offsetof(struct envelope, body),
-     .own_count = offsetof(struct envelope, body_length),
-     .wire = offsetof(Seer__Envelope, body),
-     .wire_count = offsetof(Seer__Envelope, has_body),
-     .limit = MESSAGE_BYTES_MAX},
+    FIELD_DATA(envelope, Seer__Envelope, body_length, body, MESSAGE_BYTES_MAX),
     {.kind = FIELD_END},
 };
 static const struct form envelope_form = {sizeof(struct envelope), &seer__envelope__descriptor,
@@ -69,6 +63,7 @@ static const struct field hello_fields[] = {
     FIELD_SCALAR(message_hello, Seer__Hello, has_state),
     FIELD_SCALAR(message_hello, Seer__Hello, digest),
     FIELD_SCALAR(message_hello, Seer__Hello, is_ready_pending),
+    FIELD_DATA(message_hello, Seer__Hello, record_length, record, MESSAGE_RECORD_BYTES),
     {.kind = FIELD_END},
 };
 
@@ -155,6 +150,7 @@ static const struct form member_form = {sizeof(struct message_member), &seer__me
 static const struct field verdict_fields[] = {
     FIELD_SCALAR(message_verdict, Seer__Verdict, is_commit),
     FIELD_SCALAR(message_verdict, Seer__Verdict, lr),
+    FIELD_DATA(message_verdict, Seer__Verdict, record_length, record, MESSAGE_RECORD_BYTES),
     {.kind = FIELD_END},
 };
 static const struct form verdict_form = {sizeof(struct message_verdict), &seer__verdict__descriptor,
@@ -245,13 +241,7 @@ static const struct field snapshot_part_fields[] = {
     FIELD_SCALAR(message_snapshot_part, Seer__SnapshotPart, offset),
     FIELD_SCALAR(message_snapshot_part, Seer__SnapshotPart, total),
     FIELD_SCALAR(message_snapshot_part, Seer__SnapshotPart, checksum),
-    {.kind = FIELD_BYTES,
-     .name = "data",
-     .own = offsetof(struct message_snapshot_part, data),
-     .own_count = offsetof(struct message_snapshot_part, length),
-     .wire = offsetof(Seer__SnapshotPart, data),
-     .wire_count = offsetof(Seer__SnapshotPart, has_data),
-     .limit = MESSAGE_PART_BYTES},
+    FIELD_DATA(message_snapshot_part, Seer__SnapshotPart, length, data, MESSAGE_PART_BYTES),
     {.kind = FIELD_END},
 };
 

@@ -26,6 +26,7 @@ enum {
     MESSAGE_REPLY_MAX = 3 << 20, /* JSON of a reply */
     MESSAGE_SHARD_LIST_MAX = 65536,
     MESSAGE_PART_BYTES = 1 << 20, /* bytes of one snapshot part */
+    MESSAGE_RECORD_BYTES = 4096,  /* of a verdict's record */
 };
 
 /* Fields that do not apply to a message are 0. */
@@ -98,6 +99,10 @@ struct message_hello {
     int has_state;        /* holds parameters of header.step */
     uint64_t digest;      /* of those parameters */
     int is_ready_pending; /* has sent Ready for header.step and awaits its verdict */
+    /* The record that came with the verdict which led to header.step; none, if the state came
+     * another way. A server whose host fell learns from it what it had decided. */
+    uint32_t record_length;
+    uint8_t *record;
 };
 
 struct message_heartbeat {
@@ -177,6 +182,8 @@ struct message_member {
 struct message_verdict {
     int is_commit; /* 0: skip, the stream moves on and no parameter changes */
     double lr;
+    uint32_t record_length; /* 0: it was safe on the server's disk before it was said */
+    uint8_t *record;        /* of it, as the server's journal has it, to be kept for a Hello */
 };
 
 /* header.generation is formed by these members, ranks in this order, holding the state of

@@ -1,8 +1,9 @@
 /* actions.h - what the coordinator wants done, in order, as plain values.
  *
  * The list owns everything in it. The shell carries actions out one after another; what follows an
- * ACTION_JOURNAL waits until that record is durable. Handling them twice is harmless to the
- * protocol, leaving one out is not. */
+ * ACTION_JOURNAL waits until that record is durable, but for what is sent or said after a record
+ * that may lag: that waits until it is written. Handling them twice is harmless to the protocol,
+ * leaving one out is not. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_ACTIONS_H
@@ -16,7 +17,7 @@
 
 enum action_kind {
     ACTION_SEND,            /* message to connection; unreachable is no error */
-    ACTION_JOURNAL,         /* append record durably before going on */
+    ACTION_JOURNAL,         /* append record before going on: journal_record_may_lag */
     ACTION_START_HELPERS,   /* mpirun for this generation, one helper per member */
     ACTION_STOP_HELPERS,    /* of this generation: kill them all */
     ACTION_WATCH,           /* tell when process pid, which is worker, dies */

@@ -176,9 +176,10 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
     }
     welcome(c, worker);
     watch(c, worker);
-    if (c->state == RUN_RECOVERING)
+    if (c->state == RUN_RECOVERING) {
+        recovery_hear(c, worker, &message->hello);
         recovery_note_hello(c, worker, message->header.generation);
-    else if (worker->rank >= 0 && c->state != RUN_CLOSING)
+    } else if (worker->rank >= 0 && c->state != RUN_CLOSING)
         readmit(c, worker, message->header.generation);
     succession_resume(c, worker);
 }

@@ -87,6 +87,7 @@ static const struct {
     {"steps_witnessed", offsetof(struct audit_result, heard.steps_witnessed)},
     {"digests_differ", offsetof(struct audit_result, heard.digests_differ)},
     {"applied_without_commit", offsetof(struct audit_result, heard.applied_without_commit)},
+    {"lost_with_host", offsetof(struct audit_result, heard.lost_with_host)},
     {"committed_not_applied", offsetof(struct audit_result, heard.committed_not_applied)},
     {"records_differ", offsetof(struct audit_result, heard.records_differ)},
     {"journals_damaged", offsetof(struct audit_result, heard.journals_damaged)},

@@ -31,6 +31,7 @@ struct coordinator *coordinator_create(const struct coordinator_setup *setup)
     c->batch_images = (uint64_t)config->train.batch_images;
     c->lonely_ms = -1;
     schedule_init(&c->schedule);
+    buf_init(&c->last_record, MESSAGE_RECORD_BYTES);
     c->stream = stream_create(&(struct stream_setup){
         .seed = (uint64_t)config->run.seed,
         .block_records = (uint64_t)config->data.block_records,
@@ -56,6 +57,7 @@ void coordinator_destroy(struct coordinator *c)
     mem_free(c->deal.starts_before);
     mem_free(c->next.starts);
     mem_free(c->snapshot.workers);
+    buf_done(&c->last_record);
     mem_free(c->config_text);
     mem_free(c);
 }
@@ -83,6 +85,7 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
                 .slot_images = (uint32_t)config->train.slot_images,
                 .block_records = (uint32_t)config->data.block_records,
                 .window_blocks = (uint32_t)config->data.window_blocks,
+                .boot = c->boot,
             },
     };
     core_journal(c, &record);

@@ -6,8 +6,10 @@
 
 #include <stdio.h>
 
+#include "common/check.h"
 #include "common/mem.h"
 #include "common/random.h"
+#include "server/journal_codec.h"
 
 void core_set_state(struct coordinator *c, enum run_state state)
 {
@@ -77,6 +79,26 @@ void core_note_member(struct coordinator *c, uint32_t rank, const struct journal
     *noted =
         (struct core_member){.worker = member->worker, .boot = member->boot, .pid = member->pid};
     snprintf(noted->name, sizeof(noted->name), "%s", member->name);
+}
+
+struct message_verdict core_last_verdict(const struct coordinator *c)
+{
+    return (struct message_verdict){.is_commit = c->last.is_commit,
+                                    .lr = c->last.lr,
+                                    .record_length = (uint32_t)c->last_record.length,
+                                    .record = c->last_record.bytes};
+}
+
+void core_keep_last(struct coordinator *c, const struct journal_step *step)
+{
+    const struct journal_record record = {.kind = JOURNAL_STEP, .step = *step};
+    buf_clear(&c->last_record);
+    if (journal_record_may_lag(&record))
+        CHECK(journal_encode(&record, &c->last_record) == OK);
+    c->last = *step;
+    c->last.skips = NULL;
+    c->last.skip_count = 0;
+    c->has_last = 1;
 }
 
 int core_awaits_verdict(const struct coordinator *c, const struct worker *worker)

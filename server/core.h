@@ -121,6 +121,7 @@ struct coordinator {
     struct core_deal deal;       /* of it */
     int has_last;
     struct journal_step last; /* the verdict of step - 1; its skips are not kept */
+    struct buf last_record;   /* of it, for its members to keep; empty: it is safe without them */
     struct schedule_state schedule;
     struct stream *stream;
     char **shard_paths; /* [stream_shard_count] */
@@ -170,6 +171,10 @@ void core_send_to(struct coordinator *c, uint64_t connection, uint64_t worker,
                   const struct message *message);
 /* Is this word about a generation and step of the past? Then it is counted, and means nothing. */
 int core_refuses(struct coordinator *c, const struct message_header *header);
+/* The verdict of step - 1 as members are to hear it; borrowed, until the next one is kept. */
+struct message_verdict core_last_verdict(const struct coordinator *c);
+/* This was decided last; the copy leaves out its skips. */
+void core_keep_last(struct coordinator *c, const struct journal_step *step);
 /* Appends the record; what it points to is copied. */
 void core_journal(struct coordinator *c, const struct journal_record *record);
 uint64_t core_nonce(struct coordinator *c);

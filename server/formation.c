@@ -325,8 +325,7 @@ void formation_tell(struct coordinator *c, const struct worker *worker)
             },
     };
     if (message.regroup.has_verdict)
-        message.regroup.verdict =
-            (struct message_verdict){.is_commit = c->last.is_commit, .lr = c->last.lr};
+        message.regroup.verdict = core_last_verdict(c);
     core_send(c, worker, &message);
     mem_free(members);
 }

@@ -46,7 +46,7 @@ struct hearing {
     uint64_t worker;
     int has_place; /* it is known which step must come next */
     uint32_t lineage;
-    uint64_t step;
+    uint64_t step, generation; /* generation: of the last step it did */
 };
 
 struct hearing *hearing_create(const struct stream *stream, const struct verdicts *verdicts,
@@ -147,7 +147,9 @@ static void take_state(struct hearing *hearing, const struct witness_state *stat
     const char *name = present_name(hearing);
     const struct verdict *next = verdicts_find(hearing->verdicts, state->lineage, state->step);
     int is_other = state->lineage != hearing->lineage || state->step < hearing->step;
-    if (!verdicts_has_state(hearing->verdicts, state->lineage, state->step))
+    int is_lost = state->step > 0 && verdicts_may_be_lost(hearing->verdicts, state->lineage,
+                                                          state->step - 1, hearing->generation);
+    if (!is_lost && !verdicts_has_state(hearing->verdicts, state->lineage, state->step))
         object(hearing, &result->applied_without_commit, 1,
                "%s held a state of step %" PRIu64 " in lineage %u, which was never decided", name,
                state->step, state->lineage);
@@ -192,6 +194,11 @@ static void check_verdict(struct hearing *hearing, const struct witness_step *st
     struct hearing_result *result = &hearing->result;
     const char *name = present_name(hearing);
     const char *did = step->is_applied ? "applied" : "skipped";
+    if ((verdict == NULL || verdict->generation != step->generation) &&
+        verdicts_may_be_lost(hearing->verdicts, step->lineage, step->step, step->generation)) {
+        result->lost_with_host++;
+        return;
+    }
     if (verdict == NULL)
         object(hearing, &result->applied_without_commit, 1,
                "%s %s step %" PRIu64 " of lineage %u, which was never decided", name, did,
@@ -300,6 +307,7 @@ static void take_step(struct hearing *hearing, const struct witness_step *step)
     hearing->has_place = 1;
     hearing->lineage = step->lineage;
     hearing->step = step->step + 1;
+    hearing->generation = step->generation;
 }
 
 void hearing_take(struct hearing *hearing, const struct witness *witness)

@@ -24,6 +24,9 @@ struct hearing_result {
     uint64_t duplicated;      /* positions that were trained twice in a step, or a step twice */
     uint64_t digests_differ;  /* a gradient or state was another one than the others' */
     uint64_t applied_without_commit;
+    /* Steps that workers did by a verdict which the server's host took with it when it fell, and
+     * which no survivor brought back: they were decided anew, or given up. No finding. */
+    uint64_t lost_with_host;
     uint64_t committed_not_applied; /* steps that a worker went past without applying them */
     uint64_t records_differ;   /* images whose pixels were of another record than they must be */
     uint64_t journals_damaged; /* places that cannot be read, or contradict what came before */

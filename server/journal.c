@@ -1,4 +1,4 @@
-/* journal.c - records in LMDB: synchronous commits, one owner. */
+/* journal.c - records in LMDB: synchronous commits, one owner; before them the newest in a file. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "server/journal.h"
@@ -20,6 +20,7 @@
 #include "common/fs.h"
 #include "common/mem.h"
 #include "server/journal_codec.h"
+#include "server/journal_tail.h"
 
 /* Address space, not memory or disk: some 10^8 steps. Fixed, because growing a map that others
  * read is where LMDB's users get hurt (MDB_MAP_RESIZED). */
@@ -28,6 +29,9 @@
 /* The end of a process that was killed takes moments, longer on a busy machine: who starts the next
  * server right away must not be told that the last one runs. */
 enum { OWNER_END_MS = 2000 };
+
+/* A reader that meets a tail half-way through its microseconds of being written looks again. */
+enum { TAIL_LOOKS = 3 };
 
 static const char banner[] = "everseer journal";
 
@@ -41,7 +45,10 @@ struct journal {
     int lock; /* open and locked by the owner; -1: reader */
     MDB_env *env;
     MDB_dbi table;
-    uint64_t count; /* records so far, as this process knows */
+    uint64_t count; /* records in LMDB so far, as this process knows */
+    struct journal_tail tail;
+    int is_pending;     /* record count + 1 is written, and not settled */
+    struct buf pending; /* its bytes */
 };
 
 static enum status lmdb_fail(const struct journal *journal, const char *what, int error)
@@ -212,12 +219,47 @@ static enum status begin(struct journal *journal, unsigned flags)
     return error == 0 ? OK : lmdb_fail(journal, "begin it", error);
 }
 
+static enum status append_bytes(struct journal *journal, const struct buf *bytes)
+{
+    MDB_txn *txn = NULL;
+    int error = mdb_txn_begin(journal->env, NULL, 0, &txn);
+    if (error != 0)
+        return lmdb_fail(journal, "append to it", error);
+    error = put(journal, txn, journal->count + 1, (MDB_val){bytes->length, bytes->bytes});
+    if (error != 0) {
+        mdb_txn_abort(txn);
+        return lmdb_fail(journal, "append to it", error);
+    }
+    error = mdb_txn_commit(txn);
+    if (error != 0)
+        return lmdb_fail(journal, "append to it", error);
+    journal->count++;
+    return OK;
+}
+
+/* What the owner before wrote and had no time to settle. */
+static enum status take_tail(struct journal *journal)
+{
+    uint64_t number;
+    TRY(journal_tail_open(journal->path, 1, &journal->tail));
+    TRY(journal_tail_read(&journal->tail, &journal->pending, &number));
+    if (number > journal->count + 1)
+        return fail(ERR_CORRUPT,
+                    "journal '%s' ends at record %" PRIu64 ", but record %" PRIu64
+                    " was written: records are missing; if data.mdb is a copy of an earlier day, "
+                    "remove the file 'tail' beside it",
+                    journal->path, journal->count, number);
+    journal->is_pending = number == journal->count + 1;
+    return journal_settle(journal);
+}
+
 static enum status open_owner(struct journal *journal)
 {
     TRY(fs_make_directory(journal->path));
     TRY(fs_require_local(journal->path));
     TRY(lock_owner(journal));
     TRY(begin(journal, 0));
+    TRY(take_tail(journal));
     return fs_sync(journal->path);
 }
 
@@ -228,7 +270,8 @@ static enum status open_reader(struct journal *journal)
     mem_free(file);
     if (!exists)
         return fail(ERR_INPUT, "'%s' has no journal: is it the state of a run?", journal->path);
-    return begin(journal, MDB_RDONLY | MDB_NOTLS);
+    TRY(begin(journal, MDB_RDONLY | MDB_NOTLS));
+    return journal_tail_open(journal->path, 0, &journal->tail);
 }
 
 static enum status finish_open(struct journal *journal, enum status status,
@@ -246,6 +289,8 @@ static struct journal *journal_create(const char *path)
     struct journal *journal = mem_zero(sizeof(*journal));
     journal->path = mem_string(path);
     journal->lock = -1;
+    journal->tail.file = -1;
+    buf_init(&journal->pending, JOURNAL_RECORD_BYTES_MAX);
     return journal;
 }
 
@@ -269,36 +314,39 @@ void journal_close(struct journal *journal)
         mdb_env_close(journal->env);
     if (journal->lock >= 0)
         close(journal->lock);
+    journal_tail_close(&journal->tail);
+    buf_done(&journal->pending);
     mem_free(journal->path);
     mem_free(journal);
 }
 
 uint64_t journal_count(const struct journal *journal)
 {
-    return journal->count;
+    return journal->count + (uint64_t)journal->is_pending;
 }
 
-static enum status append_bytes(struct journal *journal, const struct buf *bytes)
+enum status journal_settle(struct journal *journal)
 {
-    MDB_txn *txn = NULL;
-    int error = mdb_txn_begin(journal->env, NULL, 0, &txn);
-    if (error != 0)
-        return lmdb_fail(journal, "append to it", error);
-    error = put(journal, txn, journal->count + 1, (MDB_val){bytes->length, bytes->bytes});
-    if (error != 0) {
-        mdb_txn_abort(txn);
-        return lmdb_fail(journal, "append to it", error);
-    }
-    error = mdb_txn_commit(txn);
-    if (error != 0)
-        return lmdb_fail(journal, "append to it", error);
-    journal->count++;
+    if (journal->is_pending)
+        TRY(append_bytes(journal, &journal->pending));
+    journal->is_pending = 0;
+    return OK;
+}
+
+enum status journal_write(struct journal *journal, const struct journal_record *record)
+{
+    TRY(journal_settle(journal));
+    buf_clear(&journal->pending);
+    TRY(journal_encode(record, &journal->pending));
+    TRY(journal_tail_write(&journal->tail, journal->count + 1, &journal->pending));
+    journal->is_pending = 1;
     return OK;
 }
 
 enum status journal_append(struct journal *journal, const struct journal_record *record)
 {
     struct buf bytes;
+    TRY(journal_settle(journal));
     buf_init(&bytes, JOURNAL_RECORD_BYTES_MAX);
     enum status status = journal_encode(record, &bytes);
     if (status == OK)
@@ -307,43 +355,49 @@ enum status journal_append(struct journal *journal, const struct journal_record 
     return status;
 }
 
-static enum status
-visit_value(const struct journal *journal, uint64_t number, const MDB_val *value,
-            enum status (*visit)(void *context, const struct journal_record *record), void *context)
+/* Who is called for each record. */
+struct visitor {
+    enum status (*visit)(void *context, const struct journal_record *record);
+    void *context;
+    uint64_t next; /* the number of the record to come */
+};
+
+static enum status visit_value(const struct journal *journal, const void *bytes, size_t length,
+                               struct visitor *visitor)
 {
     struct journal_record record;
-    enum status status = journal_decode(value->mv_data, value->mv_size, &record);
+    enum status status = journal_decode(bytes, length, &record);
     if (status != OK)
-        return fail_add(status, "journal '%s': record %" PRIu64, journal->path, number);
-    status = visit(context, &record);
+        return fail_add(status, "journal '%s': record %" PRIu64, journal->path, visitor->next);
+    status = visitor->visit(visitor->context, &record);
     journal_record_done(&record);
+    visitor->next++;
     return status;
 }
 
-static enum status
-visit_all(const struct journal *journal, MDB_cursor *cursor,
-          enum status (*visit)(void *context, const struct journal_record *record), void *context)
+/* From the next one to the last of this transaction. */
+static enum status visit_table(const struct journal *journal, MDB_cursor *cursor,
+                               struct visitor *visitor)
 {
-    MDB_val key, value;
-    int error = mdb_cursor_get(cursor, &key, &value, MDB_FIRST); /* the banner */
-    for (uint64_t expected = 1; error == 0; expected++) {
+    uint64_t before;
+    MDB_val key = key_of(&before, visitor->next - 1), value;
+    int error = mdb_cursor_get(cursor, &key, &value, MDB_SET);
+    while (error == 0) {
         uint64_t number;
         error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
         if (error != 0)
             break;
         if (key.mv_size == sizeof(number))
             memcpy(&number, key.mv_data, sizeof(number));
-        if (key.mv_size != sizeof(number) || be64toh(number) != expected)
+        if (key.mv_size != sizeof(number) || be64toh(number) != visitor->next)
             return fail(ERR_CORRUPT, "journal '%s': record %" PRIu64 " is missing", journal->path,
-                        expected);
-        TRY(visit_value(journal, expected, &value, visit, context));
+                        visitor->next);
+        TRY(visit_value(journal, value.mv_data, value.mv_size, visitor));
     }
     return error == MDB_NOTFOUND ? OK : lmdb_fail(journal, "read it", error);
 }
 
-enum status journal_each(struct journal *journal,
-                         enum status (*visit)(void *context, const struct journal_record *record),
-                         void *context)
+static enum status visit_settled(const struct journal *journal, struct visitor *visitor)
 {
     MDB_txn *txn = NULL;
     MDB_cursor *cursor = NULL;
@@ -351,10 +405,39 @@ enum status journal_each(struct journal *journal,
     if (error == 0)
         error = mdb_cursor_open(txn, journal->table, &cursor);
     enum status status =
-        error == 0 ? visit_all(journal, cursor, visit, context) : lmdb_fail(journal, "read", error);
+        error == 0 ? visit_table(journal, cursor, visitor) : lmdb_fail(journal, "read", error);
     if (cursor != NULL)
         mdb_cursor_close(cursor);
     if (txn != NULL)
         mdb_txn_abort(txn);
     return status;
+}
+
+/* The record that follows, if it is written and not settled. `ret_is_late`: the owner has gone on
+ * meanwhile, or is writing just now. */
+static enum status visit_tail(const struct journal *journal, struct visitor *visitor,
+                              int *ret_is_late)
+{
+    struct buf record;
+    uint64_t number;
+    buf_init(&record, JOURNAL_RECORD_BYTES_MAX);
+    enum status status = journal_tail_read(&journal->tail, &record, &number);
+    if (status == OK && number == visitor->next)
+        status = visit_value(journal, record.bytes, record.length, visitor);
+    *ret_is_late = number == 0 || number > visitor->next;
+    buf_done(&record);
+    return status;
+}
+
+enum status journal_each(struct journal *journal,
+                         enum status (*visit)(void *context, const struct journal_record *record),
+                         void *context)
+{
+    struct visitor visitor = {visit, context, 1};
+    int is_late = 1;
+    for (int i = 0; i < TAIL_LOOKS && is_late; i++) {
+        TRY(visit_settled(journal, &visitor));
+        TRY(visit_tail(journal, &visitor, &is_late));
+    }
+    return OK;
 }

@@ -66,6 +66,11 @@ void journal_record_done(struct journal_record *record)
     *record = (struct journal_record){0};
 }
 
+int journal_record_may_lag(const struct journal_record *record)
+{
+    return record->kind == JOURNAL_STEP && record->step.skip_count == 0;
+}
+
 const char *journal_kind_name(enum journal_kind kind)
 {
     static const char *const names[] = {

@@ -1,6 +1,6 @@
 /* journal_record.h - what the server writes down before it acts: the entries of the journal.
  *
- * The journal is the only truth about a run: a step exists when its record is durable. Records are
+ * The journal is the only truth about a run: a step exists when its record is written. Records are
  * plain values in the order they were appended; a restart hands every one of them to
  * coordinator_restore. A record that is copied or decoded owns what it points to
  * (journal_record_done frees). */
@@ -38,6 +38,7 @@ struct journal_start {
     uint64_t run, epoch;
     uint64_t seed;        /* of the stream's order */
     uint64_t fingerprint; /* config_fingerprint of the config it started with */
+    uint64_t boot;        /* of its host, as message_hello's: another than before tells of a fall */
     /* What the meaning of positions rests on; it cannot change within a run. */
     uint32_t batch_images, slot_images, block_records, window_blocks;
 };
@@ -145,6 +146,9 @@ struct journal_record {
 void journal_record_copy(const struct journal_record *from, struct journal_record *ret_copy);
 /* Frees what it points to; the struct itself is the caller's. */
 void journal_record_done(struct journal_record *record);
+/* May the record be sent about before it is safe from a fall of the host? A verdict may, if it
+ * quarantines nothing: its members carry it with them (message_verdict) and bring it back. */
+int journal_record_may_lag(const struct journal_record *record);
 /* "start", "step", ... for logs and the audit. */
 const char *journal_kind_name(enum journal_kind kind);
 

@@ -58,14 +58,33 @@ static void end(struct server *server, enum status status)
     snprintf(server->words, sizeof(server->words), "%s", fail_message());
 }
 
-static void perform_journal(struct server *server, const struct action *action)
+static void check_journal(struct server *server, enum status status, const char *what)
 {
-    enum status status = journal_append(server->journal, &action->record);
     if (status == OK)
         return;
-    log_error("event=journal_failed record=%s reason=\"%s\"",
-              journal_kind_name(action->record.kind), fail_message());
+    log_error("event=journal_failed record=%s reason=\"%s\"", what, fail_message());
     end(server, status);
+}
+
+static void perform_journal(struct server *server, const struct action *action)
+{
+    const struct journal_record *record = &action->record;
+    check_journal(server,
+                  journal_record_may_lag(record) ? journal_write(server->journal, record)
+                                                 : journal_append(server->journal, record),
+                  journal_kind_name(record->kind));
+}
+
+/* The flushes of a verdict that is written already take place while members obey it: a step would
+ * wait for them two thirds of the time that the gate costs. */
+static void settle_journal(struct server *server)
+{
+    check_journal(server, journal_settle(server->journal), "the last one written");
+}
+
+static int waits_for_flushes(const struct action *action)
+{
+    return action->kind != ACTION_SEND && action->kind != ACTION_EVENT;
 }
 
 static void perform(struct server *server, const struct action *action)
@@ -117,6 +136,13 @@ static void perform(struct server *server, const struct action *action)
 
 void perform_actions(struct server *server)
 {
-    for (uint32_t i = 0; i < server->actions.count && server->status == OK; i++)
-        perform(server, &server->actions.items[i]);
+    for (uint32_t i = 0; i < server->actions.count && server->status == OK; i++) {
+        const struct action *action = &server->actions.items[i];
+        if (waits_for_flushes(action))
+            settle_journal(server);
+        if (server->status == OK)
+            perform(server, action);
+    }
+    if (server->status == OK)
+        settle_journal(server);
 }

@@ -9,6 +9,7 @@
 #include "server/deal.h"
 #include "server/discharge.h"
 #include "server/formation.h"
+#include "server/journal_codec.h"
 #include "server/round.h"
 #include "server/snapshot_records.h"
 
@@ -173,6 +174,54 @@ void recovery_note_death(struct coordinator *c, uint64_t worker)
         c->out, "worker_gone", 1,
         "worker=%s generation=%llu reason=\"its process ended while there was no server\"",
         c->members[rank].name, (unsigned long long)c->generation);
+}
+
+/* Is it the verdict on the present step, given to this generation before we began? */
+static int is_ours(const struct coordinator *c, const struct journal_record *record)
+{
+    const struct journal_step *step = &record->step;
+    return record->kind == JOURNAL_STEP && step->step == c->step && step->lineage == c->lineage &&
+           step->generation == c->generation && step->epoch < c->epoch &&
+           step->world_size == c->member_count && step->skip_count == 0 &&
+           step->position == c->step * c->batch_images && step->images == c->batch_images;
+}
+
+/* Who came back before hearing of this verdict may not hold the present state any more. */
+static void judge_again(struct coordinator *c)
+{
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        if (!core_is_holder(c, &c->roster.workers[i]))
+            c->roster.workers[i].rank = -1;
+}
+
+static void learn(struct coordinator *c, const struct worker *from,
+                  const struct journal_record *record)
+{
+    core_journal(c, record);
+    c->step++;
+    c->schedule = record->step.schedule;
+    core_keep_last(c, &record->step);
+    actions_event(c->out, "verdict_recovered", 1,
+                  "step=%llu generation=%llu worker=%s reason=\"the host of the server before fell "
+                  "when it had given it\"",
+                  (unsigned long long)record->step.step, (unsigned long long)c->generation,
+                  from->name);
+    actions_push(c->out, ACTION_STEP)->step = c->last;
+    judge_again(c);
+}
+
+void recovery_hear(struct coordinator *c, const struct worker *worker,
+                   const struct message_hello *hello)
+{
+    struct journal_record record;
+    if (hello->record_length == 0 || !worker->has_state || worker->lineage != c->lineage ||
+        worker->step != c->step + 1 || last_rank(c, worker->id) < 0)
+        return;
+    if (journal_decode(hello->record, hello->record_length, &record) != OK)
+        return; /* damaged, or of a version that writes others: it counts as none */
+    if (is_ours(c, &record))
+        learn(c, worker, &record);
+    journal_record_done(&record);
 }
 
 /* While recovering, rank >= 0 marks a worker that is back in the generation of before. */

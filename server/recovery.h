@@ -10,6 +10,11 @@
 enum status recovery_restore(struct coordinator *c, const struct journal_record *record);
 /* After a restart: a worker said Hello; `generation` is the one it is formed in. */
 void recovery_note_hello(struct coordinator *c, struct worker *worker, uint64_t generation);
+/* After a restart: if this member of the last generation holds the step after the journal's last,
+ * and brings the record of the verdict that led there, then the journal lost it with its host: it
+ * is taken up again, and said so in the event log. */
+void recovery_hear(struct coordinator *c, const struct worker *worker,
+                   const struct message_hello *hello);
 /* After a restart: has the processes of the last generation watched: who died meanwhile is not
  * waited for. */
 void recovery_watch(struct coordinator *c);

@@ -146,7 +146,7 @@ void round_send_verdict(struct coordinator *c, const struct worker *worker)
     struct message message = {
         .kind = MESSAGE_VERDICT,
         .header = {.generation = c->last.generation, .step = c->last.step},
-        .verdict = {.is_commit = c->last.is_commit, .lr = c->last.lr},
+        .verdict = core_last_verdict(c),
     };
     core_send(c, worker, &message);
 }
@@ -299,10 +299,8 @@ static void journal_verdict(struct coordinator *c)
                       (unsigned long long)c->step, (unsigned long long)step->skips[i].position,
                       step->skips[i].shard, step->skips[i].record,
                       step->skips[i].reason != NULL ? step->skips[i].reason : "");
+    core_keep_last(c, step);
     mem_free(step->skips);
-    step->skips = NULL;
-    c->last = *step;
-    c->has_last = 1;
 }
 
 static void decide(struct coordinator *c)

@@ -24,6 +24,12 @@ struct generation {
     uint32_t count;
 };
 
+/* A server's host fell, as is seen when the next one starts: this is what it was at. */
+struct fall {
+    uint32_t lineage;
+    uint64_t step, generation;
+};
+
 struct verdicts {
     uint64_t count, capacity;
     struct verdict *items;
@@ -35,6 +41,10 @@ struct verdicts {
     struct generation *generations; /* rising numbers */
     uint64_t member_count, member_capacity;
     uint64_t *members;
+    uint64_t boot;       /* of the last server's host; 0 = unknown */
+    uint64_t generation; /* that may be at work; 0 = none */
+    size_t fall_count;
+    struct fall *falls;
 };
 
 static void add_lineage(struct verdicts *v, uint32_t number, uint64_t first_step)
@@ -59,6 +69,7 @@ void verdicts_destroy(struct verdicts *v)
     mem_free(v->bad);
     mem_free(v->generations);
     mem_free(v->members);
+    mem_free(v->falls);
     mem_free(v);
 }
 
@@ -71,10 +82,27 @@ static void *grow(void *items, uint64_t count, uint64_t more, uint64_t *capacity
     return mem_resize(items, *capacity * size);
 }
 
+/* The step that must follow. */
+static uint64_t next_step(const struct verdicts *v)
+{
+    const struct lineage *lineage = &v->lineages[v->lineage_count - 1];
+    return lineage->first_step + v->count - lineage->first;
+}
+
+static void add_start(struct verdicts *v, const struct journal_start *start)
+{
+    if (v->boot != 0 && start->boot != v->boot && v->generation != 0) {
+        v->falls = mem_resize(v->falls, (v->fall_count + 1) * sizeof(*v->falls));
+        v->falls[v->fall_count++] =
+            (struct fall){v->lineages[v->lineage_count - 1].number, next_step(v), v->generation};
+    }
+    v->boot = start->boot;
+}
+
 static enum status add_step(struct verdicts *v, const struct journal_step *step)
 {
     const struct lineage *lineage = &v->lineages[v->lineage_count - 1];
-    uint64_t expected = lineage->first_step + v->count - lineage->first;
+    uint64_t expected = next_step(v);
     if (step->lineage != lineage->number || step->step != expected)
         return fail(ERR_CORRUPT,
                     "step %" PRIu64 " of lineage %u where step %" PRIu64
@@ -115,6 +143,7 @@ static enum status add_generation(struct verdicts *v, const struct journal_gener
     /* 1 more than the newest, so that 0 is none */
     uint64_t next =
         v->generation_count > 0 ? v->generations[v->generation_count - 1].number + 1 : 0;
+    v->generation = generation->member_count > 0 ? generation->generation : 0;
     if (generation->member_count == 0 || generation->generation + 1 == next)
         return OK;
     if (generation->generation < next)
@@ -133,6 +162,8 @@ static enum status add_generation(struct verdicts *v, const struct journal_gener
 
 enum status verdicts_add(struct verdicts *v, const struct journal_record *record)
 {
+    if (record->kind == JOURNAL_START)
+        add_start(v, &record->start);
     if (record->kind == JOURNAL_STEP)
         return add_step(v, &record->step);
     if (record->kind == JOURNAL_ROLLBACK)
@@ -185,6 +216,16 @@ int verdicts_has_state(const struct verdicts *v, uint32_t number, uint64_t step)
     const struct lineage *lineage = find_lineage(v, number, &end);
     return lineage != NULL && step >= lineage->first_step &&
            step - lineage->first_step <= end - lineage->first;
+}
+
+int verdicts_may_be_lost(const struct verdicts *v, uint32_t lineage, uint64_t step,
+                         uint64_t generation)
+{
+    for (size_t i = 0; i < v->fall_count; i++)
+        if (v->falls[i].lineage == lineage && v->falls[i].step == step &&
+            v->falls[i].generation == generation)
+            return 1;
+    return 0;
 }
 
 int verdicts_survives(const struct verdicts *v, const struct verdict *verdict)

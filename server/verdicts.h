@@ -39,6 +39,10 @@ const struct verdict *verdicts_find(const struct verdicts *verdicts, uint32_t li
 uint64_t verdicts_index(const struct verdicts *verdicts, const struct verdict *verdict);
 /* Did this lineage ever have a state of `step` committed steps? */
 int verdicts_has_state(const struct verdicts *verdicts, uint32_t lineage, uint64_t step);
+/* May this generation have been told a verdict on this step that the journal lost, because the
+ * server's host fell before the record was safe? It was the next step of that generation then. */
+int verdicts_may_be_lost(const struct verdicts *verdicts, uint32_t lineage, uint64_t step,
+                         uint64_t generation);
 /* 0: a rollback voided it. */
 int verdicts_survives(const struct verdicts *verdicts, const struct verdict *verdict);
 /* Is the record among those that could not be decoded in this step? */

@@ -40,6 +40,7 @@ void member_destroy(struct member *m)
     message_done(&m->regroup);
     message_done(&m->ready);
     message_done(&m->snapshot);
+    mem_free(m->proof.record);
     mem_free(m);
 }
 

@@ -3,6 +3,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/member_core.h"
 
+#include <string.h>
+
 #include "common/mem.h"
 
 void member_actions_init(struct member_actions *actions)
@@ -63,6 +65,8 @@ uint64_t member_present_generation(const struct member *m)
 
 void member_say_hello(struct member *m)
 {
+    const struct member_proof *proof = &m->proof;
+    int has_proof = m->has_state && proof->step == m->step && proof->lineage == m->lineage;
     m->is_welcome = 0;
     const struct message message = {
         .kind = MESSAGE_HELLO,
@@ -80,6 +84,8 @@ void member_say_hello(struct member *m)
                 .has_state = m->has_state,
                 .digest = m->digest,
                 .is_ready_pending = m->is_prepared,
+                .record_length = has_proof ? proof->length : 0,
+                .record = proof->record,
             },
     };
     member_send(m, &message, member_present_generation(m));
@@ -126,6 +132,17 @@ void member_drop_vote(struct member *m)
     m->ready = (struct message){0};
 }
 
+static void keep_proof(struct member *m, const struct message_verdict *verdict)
+{
+    mem_free(m->proof.record);
+    m->proof = (struct member_proof){.step = m->step,
+                                     .lineage = m->lineage,
+                                     .length = verdict->record_length,
+                                     .record = mem_alloc(verdict->record_length)};
+    if (verdict->record_length > 0)
+        memcpy(m->proof.record, verdict->record, verdict->record_length);
+}
+
 void member_obey(struct member *m, const struct message_verdict *verdict)
 {
     struct member_action *action = member_push(m, verdict->is_commit ? MEMBER_APPLY : MEMBER_SKIP);
@@ -133,5 +150,6 @@ void member_obey(struct member *m, const struct message_verdict *verdict)
     member_drop_vote(m);
     m->step++;
     m->digest = 0;
+    keep_proof(m, verdict);
     member_take_snapshot(m);
 }

@@ -29,6 +29,15 @@ struct member_next {
     int is_formed; /* it stands, in waiting */
 };
 
+/* What the server's journal says of the step that led to the state held: its host may fall before
+ * the record is safe, and then nobody else knows. */
+struct member_proof {
+    uint64_t step; /* of the state */
+    uint32_t lineage;
+    uint32_t length; /* 0 = nothing */
+    uint8_t *record;
+};
+
 struct member {
     struct member_setup setup; /* its strings are copies */
     struct member_actions *out;
@@ -56,7 +65,8 @@ struct member {
     struct plan_note plans[MEMBER_PLANS_MAX];
     int is_prepared; /* the vote on `step` is cast, in prepared_generation */
     uint64_t prepared_generation;
-    struct message ready;    /* the vote, to be repeated */
+    struct message ready; /* the vote, to be repeated */
+    struct member_proof proof;
     struct message snapshot; /* SnapshotBegin for a step not reached yet; kind 0 = none */
 };
 
@@ -73,7 +83,7 @@ void member_say_leave(struct member *m);
 uint64_t member_present_generation(const struct member *m);
 /* Forgets the vote on `step`. */
 void member_drop_vote(struct member *m);
-/* The one place where parameters change by a step. */
+/* The one place where parameters change by a step; keeps the verdict's record. */
 void member_obey(struct member *m, const struct message_verdict *verdict);
 /* A copy of the state is wanted for a step; now is the time if it is the present one. */
 void member_take_snapshot(struct member *m);

@@ -167,6 +167,31 @@ standstill_names() { # RUN CULPRIT
     audit_is_clean "$RUN"
 }
 
+# Only what the members know is left of the last verdict: as if the server's host had fallen before its flush.
+@test "a verdict that fell with the server's host is brought back by those who obeyed it" {
+    start_cluster "$RUN" 2
+    wait_until 60 committed_at_least "$RUN" 10
+    server=$(pid_of "$RUN" server)
+    seer pause --run "$RUN" # between two steps: all have obeyed, and wait
+    wait_until 60 status_is "$RUN" .state paused
+    kill -KILL "$server"
+    wait_until 60 is_gone "$server"
+    lost=$(tail -n 1 "$RUN/metrics.jsonl" | jq .step)
+    journal_writer forget "$RUN/state" 1
+    command=$(sed -n 's/^server //p' "$RUN/commands")
+    bash -c "exec $command" >>"$RUN/server.log" 2>&1 3>&- &
+    server=$!
+    wait_until 60 grep -q '"kind":"verdict_recovered"' "$RUN/events.jsonl"
+    seer resume --run "$RUN"
+    wait_until 60 committed_at_least "$RUN" $((lost + 10))
+    grep '"kind":"verdict_recovered"' "$RUN/events.jsonl" | grep -q "step=$lost "
+    ! grep -q '"kind":"rolled_back"' "$RUN/events.jsonl"
+    kill -TERM $server
+    wait $server
+    jq -s 'map(.step) | . == sort and (unique | length) == length' "$RUN/metrics.jsonl" | grep -qx true
+    audit_is_clean "$RUN"
+}
+
 @test "everybody is killed: the run is restored from its newest snapshot, visibly" {
     start_cluster "$RUN" 2
     wait_until 90 committed_at_least "$RUN" 45

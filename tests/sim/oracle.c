@@ -1,6 +1,7 @@
 /* oracle.c - the promises, checked against the whole world after every event.
  *
- *   I1   nobody has applied a step that is not committed
+ *   I1   nobody has applied a step that is not committed, but for one that the journal lost with
+ *        its host and that is decided again the same way, or given up in a new lineage
  *   I2   who holds a state holds the one that the journal's history leads to
  *   I3   every position of the stream is trained or quarantined exactly once, as the catalogue says
  *   I4   generations only grow; a step is committed by the votes of all members of one generation
@@ -160,13 +161,15 @@ static void check_step(struct world *world, const struct journal_step *step)
     if (step->position != step->step * world->batch || step->images != world->batch)
         world_violation(world, "I3: step %llu takes positions from %llu",
                         (unsigned long long)step->step, (unsigned long long)step->position);
-    if (step->generation != world->generation || step->epoch != world->epoch ||
-        step->lineage != world->lineage)
+    int is_healed = fall_heals(world, step);
+    if (step->generation != world->generation || step->lineage != world->lineage ||
+        (step->epoch != world->epoch && !is_healed))
         world_violation(world, "I10: the verdict of step %llu belongs to another generation",
                         (unsigned long long)step->step);
     if (step->step + 1 >= WORLD_STEPS_MAX)
         world_violation(world, "I13: %d steps and no end", WORLD_STEPS_MAX);
-    check_votes(world, step);
+    if (!is_healed)
+        check_votes(world, step);
     check_schedule(world, step);
     world->is_skipped[step->step] = !step->is_commit;
     world->skips[step->step] = 0;
@@ -204,6 +207,7 @@ static void check_rollback(struct world *world, const struct journal_rollback *r
     world->horizon = rollback->step;
     world->committed = rollback->step;
     world->lineage = rollback->lineage;
+    world->late.is_lost = 0;
     world->rollbacks++;
 }
 
@@ -315,6 +319,8 @@ static void check_model(struct world *world, const struct sim_worker *worker)
 {
     const struct model *model = &worker->model;
     if (!model->is_valid || model->lineage != world->lineage)
+        return;
+    if (fall_explains(world, model))
         return;
     if (model->step > world->committed)
         world_violation(world, "I1: worker %llu has applied step %llu, committed are %llu",

@@ -50,7 +50,8 @@ static int try_straggler(uint64_t seed)
 }
 
 struct tally {
-    uint64_t events, commits, kills, server_kills, rollbacks, deals, takeovers, witnessed;
+    uint64_t events, commits, kills, server_kills, rollbacks, deals, takeovers, witnessed, falls,
+        recovered;
 };
 
 struct choices {
@@ -75,6 +76,8 @@ static void live_through(uint64_t first, uint64_t seeds, const struct choices *c
         tally->deals += world->deals;
         tally->witnessed += world->witnessed;
         tally->takeovers += world->takeovers;
+        tally->falls += world->falls;
+        tally->recovered += world->recovered;
         world_destroy(world);
     }
 }
@@ -116,11 +119,13 @@ int main(int argc, char **argv)
     }
     printf(
         "%llu events, %llu steps committed, %llu workers and %llu servers killed, %llu "
-        "rollbacks, %llu deals by speed, %llu members took over a prepared generation, %llu steps "
+        "rollbacks, %llu verdicts lost with the server's host and %llu of them brought back, %llu "
+        "deals by speed, %llu members took over a prepared generation, %llu steps "
         "witnessed by all members, every promise kept\n",
         (unsigned long long)tally.events, (unsigned long long)tally.commits,
         (unsigned long long)tally.kills, (unsigned long long)tally.server_kills,
-        (unsigned long long)tally.rollbacks, (unsigned long long)tally.deals,
+        (unsigned long long)tally.rollbacks, (unsigned long long)tally.falls,
+        (unsigned long long)tally.recovered, (unsigned long long)tally.deals,
         (unsigned long long)tally.takeovers, (unsigned long long)tally.witnessed);
     if (choices.bug != BUG_NONE) {
         printf("but a bug was planted and not found\n");

@@ -231,6 +231,7 @@ static void journal(struct world *world, const struct journal_record *record)
     }
     world_trace(world, "    journal %s", journal_kind_name(record->kind));
     journal_record_copy(record, &world->journal[world->journal_count++]);
+    fall_note(world, record);
     oracle_journal(world, record);
 }
 
@@ -298,6 +299,7 @@ static void carry_out(struct world *world, const struct action *action)
 /* Carries actions out one by one; the server may die before any of them. */
 static void carry_out_all(struct world *world, struct actions *actions, uint64_t life)
 {
+    enum { UNSETTLED_RISK = 4 }; /* times as much, for what is to be seen is rare */
     double risk = world->is_calm || world->is_peaceful ? 0.0 : 0.0005 * world->fault_rate;
     int passes = world->bug == BUG_SEND_BEFORE_JOURNAL ? 2 : 1;
     for (int pass = 0; pass < passes; pass++)
@@ -307,12 +309,16 @@ static void carry_out_all(struct world *world, struct actions *actions, uint64_t
                 continue;
             if (world->coordinator == NULL || world->server_life != life)
                 return;
-            if (world_chance(world, risk)) {
+            fall_settle(world, action);
+            if (world_chance(world, world->late.is_unsettled ? UNSETTLED_RISK * risk : risk)) {
+                if (world->late.is_unsettled && world_chance(world, 0.5))
+                    fall_happen(world);
                 world_kill_server(world);
                 return;
             }
             carry_out(world, action);
         }
+    fall_settle(world, NULL);
 }
 
 void world_serve(struct world *world, const struct coordinator_event *event)
@@ -352,7 +358,7 @@ static void start_server(struct world *world)
         .config_text = "train: {}\n",  /* crew.c knows the config */
         .run = 1 + world->server_life, /* the journal's must win */
         .entropy = world->seed + world->server_life,
-        .boot = 1,
+        .boot = world->boot,
     });
     for (uint32_t i = 0; i < world->journal_count; i++)
         if (coordinator_restore(world->coordinator, &world->journal[i]) != OK)
@@ -586,6 +592,7 @@ struct world *world_create(uint64_t seed, enum world_bug bug, int is_verbose)
     struct world *world = mem_zero(sizeof(*world));
     world->seed = seed;
     world->bug = bug;
+    world->boot = WORLD_FIRST_BOOT;
     world->is_verbose = is_verbose;
     random_init(&world->random, seed, RANDOM_STREAM_TEST, 0, 0);
     if (seed % WORLD_HEARD == 0)

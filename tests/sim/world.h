@@ -29,7 +29,8 @@ enum {
     WORLD_EVICTED_MAX = 64,
     WORLD_VOTES = 256, /* workers of the past whose last vote is remembered */
     WORLD_SHARDS_MAX = 64,
-    WORLD_HEARD = 5, /* one life in so many is audited: that takes a third of living it */
+    WORLD_HEARD = 5,      /* one life in so many is audited: that takes a third of living it */
+    WORLD_FIRST_BOOT = 1, /* of the host on which the server begins, and workers of even places */
 };
 
 /* Bugs to plant, to see that they are found. */
@@ -160,6 +161,13 @@ struct world {
     uint32_t journal_count, journal_capacity;
     struct journal_record *journal;
     int is_finished;
+    uint64_t boot; /* of the server's host */
+    struct {
+        int is_unsettled;         /* the journal's last record would not survive a fall */
+        int is_lost;              /* one did not, and its step is not decided again yet */
+        struct journal_step step; /* that one; its skips are none */
+        uint64_t hash;            /* of the state it led to */
+    } late;
 
     struct sim_worker workers[WORLD_WORKERS];
     uint64_t worker_ids, connections;
@@ -203,8 +211,8 @@ struct world {
     int is_retiring[WORLD_SHARDS_MAX]; /* its retirement is journaled, the catalogue knows it not */
     uint64_t retired_from[WORLD_SHARDS_MAX]; /* position from which no image of it may come */
     int64_t flipped_ms;                      /* when the last bit flipped */
-    uint64_t commits, kills, server_kills, rollbacks, deals, takeovers,
-        witnessed; /* for the summary */
+    uint64_t commits, kills, server_kills, rollbacks, deals, takeovers, witnessed, falls,
+        recovered; /* for the summary */
 };
 
 /* A broken promise ends the program: prints seed and what broke. */
@@ -252,6 +260,17 @@ void world_send_to_server(struct world *world, int place, const struct message *
 void world_job_ends(struct world *world, int place, uint64_t run, int is_failed, int64_t after_ms);
 void world_first_tick(struct world *world, int place);
 void world_share_arrives(struct world *world, const struct message *begin, uint64_t hash);
+
+/* fall.c: what the journal has not flushed goes with the server's host. */
+void fall_note(struct world *world, const struct journal_record *record); /* it was written */
+/* This action waits for the flushes; NULL: the last one is done. */
+void fall_settle(struct world *world, const struct action *before);
+/* While something is unsettled; the server dies with it, at the caller's hand. */
+void fall_happen(struct world *world);
+/* Has this model obeyed the verdict that was lost? */
+int fall_explains(const struct world *world, const struct model *model);
+/* A step is journaled: is it the lost one, brought back? */
+int fall_heals(struct world *world, const struct journal_step *step);
 
 /* world.c for faults.c. */
 void world_serve(struct world *world, const struct coordinator_event *event);

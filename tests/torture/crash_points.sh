@@ -6,7 +6,7 @@
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 what=$1 writer=$2
-calls='pwrite64 write writev fdatasync fsync sync_file_range msync rename mkdir fallocate ftruncate unlink unlinkat rmdir'
+calls='pwrite64 pwritev write writev fdatasync fsync sync_file_range msync rename mkdir fallocate ftruncate unlink unlinkat rmdir'
 calls_max=500
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 seer_test(test_disk_faults SOURCES test_disk_faults.c faults.c LIBS server loader TIMEOUT 300)
 set_target_properties(test_disk_faults PROPERTIES ENABLE_EXPORTS ON) # liblmdb calls what faults.c defines
 add_executable(journal_writer ${FRAGMENT_DIR}/journal_writer.c)
-target_link_libraries(journal_writer PRIVATE server)
+target_link_libraries(journal_writer PRIVATE server PkgConfig::LMDB)
 add_executable(snapshot_writer ${FRAGMENT_DIR}/snapshot_writer.c)
 target_link_libraries(snapshot_writer PRIVATE server)
 foreach(what journal ingest snapshot)

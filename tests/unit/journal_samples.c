@@ -27,7 +27,7 @@ struct journal_record journal_sample(enum journal_kind kind)
                                       .window_error = 0.01};
     switch (kind) {
     case JOURNAL_START:
-        record.start = (struct journal_start){1, 2, 3, 4, 5, 6, 7, 8};
+        record.start = (struct journal_start){1, 2, 3, 4, 5, 6, 7, 8, 9};
         break;
     case JOURNAL_SHARD:
         record.shard = (struct journal_shard){1, 2, "/store/shards/a"};

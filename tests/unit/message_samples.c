@@ -17,6 +17,13 @@ const enum message_kind message_sample_kinds[] = {
 
 enum { MANY = 5 };
 
+static uint8_t *make_bytes(void)
+{
+    uint8_t *bytes = mem_alloc(4);
+    memcpy(bytes, "\0\1\2\3", 4);
+    return bytes;
+}
+
 static void fill_hello(struct message_hello *hello)
 {
     *hello = (struct message_hello){PROTOCOL_VERSION,
@@ -30,7 +37,9 @@ static void fill_hello(struct message_hello *hello)
                                     0xf1f1f1f1f1f1f1f1,
                                     1,
                                     0xd1d1d1d1d1d1d1,
-                                    1};
+                                    1,
+                                    4,
+                                    make_bytes()};
 }
 
 static void fill_ready(struct message_ready *ready)
@@ -71,7 +80,7 @@ static void fill_regroup(struct message_regroup *regroup)
                                         .source_rank = 1,
                                         .snapshot_name = mem_string("step-00000007"),
                                         .has_verdict = 1,
-                                        .verdict = {1, 0.3}};
+                                        .verdict = {1, 0.3, 4, make_bytes()}};
 }
 
 static void fill_prepare(struct message_prepare *prepare)
@@ -105,8 +114,7 @@ static void fill_part(struct message_snapshot_part *part)
                                            .total = UINT64_C(1) << 40,
                                            .checksum = 99,
                                            .length = 4,
-                                           .data = mem_alloc(4)};
-    memcpy(part->data, "\0\1\2\3", 4);
+                                           .data = make_bytes()};
 }
 
 static void fill_shards(struct message_shards *shards)
@@ -163,7 +171,7 @@ static void fill_body(struct message *m)
         fill_plan(&m->plan);
         break;
     case MESSAGE_VERDICT:
-        m->verdict = (struct message_verdict){1, 0.1};
+        m->verdict = (struct message_verdict){1, 0.1, 4, make_bytes()};
         break;
     case MESSAGE_SNAPSHOT_BEGIN:
         m->snapshot_begin = (struct message_snapshot_begin){mem_string("n"), 2, 3};

@@ -19,6 +19,7 @@ enum {
     RECORDS = 100,
     SKIPPED = 2,
     HURT = 3, /* this step's first record is bad */
+    BOOT = 5, /* of the server's host */
 };
 
 struct fixture {
@@ -36,6 +37,11 @@ static uint64_t digest_of(uint64_t step)
 static void add(struct fixture *f, const struct journal_record *record)
 {
     assert_ok(verdicts_add(f->verdicts, record));
+}
+
+static void add_start(struct fixture *f, uint64_t boot)
+{
+    add(f, &(struct journal_record){.kind = JOURNAL_START, .start = {.run = 1, .boot = boot}});
 }
 
 static void add_generation(struct fixture *f, uint64_t generation, uint64_t step)
@@ -109,6 +115,7 @@ static int setup(void **state)
     assert_ok(stream_add_shard(f->stream, RECORDS, &id));
     assert_ok(stream_append(f->stream, &entry));
     f->verdicts = verdicts_create();
+    add_start(f, BOOT);
     add_generation(f, GENERATION, 0);
     for (uint64_t step = 0; step < STEPS; step++)
         add_step(f, step, 0);
@@ -275,6 +282,36 @@ static void a_step_that_nobody_decided_is_found(void **state)
     hearing_take(f->hearing, &beyond);
     witness_done(&beyond);
     end(f, FIELD(applied_without_commit), 1, "applied step 5 of lineage 0, which was never");
+}
+
+/* Worker one obeys a verdict on the step after the last; then the server's host falls, or not. */
+static void hear_of_a_lost_verdict(struct fixture *f, uint64_t boot)
+{
+    struct witness beyond = make_step(f, STEPS, 0);
+    struct witness held = {.kind = WITNESS_STATE,
+                           .state = {.generation = 2, .step = STEPS + 1, .is_own = 1}};
+    add_start(f, boot);
+    hear_all(f, 0);
+    hearing_take(f->hearing, &beyond);
+    hearing_take(f->hearing, &held);
+    witness_done(&beyond);
+}
+
+static void a_verdict_that_fell_with_the_servers_host_is_counted_and_no_finding(void **state)
+{
+    struct fixture *f = *state;
+    hear_of_a_lost_verdict(f, BOOT + 1);
+    end(f, FIELD(lost_with_host), 1, NULL);
+}
+
+static void a_verdict_that_a_server_lost_on_a_host_that_stood_is_found(void **state)
+{
+    struct fixture *f = *state;
+    hear_of_a_lost_verdict(f, BOOT);
+    struct hearing_result result;
+    hearing_end(f->hearing, &result);
+    assert_int_equal(result.lost_with_host, 0);
+    assert_int_equal(result.applied_without_commit, 2); /* the step, and the state after it */
 }
 
 static void a_step_of_another_generation_is_found(void **state)
@@ -461,6 +498,8 @@ int main(void)
         ONE(a_committed_step_that_was_skipped_is_found),
         ONE(a_skipped_step_that_was_applied_is_found),
         ONE(a_step_that_nobody_decided_is_found),
+        ONE(a_verdict_that_fell_with_the_servers_host_is_counted_and_no_finding),
+        ONE(a_verdict_that_a_server_lost_on_a_host_that_stood_is_found),
         ONE(a_step_of_another_generation_is_found),
         ONE(who_was_no_member_is_found),
         ONE(a_state_out_of_nowhere_is_found),

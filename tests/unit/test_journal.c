@@ -83,23 +83,40 @@ static void every_field_of_every_kind_survives(void **state)
     }
 }
 
-/* As written before processes were noted: nothing behind the names. */
+/* The record without its last `cut` bytes, as they were before these were there. */
+static void decode_older(enum journal_kind kind, size_t cut, struct journal_record *ret_record)
+{
+    enum { CHECKSUM_BYTES = 8 };
+    struct journal_record record = journal_sample(kind);
+    struct buf bytes;
+    encode(&record, &bytes);
+    size_t body = bytes.length - CHECKSUM_BYTES - cut;
+    uint64_t checksum = htole64(hash_bytes(bytes.bytes, body));
+    memcpy(bytes.bytes + body, &checksum, sizeof(checksum));
+    assert_ok(journal_decode(bytes.bytes, body + CHECKSUM_BYTES, ret_record));
+    buf_done(&bytes);
+}
+
+static void a_start_of_an_older_journal_is_read_without_its_boot(void **state)
+{
+    (void)state;
+    struct journal_record back;
+    decode_older(JOURNAL_START, sizeof(uint64_t), &back);
+    assert_int_equal(back.start.window_blocks, 9);
+    assert_int_equal(back.start.boot, 0);
+    journal_record_done(&back);
+}
+
 static void a_generation_of_an_older_journal_is_read_without_its_processes(void **state)
 {
     (void)state;
-    enum { MEMBERS = 2, CHECKSUM_BYTES = 8, PROCESS_BYTES = 12 };
-    struct journal_record record = journal_sample(JOURNAL_GENERATION), back;
-    struct buf bytes;
-    encode(&record, &bytes);
-    size_t body = bytes.length - CHECKSUM_BYTES - (size_t)MEMBERS * PROCESS_BYTES;
-    uint64_t checksum = htole64(hash_bytes(bytes.bytes, body));
-    memcpy(bytes.bytes + body, &checksum, sizeof(checksum));
-    assert_ok(journal_decode(bytes.bytes, body + CHECKSUM_BYTES, &back));
+    enum { MEMBERS = 2, PROCESS_BYTES = 12 };
+    struct journal_record back;
+    decode_older(JOURNAL_GENERATION, (size_t)MEMBERS * PROCESS_BYTES, &back);
     assert_int_equal(back.generation.member_count, MEMBERS);
     assert_string_equal(back.generation.members[1].name, "w2");
     assert_int_equal(back.generation.members[0].pid, 0);
     journal_record_done(&back);
-    buf_done(&bytes);
 }
 
 static void a_flipped_bit_or_a_missing_byte_is_found(void **state)
@@ -240,6 +257,134 @@ static void what_was_appended_survives_a_kill(void **state)
     journal_close(journal);
 }
 
+static void write_step(struct journal *journal, uint64_t step)
+{
+    struct journal_record record = journal_sample(JOURNAL_STEP);
+    record.step.step = step;
+    assert_ok(journal_write(journal, &record));
+}
+
+static void expect_steps(uint64_t expected)
+{
+    struct journal *journal = NULL;
+    uint64_t steps = 0;
+    assert_ok(journal_open(directory, &journal));
+    assert_ok(journal_each(journal, count_record, &steps));
+    assert_int_equal(steps, expected);
+    assert_int_equal(journal_count(journal), expected);
+    journal_close(journal);
+}
+
+/* Writes in another process, which ends at once, without a word to the journal. */
+static void write_and_die(uint64_t from, uint64_t to)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct journal *journal = NULL;
+        if (journal_open(directory, &journal) != OK)
+            _exit(1);
+        for (uint64_t step = from; step < to; step++)
+            write_step(journal, step);
+        raise(SIGKILL);
+    }
+    int result = 0;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_true(WIFSIGNALED(result));
+}
+
+static void what_was_written_survives_its_process_and_is_settled_by_the_next(void **state)
+{
+    (void)state;
+    write_and_die(0, 1); /* nothing but this one */
+    write_and_die(1, 4); /* each settles the one before */
+    expect_steps(4);
+    expect_steps(4); /* it is not settled twice */
+}
+
+static void what_is_appended_comes_after_what_was_written(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    assert_ok(journal_open(directory, &journal));
+    append_steps(journal, 0, 2);
+    write_step(journal, 2);
+    assert_int_equal(journal_count(journal), 3);
+    append_steps(journal, 3, 4);
+    write_step(journal, 4);
+    assert_ok(journal_settle(journal));
+    assert_ok(journal_settle(journal)); /* nothing is left */
+    journal_close(journal);
+    expect_steps(5);
+}
+
+static void a_reader_sees_what_is_only_written(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    assert_ok(journal_open(directory, &journal));
+    append_steps(journal, 0, 2);
+    write_step(journal, 2);
+    pid_t child = fork();
+    if (child == 0) {
+        struct journal *other = NULL;
+        uint64_t steps = 0;
+        int is_seen = journal_open_reader(directory, &other) == OK &&
+                      journal_each(other, count_record, &steps) == OK && steps == 3;
+        journal_close(other);
+        _exit(!is_seen);
+    }
+    int result = -1;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_int_equal(result, 0);
+    journal_close(journal);
+}
+
+/* The bytes of the file in which the newest record is written first. */
+static void edit_tail(size_t at, uint8_t flip, off_t length)
+{
+    char *path = mem_format("%s/tail", directory);
+    uint8_t byte;
+    int file = open(path, O_RDWR);
+    assert_true(file >= 0);
+    assert_int_equal(pread(file, &byte, 1, (off_t)at), 1);
+    byte ^= flip;
+    assert_int_equal(pwrite(file, &byte, 1, (off_t)at), 1);
+    if (length >= 0)
+        assert_int_equal(ftruncate(file, length), 0);
+    close(file);
+    mem_free(path);
+}
+
+/* As after a fall of the host, or a kill within the write: then nobody was told of it. */
+static void a_torn_record_is_none(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        write_and_die((uint64_t)i, (uint64_t)i + 2); /* the first of them is settled */
+        edit_tail(i == 0 ? 40 : 0, i < 2 ? 1 : 0, i == 2 ? 50 : -1);
+        expect_steps((uint64_t)i + 1);
+    }
+}
+
+static void a_journal_that_ends_before_what_was_written_is_refused(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    char *data = mem_format("%s/data.mdb", directory), *copy = mem_format("%s/copy", directory);
+    struct buf old;
+    write_and_die(0, 1);
+    expect_steps(1);
+    buf_init(&old, 64 << 20);
+    assert_ok(fs_read_file(data, &old));
+    write_and_die(1, 4);
+    assert_ok(fs_write_file(copy, old.bytes, old.length));
+    assert_ok(fs_rename(copy, data));
+    assert_fails(journal_open(directory, &journal), ERR_CORRUPT, "remove the file 'tail'");
+    buf_done(&old);
+    mem_free(data);
+    mem_free(copy);
+}
+
 static void a_folder_without_journal_is_named(void **state)
 {
     (void)state;
@@ -301,12 +446,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_field_of_every_kind_survives),
+        cmocka_unit_test(a_start_of_an_older_journal_is_read_without_its_boot),
         cmocka_unit_test(a_generation_of_an_older_journal_is_read_without_its_processes),
         cmocka_unit_test(a_flipped_bit_or_a_missing_byte_is_found),
         IN_DIRECTORY(records_come_back_in_order_after_a_restart),
         IN_DIRECTORY(another_process_reads_while_the_owner_writes_and_cannot_own),
         IN_DIRECTORY(an_owner_that_is_ending_is_waited_for),
         IN_DIRECTORY(what_was_appended_survives_a_kill),
+        IN_DIRECTORY(what_was_written_survives_its_process_and_is_settled_by_the_next),
+        IN_DIRECTORY(what_is_appended_comes_after_what_was_written),
+        IN_DIRECTORY(a_reader_sees_what_is_only_written),
+        IN_DIRECTORY(a_torn_record_is_none),
+        IN_DIRECTORY(a_journal_that_ends_before_what_was_written_is_refused),
         IN_DIRECTORY(a_folder_without_journal_is_named),
         IN_DIRECTORY(a_foreign_database_is_refused),
         IN_DIRECTORY(a_newer_format_is_refused),

@@ -124,6 +124,31 @@ static void a_step_that_is_decided_is_not_voted_on_again(void **state)
     assert_null(find(f, MEMBER_SEND, MESSAGE_READY));
 }
 
+static const struct message_hello *hello_again(struct fixture *f)
+{
+    handle(f, (struct member_event){.kind = MEMBER_DISCONNECTED});
+    handle(f, (struct member_event){.kind = MEMBER_CONNECTED});
+    const struct member_action *said = find(f, MEMBER_SEND, MESSAGE_HELLO);
+    assert_non_null(said);
+    return &said->message.hello;
+}
+
+/* It may be all that is left of the verdict: the server's host may have fallen. */
+static void the_record_of_the_last_verdict_is_brought_back(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t record[] = "as the journal has it";
+    assert_int_equal(hello_again(f)->record_length, 0);
+    hear(f,
+         (struct message){
+             .kind = MESSAGE_VERDICT,
+             .verdict = {.is_commit = 1, .record_length = sizeof(record), .record = record}},
+         1, 0);
+    const struct message_hello *hello = hello_again(f);
+    assert_int_equal(hello->record_length, sizeof(record));
+    assert_memory_equal(hello->record, record, sizeof(record));
+}
+
 /* Its word was lost with the connection; without it the others would wait for the deadline. */
 static void a_generation_that_broke_unheard_is_said_to_be_broken_again(void **state)
 {
@@ -293,6 +318,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_generation_that_broke_unheard_is_said_to_be_broken_again,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_step_that_is_decided_is_not_voted_on_again, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(the_record_of_the_last_verdict_is_brought_back, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(what_was_prepared_takes_over_and_its_plans_stay, setup,
                                         teardown),
