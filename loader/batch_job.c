@@ -83,7 +83,7 @@ void batch_job_plan(struct batch_job *job, const struct config *config,
     job->wanted = job->image_count;
     job->claimed = 0;
     job->done = 0;
-    job->is_dropped = 0;
+    atomic_store(&job->is_dropped, 0);
 }
 
 void batch_job_targets(const struct batch_job *job, const struct config *config, uint32_t index,

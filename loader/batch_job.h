@@ -10,6 +10,7 @@
 #ifndef LOADER_BATCH_JOB_H
 #define LOADER_BATCH_JOB_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "loader/loader.h"
@@ -20,7 +21,7 @@ struct open_shard; /* shard_table.h */
 /* What is known of one image of a job. */
 struct batch_job_image {
     struct record_ref record;
-    struct open_shard *shard; /* borrowed; of record.shard */
+    struct open_shard *shard; /* borrowed; of record.shard; NULL: it is not known */
     uint64_t position;
     char bad_reason[96]; /* why its own record was not used; "" if it was */
     /* What its pixels are of; RECORD_NONE: no record of its slot could be decoded. */
@@ -37,7 +38,7 @@ struct batch_job {
     /* Progress: claimed <= wanted <= image_count, done <= claimed. A job that is dropped wants no
      * more than was claimed; it is over when done == wanted. */
     uint32_t wanted, claimed, done;
-    int is_dropped;
+    atomic_int is_dropped; /* read without the lock by who waits for a shard */
 };
 
 struct batch_job *batch_job_create(void);

@@ -22,6 +22,7 @@
 #include "loader/image.h"
 #include "loader/multicrop.h"
 #include "loader/shard.h"
+#include "loader/shard_fault.h"
 #include "loader/shard_table.h"
 
 struct decoder {
@@ -38,7 +39,7 @@ struct loader {
     int thread_count;
     struct decoder *decoders; /* [thread_count] */
 
-    struct shard_table shards; /* touched by the submitting thread alone */
+    struct shard_table shards; /* has a lock of its own */
 
     pthread_mutex_t lock;      /* guards everything below and the progress of jobs */
     pthread_cond_t has_work;   /* something can be claimed, or is_stopping */
@@ -48,20 +49,39 @@ struct loader {
     int is_stopping;
 };
 
-/* Decodes the record planned for image `index`, from whichever image of the slot asks. */
-static enum status decode_record(struct decoder *decoder, const struct batch_job *job,
-                                 uint32_t index)
+static enum status decode_mapped(struct decoder *decoder, const struct batch_job_image *image)
 {
-    const struct batch_job_image *image = &job->images[index];
     const struct image_limits limits = {
         .max_pixels = decoder->loader->config.data.max_pixels,
         .max_side = image_limits_default.max_side,
         .min_side = image_limits_default.min_side,
     };
     struct record record;
-    decoder->image.reason = IMAGE_REASON_IO;
     TRY(shard_read(image->shard->readers[decoder->index], image->record.record, &record));
     return image_decode(&decoder->image, record.bytes, record.length, &limits);
+}
+
+/* Decodes the record planned for image `index`, from whichever image of the slot asks. What comes
+ * out of a shard that lost bytes meanwhile counts for nothing: it is waited for again. */
+static enum status decode_record(struct decoder *decoder, const struct batch_job *job,
+                                 uint32_t index)
+{
+    struct shard_table *shards = &decoder->loader->shards;
+    const struct batch_job_image *image = &job->images[index];
+    struct open_shard *shard = image->shard;
+    decoder->image.reason = IMAGE_REASON_IO;
+    if (shard == NULL)
+        return fail(ERR_CORRUPT, "shard cannot be opened");
+    for (;;) {
+        TRY(shard_table_wait(shards, shard, &job->is_dropped));
+        shard_fault_guard(&shard->is_faulty);
+        enum status status = decode_mapped(decoder, image);
+        shard_fault_guard(NULL);
+        if (!atomic_load(&shard->is_faulty))
+            return status;
+        decoder->image.reason = IMAGE_REASON_IO;
+        shard_table_fault(shards, shard);
+    }
 }
 
 /* The next good record of the slot, cyclically from the image's own: the choice is a function of
@@ -112,7 +132,8 @@ static struct batch_job *find_work(struct loader *loader)
 static void release_shards(struct batch_job *job)
 {
     for (uint32_t index = 0; index < job->image_count; index++)
-        atomic_fetch_sub(&job->images[index].shard->use_count, 1);
+        if (job->images[index].shard != NULL)
+            atomic_fetch_sub(&job->images[index].shard->use_count, 1);
 }
 
 static void push_idle(struct loader *loader, struct batch_job *job)
@@ -147,7 +168,7 @@ static void decoder_run(void *argument)
         pthread_mutex_lock(&loader->lock);
         job->batch.decode_us += decode_us;
         job->done++;
-        if (job_is_over(job) && job->is_dropped)
+        if (job_is_over(job) && atomic_load(&job->is_dropped))
             drop_job(loader, job);
         else if (job_is_over(job))
             pthread_cond_signal(&loader->has_batch);
@@ -159,12 +180,10 @@ static void decoder_run(void *argument)
 
 enum status loader_create(const struct config *config, uint64_t seed, struct loader **ret_loader)
 {
-    enum status status = OK;
     struct loader *loader = mem_zero(sizeof(*loader));
     loader->config = *config;
     loader->seed = seed;
     loader->thread_count = (int)config->data.decode_threads;
-    shard_table_init(&loader->shards, loader->thread_count);
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->has_work, NULL);
     pthread_condattr_t monotonic;
@@ -173,6 +192,7 @@ enum status loader_create(const struct config *config, uint64_t seed, struct loa
     pthread_cond_init(&loader->has_batch, &monotonic);
     pthread_condattr_destroy(&monotonic);
     loader->decoders = mem_array((size_t)loader->thread_count, sizeof(*loader->decoders));
+    enum status status = shard_table_start(&loader->shards, loader->thread_count);
     for (int i = 0; i < loader->thread_count; i++) {
         struct decoder *decoder = &loader->decoders[i];
         decoder->loader = loader;
@@ -180,6 +200,7 @@ enum status loader_create(const struct config *config, uint64_t seed, struct loa
         image_init(&decoder->image);
         decoder->multicrop = multicrop_create(config, seed);
     }
+    TRY_OUT(status);
     for (int i = 0; i < loader->thread_count; i++) {
         char name[24]; /* thread.h keeps 15 */
         snprintf(name, sizeof(name), "decode-%d", i);
@@ -217,7 +238,7 @@ void loader_destroy(struct loader *loader)
     }
     mem_free(loader->decoders);
     destroy_jobs(loader->idle);
-    shard_table_done(&loader->shards);
+    shard_table_stop(&loader->shards);
     pthread_cond_destroy(&loader->has_batch);
     pthread_cond_destroy(&loader->has_work);
     pthread_mutex_destroy(&loader->lock);
@@ -229,25 +250,15 @@ enum status loader_add_shard(struct loader *loader, uint32_t id, const char *pat
     return shard_table_add(&loader->shards, id, path);
 }
 
-void loader_remove_shard(struct loader *loader, uint32_t id)
+void loader_keep_shards(struct loader *loader, uint32_t from, uint32_t until, const uint32_t *kept,
+                        uint32_t count)
 {
-    shard_table_remove(&loader->shards, id);
-    shard_table_sweep(&loader->shards);
+    shard_table_keep(&loader->shards, from, until, kept, count);
 }
 
-static enum status check_plan(const struct loader *loader, const struct batch_plan *plan)
+int loader_trouble(struct loader *loader, struct shard_trouble *ret_trouble)
 {
-    for (uint32_t slot = 0; slot < plan->slot_count; slot++) {
-        for (int64_t i = 0; i < loader->config.train.slot_images; i++) {
-            uint32_t id = plan->slots[slot].records[i].shard;
-            if (shard_table_find(&loader->shards, id) == NULL)
-                return fail(ERR_INPUT,
-                            "step %llu, slot %u: shard %u is not known to this loader; it must be "
-                            "added before plans use it",
-                            (unsigned long long)plan->step, plan->slots[slot].slot, id);
-        }
-    }
-    return OK;
+    return shard_table_trouble(&loader->shards, ret_trouble);
 }
 
 static struct batch_job *take_idle(struct loader *loader)
@@ -260,16 +271,14 @@ static struct batch_job *take_idle(struct loader *loader)
     return job != NULL ? job : batch_job_create();
 }
 
-enum status loader_submit(struct loader *loader, const struct batch_plan *plan)
+void loader_submit(struct loader *loader, const struct batch_plan *plan)
 {
     shard_table_sweep(&loader->shards);
-    TRY(check_plan(loader, plan));
     struct batch_job *job = take_idle(loader);
     batch_job_plan(job, &loader->config, plan);
     for (uint32_t index = 0; index < job->image_count; index++) {
         struct batch_job_image *image = &job->images[index];
-        image->shard = shard_table_find(&loader->shards, image->record.shard);
-        atomic_fetch_add(&image->shard->use_count, 1);
+        image->shard = shard_table_use(&loader->shards, image->record.shard);
     }
     pthread_mutex_lock(&loader->lock);
     struct batch_job **end = &loader->pending;
@@ -278,7 +287,6 @@ enum status loader_submit(struct loader *loader, const struct batch_plan *plan)
     *end = job;
     pthread_cond_broadcast(&loader->has_work);
     pthread_mutex_unlock(&loader->lock);
-    return OK;
 }
 
 /* Waits for the first pending job and takes it off the list; takes the lock itself. */
@@ -342,12 +350,13 @@ void loader_flush(struct loader *loader, uint64_t step)
             continue;
         }
         *link = job->next;
-        job->is_dropped = 1;
+        atomic_store(&job->is_dropped, 1);
         job->wanted = job->claimed;
         if (job_is_over(job))
             drop_job(loader, job); /* else the thread that ends its last image does it */
     }
     pthread_cond_broadcast(&loader->has_batch);
     pthread_mutex_unlock(&loader->lock);
+    shard_table_wake(&loader->shards);
     shard_table_sweep(&loader->shards);
 }

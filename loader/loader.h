@@ -6,8 +6,11 @@
  * cannot be decoded is replaced by the next good record of its slot, cyclically, and reported in
  * batch.skips. A slot without any good record is black, and its images are counted in
  * batch.blank_count: such a batch can be computed with, so that the others are not kept waiting,
- * but is not to be learned from. Bytes out are u8 RGB; the first kernel normalises. Threads: decode
- * threads inside; one thread may add, remove, submit and flush while another takes and gives. */
+ * but is not to be learned from. So do records of a shard that is not known (any more); a batch
+ * with records of one that is known and cannot be opened waits, until the owner removes the shard
+ * or flushes the plan: see shard_table.h. Bytes out are u8 RGB; the first kernel normalises.
+ * Threads: decode threads inside; one thread, the owner, may add, remove, submit and flush while
+ * another takes and gives. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_LOADER_H
@@ -66,6 +69,20 @@ struct batch {
     int64_t decode_us;        /* thread time spent on it */
 };
 
+enum shard_trouble_kind {
+    SHARD_TROUBLE_OWN = 1,     /* this process lacks something; it goes on trying */
+    SHARD_TROUBLE_UNREACHABLE, /* the file is gone, or cannot be read from here */
+    SHARD_TROUBLE_DAMAGED,     /* it was read, and it is no whole shard */
+};
+
+/* Why batches wait for a shard, or would. */
+struct shard_trouble {
+    enum shard_trouble_kind kind;
+    uint32_t shard;
+    uint32_t open_count; /* shards that are open at the time */
+    char reason[256];
+};
+
 struct loader;
 
 /* config is copied. Starts data.decode_threads threads; each holds one decoded image at a time, of
@@ -73,14 +90,19 @@ struct loader;
 enum status loader_create(const struct config *config, uint64_t seed, struct loader **ret_loader);
 /* NULL is fine; drops what is in flight. Batches taken must have been given back. */
 void loader_destroy(struct loader *loader);
-/* Makes shard id known; path is a sealed LMDB environment. Again with the same id and path: fine.
- * ERR_IO, ERR_CORRUPT. */
+/* Makes shard id known; path is a sealed LMDB environment, which is opened in the background. Again
+ * with the same id and path: fine, and its trouble is told again. ERR_INPUT: the id is another
+ * path's. */
 enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path);
-/* Forgets a shard once no submitted plan uses it. */
-void loader_remove_shard(struct loader *loader, uint32_t id);
-/* Queues a plan; never blocks (the owner bounds how far it plans ahead: prefetch_steps + 1).
- * ERR_INPUT for an unknown shard. */
-enum status loader_submit(struct loader *loader, const struct batch_plan *plan);
+/* Of the shards with ids in [from, until) only those in `kept` (sorted) stay known. The others are
+ * closed once no submitted plan reads them; plans that wait for one of them to open go on without.
+ */
+void loader_keep_shards(struct loader *loader, uint32_t from, uint32_t until, const uint32_t *kept,
+                        uint32_t count);
+/* The next trouble with a shard that was not told yet; 0 = none. */
+int loader_trouble(struct loader *loader, struct shard_trouble *ret_trouble);
+/* Queues a plan; never blocks (the owner bounds how far it plans ahead: prefetch_steps + 1). */
+void loader_submit(struct loader *loader, const struct batch_plan *plan);
 /* The next submitted batch, in order. Waits until deadline_ms (clock_ms; -1 = for ever).
  * ERR_TIMEOUT: it stays the next. ERR_END: nothing is submitted. */
 enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch);

@@ -21,9 +21,8 @@ struct shard;
 struct shard_reader; /* one read transaction */
 
 /* path: a directory with data.mdb, or the LMDB file itself; copied. Blocks on disk. ERR_INPUT:
- * there is no shard, or one of a kind we do not read. ERR_CORRUPT: damaged. Messages name path and
- * remedy.
- */
+ * there is no shard, or one of a kind we do not read. ERR_CORRUPT: damaged. ERR_DEVICE: this
+ * process or its host is short of descriptors or memory. Messages name path and remedy. */
 enum status shard_open(const char *path, struct shard **ret_shard);
 void shard_close(struct shard *shard); /* NULL is fine */
 uint32_t shard_record_count(const struct shard *shard);

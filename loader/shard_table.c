@@ -1,39 +1,154 @@
-/* shard_table.c - a sorted array of open shards. */
+/* shard_table.c - a sorted array of shards, and the thread that opens them. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "loader/shard_table.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+#include "common/clock.h"
 #include "common/mem.h"
+
+static void close_shard(struct open_shard *open, int thread_count)
+{
+    for (int i = 0; i < thread_count; i++) {
+        shard_reader_close(open->readers[i]);
+        open->readers[i] = NULL;
+    }
+    shard_close(open->shard);
+    open->shard = NULL;
+}
 
 static void open_shard_destroy(struct open_shard *open, int thread_count)
 {
-    if (open == NULL)
-        return;
-    for (int i = 0; i < thread_count; i++)
-        shard_reader_close(open->readers[i]);
+    close_shard(open, thread_count);
     mem_free(open->readers);
-    shard_close(open->shard);
+    mem_free(open->path);
     mem_free(open);
 }
 
-static enum status open_shard_create(uint32_t id, const char *path, int thread_count,
-                                     struct open_shard **ret_open)
+static struct open_shard *open_shard_create(uint32_t id, const char *path, int thread_count)
 {
-    enum status status = OK;
     struct open_shard *open = mem_zero(sizeof(*open));
     open->id = id;
+    open->path = mem_string(path);
     open->readers = mem_array((size_t)thread_count, sizeof(struct shard_reader *));
-    TRY_OUT(shard_open(path, &open->shard));
-    for (int i = 0; i < thread_count; i++)
-        TRY_OUT(shard_reader_open(open->shard, &open->readers[i]));
-    *ret_open = open;
-    open = NULL; /* given to the caller */
-out:
-    open_shard_destroy(open, thread_count);
-    return status;
+    open->trouble.shard = id;
+    open->is_told = 1;
+    return open;
 }
+
+/* ---- the opener ---- */
+
+static enum status open_it(struct open_shard *open, int thread_count)
+{
+    TRY(shard_open(open->path, &open->shard));
+    for (int i = 0; i < thread_count; i++)
+        TRY(shard_reader_open(open->shard, &open->readers[i]));
+    return OK;
+}
+
+/* What lost bytes is never read again, whatever is found now. */
+static enum status look_again(const struct open_shard *open)
+{
+    struct shard *shard = NULL;
+    TRY(shard_open(open->path, &shard));
+    shard_close(shard);
+    return fail(ERR_IO,
+                "shard '%s': some of its bytes could not be read, though it looks whole now",
+                open->path);
+}
+
+static void tell(struct open_shard *open, enum shard_trouble_kind kind)
+{
+    open->trouble.kind = kind;
+    snprintf(open->trouble.reason, sizeof(open->trouble.reason), "%s", fail_message());
+    open->is_told = 0;
+}
+
+/* Called with the lock held; the words of the failure are this thread's. */
+static void settle(struct open_shard *open, enum status status)
+{
+    int64_t now_ms = clock_ms();
+    if (status == OK) {
+        open->state = SHARD_OPEN;
+        open->is_told = 1;
+        return;
+    }
+    if (open->attempts++ == 0)
+        open->since_ms = now_ms;
+    int is_late = now_ms - open->since_ms >= SHARD_PATIENCE_MS;
+    int64_t pause_ms = SHARD_RETRY_LONGEST_MS;
+    if (open->attempts < 5)
+        pause_ms = SHARD_RETRY_MS << open->attempts;
+    open->next_ms = now_ms + pause_ms;
+    if (status == ERR_DEVICE) {
+        if (is_late && open->trouble.kind != SHARD_TROUBLE_OWN)
+            tell(open, SHARD_TROUBLE_OWN);
+        return;
+    }
+    if (status != ERR_CORRUPT && !is_late)
+        return;
+    open->state = SHARD_FAILED;
+    tell(open, status == ERR_CORRUPT ? SHARD_TROUBLE_DAMAGED : SHARD_TROUBLE_UNREACHABLE);
+}
+
+/* The one to be opened now; NULL: *ret_next_ms says when to look again, -1 = when something
+ * changes. */
+static struct open_shard *find_due(const struct shard_table *table, int64_t now_ms,
+                                   int64_t *ret_next_ms)
+{
+    *ret_next_ms = -1;
+    for (uint32_t i = 0; i < table->count; i++) {
+        struct open_shard *open = table->items[i];
+        if (open->state != SHARD_OPENING || open->is_removed)
+            continue;
+        if (open->next_ms <= now_ms)
+            return open;
+        if (*ret_next_ms < 0 || open->next_ms < *ret_next_ms)
+            *ret_next_ms = open->next_ms;
+    }
+    return NULL;
+}
+
+static void wait_until(struct shard_table *table, int64_t until_ms)
+{
+    const struct timespec until = {.tv_sec = until_ms / 1000,
+                                   .tv_nsec = (until_ms % 1000) * 1000000};
+    if (until_ms < 0)
+        pthread_cond_wait(&table->changed, &table->lock);
+    else
+        pthread_cond_timedwait(&table->changed, &table->lock, &until);
+}
+
+static void opener_run(void *argument)
+{
+    struct shard_table *table = argument;
+    int64_t next_ms;
+    pthread_mutex_lock(&table->lock);
+    while (!table->is_stopping) {
+        struct open_shard *open = find_due(table, clock_ms(), &next_ms);
+        if (open == NULL) {
+            wait_until(table, next_ms);
+            continue;
+        }
+        int is_second_look = open->shard != NULL;
+        open->is_busy = 1;
+        pthread_mutex_unlock(&table->lock);
+        enum status status = is_second_look ? look_again(open) : open_it(open, table->thread_count);
+        if (status != OK && !is_second_look)
+            close_shard(open, table->thread_count);
+        pthread_mutex_lock(&table->lock);
+        open->is_busy = 0;
+        settle(open, status);
+        pthread_cond_broadcast(&table->changed);
+    }
+    pthread_mutex_unlock(&table->lock);
+}
+
+/* ---- the owner; these are called with the lock held ---- */
 
 /* The first place whose id is not below this one. */
 static uint32_t lower_bound(const struct shard_table *table, uint32_t id)
@@ -49,8 +164,8 @@ static uint32_t lower_bound(const struct shard_table *table, uint32_t id)
     return low;
 }
 
-/* Removed ones too, as long as they are open. */
-static struct open_shard *find_open(const struct shard_table *table, uint32_t id)
+/* Removed ones too, as long as they are in use. */
+static struct open_shard *find(const struct shard_table *table, uint32_t id)
 {
     uint32_t at = lower_bound(table, id);
     return at < table->count && table->items[at]->id == id ? table->items[at] : NULL;
@@ -68,58 +183,165 @@ static void insert(struct shard_table *table, struct open_shard *open)
     table->count++;
 }
 
-void shard_table_init(struct shard_table *table, int thread_count)
-{
-    *table = (struct shard_table){.thread_count = thread_count};
-}
-
-void shard_table_done(struct shard_table *table)
-{
-    for (uint32_t i = 0; i < table->count; i++)
-        open_shard_destroy(table->items[i], table->thread_count);
-    mem_free(table->items);
-    *table = (struct shard_table){0};
-}
-
-struct open_shard *shard_table_find(const struct shard_table *table, uint32_t id)
-{
-    struct open_shard *open = find_open(table, id);
-    return open != NULL && !open->is_removed ? open : NULL;
-}
-
-enum status shard_table_add(struct shard_table *table, uint32_t id, const char *path)
-{
-    shard_table_sweep(table);
-    struct open_shard *open = find_open(table, id);
-    if (open != NULL && strcmp(shard_path(open->shard), path) != 0)
-        return fail(ERR_INPUT,
-                    "shard %u is '%s' and cannot be '%s' too: a shard's id is never used again", id,
-                    shard_path(open->shard), path);
-    if (open != NULL) {
-        open->is_removed = 0;
-        return OK;
-    }
-    TRY(open_shard_create(id, path, table->thread_count, &open));
-    insert(table, open);
-    return OK;
-}
-
-void shard_table_remove(struct shard_table *table, uint32_t id)
-{
-    struct open_shard *open = find_open(table, id);
-    if (open != NULL)
-        open->is_removed = 1;
-}
-
-void shard_table_sweep(struct shard_table *table)
+static void sweep(struct shard_table *table)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < table->count; i++) {
         struct open_shard *open = table->items[i];
-        if (open->is_removed && atomic_load(&open->use_count) == 0)
+        if (open->is_removed && !open->is_busy && atomic_load(&open->use_count) == 0)
             open_shard_destroy(open, table->thread_count);
         else
             table->items[kept++] = open;
     }
     table->count = kept;
+}
+
+static enum status add(struct shard_table *table, uint32_t id, const char *path)
+{
+    sweep(table);
+    struct open_shard *open = find(table, id);
+    if (open == NULL) {
+        insert(table, open_shard_create(id, path, table->thread_count));
+        return OK;
+    }
+    if (strcmp(open->path, path) != 0)
+        return fail(ERR_INPUT,
+                    "shard %u is '%s' and cannot be '%s' too: a shard's id is never used again", id,
+                    open->path, path);
+    open->is_removed = 0;
+    if (open->state == SHARD_FAILED)
+        open->is_told = 0;
+    return OK;
+}
+
+/* ---- the public functions take the lock themselves ---- */
+
+enum status shard_table_start(struct shard_table *table, int thread_count)
+{
+    *table = (struct shard_table){.thread_count = thread_count};
+    pthread_mutex_init(&table->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&table->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return thread_start(&table->opener, "shards", opener_run, table);
+}
+
+void shard_table_stop(struct shard_table *table)
+{
+    pthread_mutex_lock(&table->lock);
+    table->is_stopping = 1;
+    pthread_cond_broadcast(&table->changed);
+    pthread_mutex_unlock(&table->lock);
+    thread_stop(&table->opener);
+    for (uint32_t i = 0; i < table->count; i++)
+        open_shard_destroy(table->items[i], table->thread_count);
+    mem_free(table->items);
+    pthread_cond_destroy(&table->changed);
+    pthread_mutex_destroy(&table->lock);
+}
+
+enum status shard_table_add(struct shard_table *table, uint32_t id, const char *path)
+{
+    pthread_mutex_lock(&table->lock);
+    enum status status = add(table, id, path);
+    pthread_cond_broadcast(&table->changed);
+    pthread_mutex_unlock(&table->lock);
+    return status;
+}
+
+void shard_table_remove(struct shard_table *table, uint32_t id)
+{
+    shard_table_keep(table, id, id + 1, NULL, 0);
+}
+
+void shard_table_keep(struct shard_table *table, uint32_t from, uint32_t until,
+                      const uint32_t *kept, uint32_t count)
+{
+    uint32_t k = 0;
+    pthread_mutex_lock(&table->lock);
+    for (uint32_t i = lower_bound(table, from); i < table->count && table->items[i]->id < until;
+         i++) {
+        while (k < count && kept[k] < table->items[i]->id)
+            k++;
+        if (k == count || kept[k] != table->items[i]->id)
+            table->items[i]->is_removed = 1;
+    }
+    sweep(table);
+    pthread_cond_broadcast(&table->changed);
+    pthread_mutex_unlock(&table->lock);
+}
+
+void shard_table_sweep(struct shard_table *table)
+{
+    pthread_mutex_lock(&table->lock);
+    sweep(table);
+    pthread_mutex_unlock(&table->lock);
+}
+
+struct open_shard *shard_table_use(struct shard_table *table, uint32_t id)
+{
+    pthread_mutex_lock(&table->lock);
+    struct open_shard *open = find(table, id);
+    if (open != NULL && open->is_removed)
+        open = NULL;
+    if (open != NULL)
+        atomic_fetch_add(&open->use_count, 1);
+    pthread_mutex_unlock(&table->lock);
+    return open;
+}
+
+int shard_table_trouble(struct shard_table *table, struct shard_trouble *ret_trouble)
+{
+    int has_trouble = 0;
+    uint32_t open_count = 0;
+    pthread_mutex_lock(&table->lock);
+    for (uint32_t i = 0; i < table->count; i++) {
+        struct open_shard *open = table->items[i];
+        open_count += open->state == SHARD_OPEN && !open->is_removed;
+        if (has_trouble || open->is_told || open->is_removed)
+            continue;
+        open->is_told = has_trouble = 1;
+        *ret_trouble = open->trouble;
+    }
+    pthread_mutex_unlock(&table->lock);
+    if (has_trouble)
+        ret_trouble->open_count = open_count;
+    return has_trouble;
+}
+
+enum status shard_table_wait(struct shard_table *table, struct open_shard *open,
+                             const atomic_int *is_void)
+{
+    pthread_mutex_lock(&table->lock);
+    while (open->state != SHARD_OPEN && !open->is_removed && !atomic_load(is_void))
+        pthread_cond_wait(&table->changed, &table->lock);
+    enum shard_state state = open->state;
+    int is_removed = open->is_removed;
+    pthread_mutex_unlock(&table->lock);
+    if (state == SHARD_OPEN)
+        return OK;
+    if (is_removed)
+        return fail(ERR_CORRUPT, "shard cannot be opened");
+    return fail(ERR_STALE, "nobody wants it any more");
+}
+
+void shard_table_fault(struct shard_table *table, struct open_shard *open)
+{
+    pthread_mutex_lock(&table->lock);
+    if (open->state == SHARD_OPEN) {
+        open->state = SHARD_OPENING;
+        open->next_ms = 0;
+        open->attempts = 0;
+    }
+    pthread_cond_broadcast(&table->changed);
+    pthread_mutex_unlock(&table->lock);
+}
+
+void shard_table_wake(struct shard_table *table)
+{
+    pthread_mutex_lock(&table->lock);
+    pthread_cond_broadcast(&table->changed);
+    pthread_mutex_unlock(&table->lock);
 }

@@ -4,6 +4,10 @@
 #include "tests/test.h"
 
 #include <png.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/fs.h"
@@ -121,7 +125,7 @@ static void submit(struct loader *loader, uint64_t step, const uint32_t *slots, 
     for (uint32_t i = 0; i < count; i++)
         plans[i] = make_slot(slots[i], records[i]);
     struct batch_plan plan = {.step = step, .slot_count = count, .slots = plans};
-    assert_ok(loader_submit(loader, &plan));
+    loader_submit(loader, &plan);
     memset(records, 0xFF, sizeof(records)); /* submit has copied them */
 }
 
@@ -274,7 +278,7 @@ static void a_record_that_does_not_exist_is_skipped_too(void **state)
     struct slot_plan slot = make_slot(0, records);
     records[2].record = 4000000;
     struct batch_plan plan = {.step = 1, .slot_count = 1, .slots = &slot};
-    assert_ok(loader_submit(loader, &plan));
+    loader_submit(loader, &plan);
     struct batch *batch = take(loader);
     assert_int_equal(batch->skip_count, 1);
     assert_int_equal(batch->skips[0].record.record, 4000000);
@@ -312,7 +316,7 @@ static void a_slot_without_a_good_record_is_black_and_counted(void **state)
     for (int i = 0; i < SLOT_IMAGES; i++)
         records[0][i].shard = 1;
     struct batch_plan plan = {.step = 2, .slot_count = 2, .slots = slots};
-    assert_ok(loader_submit(loader, &plan));
+    loader_submit(loader, &plan);
     batch = take(loader);
     assert_int_equal(batch->blank_count, SLOT_IMAGES);
     assert_int_equal(batch->skip_count, SLOT_IMAGES);
@@ -348,15 +352,22 @@ static void after_a_flush_the_next_plan_is_the_next_batch(void **state)
     loader_destroy(loader);
 }
 
-static void a_plan_with_an_unknown_shard_is_refused(void **state)
+static void records_of_a_shard_that_is_not_known_are_replaced_as_bad_ones_are(void **state)
 {
     (void)state;
-    struct loader *loader = open_loader(1);
+    struct loader *loader = open_loader(2);
     struct record_ref records[SLOT_IMAGES];
     struct slot_plan slot = make_slot(0, records);
     records[3].shard = 77;
     struct batch_plan plan = {.step = 1, .slot_count = 1, .slots = &slot};
-    assert_fails(loader_submit(loader, &plan), ERR_INPUT, "shard 77 is not known");
+    loader_submit(loader, &plan);
+    struct batch *batch = take(loader);
+    assert_int_equal(batch->skip_count, 1);
+    assert_int_equal(batch->skips[0].record.shard, 77);
+    assert_string_equal(batch->skips[0].reason, "io: shard cannot be opened");
+    assert_int_equal(batch->trained[3].record, records[0].record);
+    assert_int_equal(batch->blank_count, 0);
+    loader_give(loader, &batch);
     loader_destroy(loader);
 }
 
@@ -366,25 +377,220 @@ static void a_removed_shard_serves_the_plans_that_use_it_and_no_others(void **st
     struct loader *loader = open_loader(2);
     for (uint64_t step = 0; step < 3; step++)
         submit(loader, step, (const uint32_t[]){0, 2, 4}, 3);
-    loader_remove_shard(loader, 0);
-    loader_remove_shard(loader, 55);
-    struct record_ref records[SLOT_IMAGES];
-    struct slot_plan slot = make_slot(0, records);
-    struct batch_plan plan = {.step = 9, .slot_count = 1, .slots = &slot};
-    assert_fails(loader_submit(loader, &plan), ERR_INPUT, "shard 0 is not known");
-    for (uint64_t step = 0; step < 3; step++) {
-        struct batch *batch = take(loader);
+    struct batch *batch = take(loader); /* it is open by now */
+    loader_give(loader, &batch);
+    loader_keep_shards(loader, 0, 1, NULL, 0);
+    loader_keep_shards(loader, 50, 60, NULL, 0);
+    submit(loader, 9, (const uint32_t[]){0}, 1);
+    for (uint64_t step = 1; step < 3; step++) {
+        batch = take(loader);
         assert_int_equal(batch->skip_count, 0);
         loader_give(loader, &batch);
     }
+    batch = take(loader);
+    assert_int_equal(batch->blank_count, SLOT_IMAGES);
+    loader_give(loader, &batch);
     assert_ok(loader_add_shard(loader, 0, shard_paths[0]));
     assert_ok(loader_add_shard(loader, 0, shard_paths[0]));
     assert_fails(loader_add_shard(loader, 0, shard_paths[1]), ERR_INPUT, "cannot be");
-    assert_fails(loader_add_shard(loader, 5, "/nonexistent/shard"), ERR_INPUT, "/nonexistent");
     submit(loader, 10, (const uint32_t[]){0}, 1);
-    struct batch *batch = take(loader);
+    batch = take(loader);
+    assert_int_equal(batch->skip_count, 0);
     loader_give(loader, &batch);
     loader_destroy(loader);
+}
+
+static int count_open(const char *path)
+{
+    char *command = mem_format("ls -l /proc/%d/fd | grep -cF '%s'", (int)getpid(), path);
+    FILE *pipe = popen(command, "re");
+    int count = 0;
+    assert_non_null(pipe);
+    assert_int_equal(fscanf(pipe, "%d", &count), 1);
+    pclose(pipe);
+    mem_free(command);
+    return count;
+}
+
+static void shards_that_are_not_kept_are_closed(void **state)
+{
+    (void)state;
+    struct loader *loader = open_loader(2);
+    static const uint32_t slots[] = {0};
+    for (uint32_t round = 0; round < 5; round++) {
+        uint32_t from = 10 + 4 * round;
+        for (uint32_t id = from; id < from + 4; id++)
+            assert_ok(loader_add_shard(loader, id, shard_paths[id % 2]));
+        const uint32_t kept[] = {from - 1, from + 1, from + 9};
+        loader_keep_shards(loader, 10, from + 3, kept, 3);
+        submit(loader, round, slots, 1);
+        struct batch *batch = take(loader);
+        loader_give(loader, &batch);
+        int most = 2 + 2 + 1; /* those of open_loader, the kept and the one beyond, perhaps one
+                               * that was being opened as it was removed */
+        assert_in_range(count_open(folder), 1, most);
+    }
+    loader_destroy(loader);
+    assert_int_equal(count_open(folder), 0);
+}
+
+static struct shard_trouble wait_for_trouble(struct loader *loader)
+{
+    struct shard_trouble trouble = {0};
+    int64_t deadline_ms = clock_ms() + PATIENCE_MS;
+    while (!loader_trouble(loader, &trouble))
+        assert_true(clock_ms() < deadline_ms);
+    return trouble;
+}
+
+/* A slot with two records of shard 9 among those of shard 0. */
+static void submit_with_shard_9(struct loader *loader, uint64_t step)
+{
+    struct record_ref records[SLOT_IMAGES];
+    struct slot_plan slot = make_slot(0, records);
+    records[1].shard = records[2].shard = 9;
+    struct batch_plan plan = {.step = step, .slot_count = 1, .slots = &slot};
+    loader_submit(loader, &plan);
+}
+
+static void assert_waits(struct loader *loader)
+{
+    struct batch *batch;
+    assert_fails(loader_take(loader, clock_ms() + 100, &batch), ERR_TIMEOUT, "are decoded");
+}
+
+static char *copy_shard(const char *name)
+{
+    char *path = mem_format("%s/%s", folder, name);
+    char *command = mem_format("cp -r '%s' '%s'", shard_paths[0], path);
+    assert_int_equal(system(command), 0);
+    mem_free(command);
+    return path;
+}
+
+static void a_damaged_shard_is_told_at_once_and_its_records_wait_for_the_owners_word(void **state)
+{
+    (void)state;
+    struct loader *loader = open_loader(2);
+    char *path = copy_shard("cut");
+    char *file = mem_format("%s/data.mdb", path);
+    assert_int_equal(truncate(file, 20000), 0);
+    assert_ok(loader_add_shard(loader, 9, path));
+    submit_with_shard_9(loader, 1);
+    struct shard_trouble trouble = wait_for_trouble(loader), again;
+    assert_int_equal(trouble.kind, SHARD_TROUBLE_DAMAGED);
+    assert_int_equal(trouble.shard, 9);
+    assert_int_equal(trouble.open_count, SHARDS);
+    assert_non_null(strstr(trouble.reason, "cut off"));
+    assert_int_equal(loader_trouble(loader, &again), 0);
+    assert_waits(loader);
+    assert_ok(loader_add_shard(loader, 9, path)); /* as after every Welcome */
+    assert_int_equal(loader_trouble(loader, &again), 1);
+    loader_keep_shards(loader, 9, 10, NULL, 0);
+    struct batch *batch = take(loader);
+    assert_int_equal(batch->skip_count, 2);
+    assert_int_equal(batch->trained[1].record, 3);
+    assert_int_equal(batch->trained[2].record, 3);
+    assert_string_equal(batch->skips[0].reason, "io: shard cannot be opened");
+    loader_give(loader, &batch);
+    loader_destroy(loader);
+    mem_free(file);
+    mem_free(path);
+}
+
+static void a_plan_that_waits_for_a_shard_can_be_flushed(void **state)
+{
+    (void)state;
+    struct loader *loader = open_loader(2);
+    assert_ok(loader_add_shard(loader, 9, "/nonexistent/shard"));
+    submit_with_shard_9(loader, 1);
+    assert_waits(loader);
+    loader_flush(loader, 0);
+    submit(loader, 1, (const uint32_t[]){0}, 1);
+    struct batch *batch = take(loader);
+    assert_int_equal(batch->skip_count, 0);
+    loader_give(loader, &batch);
+    submit_with_shard_9(loader, 2); /* waits until the end */
+    loader_destroy(loader);
+}
+
+static void a_shard_that_comes_late_is_no_broken_one_and_one_that_never_comes_is_told(void **state)
+{
+    (void)state;
+    struct loader *loader = open_loader(2);
+    char *path = mem_format("%s/late", folder);
+    assert_ok(loader_add_shard(loader, 9, path));
+    assert_ok(loader_add_shard(loader, 8, "/nonexistent/shard"));
+    submit_with_shard_9(loader, 1);
+    assert_waits(loader);
+    char *copied = copy_shard("late.tmp");
+    assert_int_equal(rename(copied, path), 0);
+    struct batch *batch = take(loader);
+    assert_int_equal(batch->skip_count, 0);
+    loader_give(loader, &batch);
+    struct shard_trouble trouble = wait_for_trouble(loader);
+    assert_int_equal(trouble.kind, SHARD_TROUBLE_UNREACHABLE);
+    assert_int_equal(trouble.shard, 8);
+    assert_int_equal(trouble.open_count, SHARDS + 1);
+    loader_destroy(loader);
+    mem_free(copied);
+    mem_free(path);
+}
+
+/* For longer than a shard's own trouble would be waited for. */
+static void a_process_without_descriptors_waits_and_blames_no_shard(void **state)
+{
+    (void)state;
+    struct loader *loader = open_loader(2);
+    submit(loader, 1, (const uint32_t[]){0}, 1);
+    struct batch *batch = take(loader);
+    loader_give(loader, &batch);
+    struct rlimit limit, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = (struct rlimit){3, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    char *path = mem_string(shard_paths[0]);
+    assert_ok(loader_add_shard(loader, 9, path));
+    submit_with_shard_9(loader, 2);
+    struct shard_trouble trouble = wait_for_trouble(loader);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(trouble.kind, SHARD_TROUBLE_OWN);
+    assert_non_null(strstr(trouble.reason, "open files"));
+    batch = take(loader);
+    assert_int_equal(batch->skip_count, 0);
+    loader_give(loader, &batch);
+    loader_destroy(loader);
+    mem_free(path);
+}
+
+/* Not SIGBUS, and not black or half pictures: whoever reads it waits. */
+static void a_shard_that_is_cut_off_while_it_is_open_is_told_as_damaged(void **state)
+{
+    (void)state;
+    struct loader *loader = open_loader(4);
+    char *path = copy_shard("open");
+    char *file = mem_format("%s/data.mdb", path);
+    assert_ok(loader_add_shard(loader, 9, path));
+    submit_with_shard_9(loader, 1);
+    struct batch *batch = take(loader);
+    assert_int_equal(batch->skip_count, 0);
+    loader_give(loader, &batch);
+    assert_int_equal(truncate(file, 8192), 0);
+    submit_with_shard_9(loader, 2);
+    submit_with_shard_9(loader, 3);
+    struct shard_trouble trouble = wait_for_trouble(loader);
+    assert_int_equal(trouble.kind, SHARD_TROUBLE_DAMAGED);
+    assert_int_equal(trouble.shard, 9);
+    assert_waits(loader);
+    loader_keep_shards(loader, 9, 10, NULL, 0);
+    for (uint64_t step = 2; step < 4; step++) {
+        batch = take(loader);
+        assert_int_equal(batch->skip_count, 2);
+        loader_give(loader, &batch);
+    }
+    loader_destroy(loader);
+    mem_free(file);
+    mem_free(path);
 }
 
 static void a_deadline_that_passed_leaves_the_batch_for_later(void **state)
@@ -423,7 +629,7 @@ static void submit_run(void *argument)
             loader_flush(loader, 0);
         }
         submit(loader, step, (const uint32_t[]){0, 2}, 2);
-        loader_remove_shard(loader, 100 + (uint32_t)step);
+        loader_keep_shards(loader, 100, 101 + (uint32_t)step, NULL, 0);
     }
 }
 
@@ -480,8 +686,14 @@ int main(void)
         cmocka_unit_test(a_record_that_does_not_exist_is_skipped_too),
         cmocka_unit_test(a_slot_without_a_good_record_is_black_and_counted),
         cmocka_unit_test(after_a_flush_the_next_plan_is_the_next_batch),
-        cmocka_unit_test(a_plan_with_an_unknown_shard_is_refused),
+        cmocka_unit_test(records_of_a_shard_that_is_not_known_are_replaced_as_bad_ones_are),
         cmocka_unit_test(a_removed_shard_serves_the_plans_that_use_it_and_no_others),
+        cmocka_unit_test(shards_that_are_not_kept_are_closed),
+        cmocka_unit_test(a_damaged_shard_is_told_at_once_and_its_records_wait_for_the_owners_word),
+        cmocka_unit_test(a_plan_that_waits_for_a_shard_can_be_flushed),
+        cmocka_unit_test(a_shard_that_comes_late_is_no_broken_one_and_one_that_never_comes_is_told),
+        cmocka_unit_test(a_process_without_descriptors_waits_and_blames_no_shard),
+        cmocka_unit_test(a_shard_that_is_cut_off_while_it_is_open_is_told_as_damaged),
         cmocka_unit_test(a_deadline_that_passed_leaves_the_batch_for_later),
         cmocka_unit_test(one_thread_may_submit_while_another_takes),
         cmocka_unit_test(the_steady_state_allocates_nothing),
