@@ -224,8 +224,18 @@ static const struct form shard_form = {sizeof(struct message_shard), &seer__shar
                                        shard_fields};
 
 static const struct field shards_fields[] = {
+    FIELD_SCALAR(message_shards, Seer__Shards, from),
+    FIELD_SCALAR(message_shards, Seer__Shards, until),
     FIELD_REPEATED(FIELD_MESSAGES, message_shards, Seer__Shards, shard_count, shards,
                    MESSAGE_SHARD_LIST_MAX, &shard_form),
+    {.kind = FIELD_END},
+};
+
+static const struct field shard_unreadable_fields[] = {
+    FIELD_SCALAR(message_shard_unreadable, Seer__ShardUnreadable, shard),
+    FIELD_SCALAR(message_shard_unreadable, Seer__ShardUnreadable, is_damaged),
+    FIELD_SCALAR(message_shard_unreadable, Seer__ShardUnreadable, open_count),
+    FIELD_STRING(message_shard_unreadable, Seer__ShardUnreadable, reason, MESSAGE_TEXT_MAX),
     {.kind = FIELD_END},
 };
 
@@ -297,6 +307,7 @@ static const struct row rows[] = {
     ROW(SNAPSHOT_PART, snapshot_part, snapshot_part),
     ROW(SNAPSHOT_READ, snapshot_read, snapshot_read),
     ROW(PREPARED, prepared, prepared),
+    ROW(SHARD_UNREADABLE, shard_unreadable, shard_unreadable),
     ROW(WELCOME, welcome, welcome),
     ROW(REJECT, reject, reject),
     ROW(REGROUP, regroup, regroup),

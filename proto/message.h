@@ -16,7 +16,7 @@
 #include "common/status.h"
 
 enum {
-    PROTOCOL_VERSION = 2,
+    PROTOCOL_VERSION = 3,
     MESSAGE_BYTES_MAX = 4 << 20, /* on the wire; larger is refused before unpacking */
     MESSAGE_MEMBERS_MAX = 1024,
     MESSAGE_SLOTS_MAX = 65536,
@@ -53,6 +53,7 @@ enum message_kind {
     MESSAGE_SNAPSHOT_PART = 8,
     MESSAGE_SNAPSHOT_READ = 9,
     MESSAGE_PREPARED = 10,
+    MESSAGE_SHARD_UNREADABLE = 11,
     /* server -> worker */
     MESSAGE_WELCOME = 20,
     MESSAGE_REJECT = 21,
@@ -149,6 +150,15 @@ struct message_broken {
     char *reason;
 };
 
+/* The sender cannot read a shard that it was told of, and does not go on with plans that need it
+ * before it is told whether the shard is still needed. */
+struct message_shard_unreadable {
+    uint32_t shard;
+    int is_damaged;      /* it was read and is no whole shard; 0: it cannot be reached */
+    uint32_t open_count; /* other shards that the sender can read */
+    char *reason;
+};
+
 /* The worker wants to go (SIGTERM): finish what is planned for it, then dismiss it. */
 struct message_leave {
     char *reason;
@@ -242,8 +252,10 @@ struct message_shard {
     uint64_t records;
 };
 
-/* Where shards are; sent before any plan that needs them. */
+/* Where shards are; sent before any plan that needs them. Of the ids in [from, until) exactly these
+ * are needed, by rising id: the others are to be closed. */
 struct message_shards {
+    uint32_t from, until;
     uint32_t shard_count;
     struct message_shard *shards;
 };
@@ -306,6 +318,7 @@ struct message {
         struct message_verdict verdict;
         struct message_dismiss dismiss;
         struct message_shards shards;
+        struct message_shard_unreadable shard_unreadable;
         struct message_snapshot_begin snapshot_begin;
         struct message_snapshot_part snapshot_part; /* also SNAPSHOT_DATA */
         struct message_snapshot_ack snapshot_ack;

@@ -47,6 +47,19 @@ static enum status check_plan(const struct message *message)
     return OK;
 }
 
+static enum status check_shards(const struct message *message)
+{
+    const struct message_shards *shards = &message->shards;
+    uint64_t least = shards->from; /* wide enough to go beyond the last id */
+    for (uint32_t i = 0; i < shards->shard_count; i++) {
+        if (shards->shards[i].id < least || shards->shards[i].id >= shards->until)
+            return fail(ERR_PROTOCOL, "shard %u out of order in [%u, %u)", shards->shards[i].id,
+                        shards->from, shards->until);
+        least = (uint64_t)shards->shards[i].id + 1;
+    }
+    return OK;
+}
+
 static enum status check_snapshot_begin(const struct message *message)
 {
     const struct message_snapshot_begin *begin = &message->snapshot_begin;
@@ -90,6 +103,8 @@ enum status message_check(const struct message *message)
         return check_prepare(message);
     case MESSAGE_PLAN:
         return check_plan(message);
+    case MESSAGE_SHARDS:
+        return check_shards(message);
     case MESSAGE_SNAPSHOT_BEGIN:
         return check_snapshot_begin(message);
     case MESSAGE_SNAPSHOT_PART:

@@ -11,6 +11,7 @@
 #include "server/formation.h"
 #include "server/recovery.h"
 #include "server/round.h"
+#include "server/shard_records.h"
 #include "server/succession.h"
 
 /* It must not come back. */
@@ -94,7 +95,7 @@ static void welcome(struct coordinator *c, const struct worker *worker)
             },
     };
     core_send(c, worker, &message);
-    core_send_shards(c, worker, 0);
+    shard_records_send(c, worker, 0);
 }
 
 static void watch(struct coordinator *c, struct worker *worker)
@@ -189,6 +190,7 @@ void admission_forget(struct coordinator *c, struct worker *worker)
     if (worker->is_watched)
         actions_push(c->out, ACTION_UNWATCH)->watch.worker = worker->id;
     succession_lose(c, worker);
+    shard_records_forget_worker(c, worker->id);
     roster_remove(&c->roster, worker);
 }
 

@@ -15,6 +15,7 @@
 #include "server/orders.h"
 #include "server/recovery.h"
 #include "server/round.h"
+#include "server/shard_records.h"
 #include "server/snapshot_records.h"
 #include "server/succession.h"
 
@@ -47,9 +48,7 @@ void coordinator_destroy(struct coordinator *c)
     if (c == NULL)
         return;
     round_clear(c);
-    for (uint32_t i = 0; i < stream_shard_count(c->stream); i++)
-        mem_free(c->shard_paths[i]);
-    mem_free(c->shard_paths);
+    shard_records_done(c);
     stream_destroy(c->stream);
     roster_done(&c->roster);
     mem_free(c->members);
@@ -95,6 +94,7 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
     c->state_ms = c->start_ms = now_ms;
     c->is_stop_restored = c->is_stop_ordered;
     recovery_watch(c);
+    shard_records_release(c);
     actions_event(out, "server_started", 0, "run=%016llx epoch=%llu step=%llu lineage=%u",
                   (unsigned long long)c->run, (unsigned long long)c->epoch,
                   (unsigned long long)c->step, c->lineage);
@@ -185,6 +185,8 @@ static void handle_message(struct coordinator *c, uint64_t connection,
         round_ready(c, worker, message);
     else if (message->kind == MESSAGE_BROKEN)
         handle_broken(c, worker, message);
+    else if (message->kind == MESSAGE_SHARD_UNREADABLE)
+        shard_records_unreadable(c, worker, &message->shard_unreadable);
     else if (message->kind == MESSAGE_LEAVE)
         admission_drain(c, worker);
     else if (message->kind == MESSAGE_BYE)
@@ -196,29 +198,6 @@ static void handle_connection_lost(struct coordinator *c, uint64_t connection)
     for (uint32_t i = 0; i < c->roster.count; i++)
         if (c->roster.workers[i].connection == connection)
             c->roster.workers[i].connection = 0;
-}
-
-static void handle_shard(struct coordinator *c, const char *path, uint64_t records)
-{
-    uint32_t id, count = stream_shard_count(c->stream);
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(c->shard_paths[i], path) == 0)
-            return;
-    if (stream_add_shard(c->stream, records, &id) != OK) {
-        actions_event(c->out, "shard_refused", 1, "path=%s reason=\"%s\"", path, fail_message());
-        return;
-    }
-    c->shard_paths = mem_resize(c->shard_paths, (id + 1) * sizeof(char *));
-    c->shard_paths[id] = mem_string(path);
-    struct journal_record record = {
-        .kind = JOURNAL_SHARD,
-        .shard = {.id = id, .records = records, .path = c->shard_paths[id]},
-    };
-    core_journal(c, &record);
-    actions_event(c->out, "shard_added", 0, "shard=%u records=%llu path=%s", id,
-                  (unsigned long long)records, path);
-    for (uint32_t i = 0; i < c->roster.count; i++)
-        core_send_shards(c, &c->roster.workers[i], id);
 }
 
 static void handle_helpers_failed(struct coordinator *c, uint64_t generation, const char *reason)
@@ -259,7 +238,7 @@ static void dispatch(struct coordinator *c, const struct coordinator_event *even
         orders_handle(c, event);
         break;
     case COORDINATOR_SHARD_FOUND:
-        handle_shard(c, event->shard.path, event->shard.records);
+        shard_records_found(c, event->shard.path, event->shard.records);
         break;
     case COORDINATOR_SNAPSHOT_DONE:
         boundary_snapshot_done(c, event->snapshot.name);
@@ -296,8 +275,10 @@ static int may_come_back(const struct coordinator *c)
  * over all workers, and each of a thousand says something ten times a second. */
 static void advance(struct coordinator *c, int is_tick)
 {
-    if (is_tick)
+    if (is_tick) {
         check_silence(c);
+        shard_records_check(c);
+    }
     if (c->state == RUN_RECOVERING)
         recovery_try(c);
     if (c->state == RUN_WAITING || c->state == RUN_BROKEN) {
@@ -328,6 +309,8 @@ static void forgive_gap(struct coordinator *c, int64_t gap_ms)
     c->state_ms += gap_ms;
     c->step_ms += gap_ms;
     c->next.begin_ms += gap_ms;
+    for (uint32_t i = 0; i < c->complaint_count; i++)
+        c->complaints[i].since_ms += gap_ms;
     if (c->lonely_ms >= 0)
         c->lonely_ms += gap_ms;
 }
@@ -426,13 +409,12 @@ int coordinator_shard(const struct coordinator *c, uint32_t id, struct coordinat
 {
     if (id >= stream_shard_count(c->stream))
         return 0;
-    /* Whoever rolls back goes to the oldest snapshot at most. */
-    uint64_t oldest = boundary_oldest_step(c) * c->batch_images;
     *ret_shard = (struct coordinator_shard){
-        .path = c->shard_paths[id],
+        .path = c->shards[id].path,
         .records = stream_shard_records(c->stream, id),
         .is_retired = stream_is_retired(c->stream, id),
-        .is_used = stream_uses_shard(c->stream, id, oldest),
+        .is_broken = c->shards[id].is_broken,
+        .is_used = shard_records_is_needed(c, id),
     };
     return 1;
 }

@@ -7,7 +7,8 @@
  * goes), formation.c (generations), succession.c (the next one, prepared meanwhile), deal.c (who
  * computes how much), blame.c (who holds a step up), round.c (plans, votes, verdicts), boundary.c
  * (what happens between two steps: joining, leaving, snapshots, stopping), recovery.c (the journal
- * read back), orders.c (operators), snapshot_records.c (what a restore may use).
+ * read back), orders.c (operators), snapshot_records.c (what a restore may use), shard_records.c
+ * (what can be read).
  *
  * Life: create, restore (every record of the journal, in order), start, handle ... until
  * ACTION_FINISHED. One thread. */
@@ -118,6 +119,7 @@ struct coordinator_shard {
     const char *path;
     uint64_t records;
     int is_retired; /* its records are passed over from what is not planned yet on */
+    int is_broken;  /* it cannot be read: from then on its records count as bad */
     int is_used;    /* some of them are still to be trained on, or may be after a restore */
 };
 

@@ -125,26 +125,3 @@ uint64_t core_majority(const uint64_t *values, uint32_t count, uint32_t preferre
     }
     return values[preferred];
 }
-
-void core_send_shards(struct coordinator *c, const struct worker *worker, uint32_t from)
-{
-    uint32_t total = stream_shard_count(c->stream);
-    uint32_t most = total - from < CORE_SHARDS_IN_MESSAGE ? total - from : CORE_SHARDS_IN_MESSAGE;
-    struct message_shard *shards = mem_array(most, sizeof(*shards));
-    while (from < total) {
-        struct message message = {.kind = MESSAGE_SHARDS, .shards = {.shards = shards}};
-        for (; from < total && message.shards.shard_count < CORE_SHARDS_IN_MESSAGE; from++) {
-            if (stream_is_retired(c->stream, from) &&
-                !stream_uses_shard(c->stream, from, c->step * c->batch_images))
-                continue;
-            shards[message.shards.shard_count++] = (struct message_shard){
-                .id = from,
-                .path = c->shard_paths[from],
-                .records = stream_shard_records(c->stream, from),
-            };
-        }
-        if (message.shards.shard_count > 0)
-            core_send(c, worker, &message);
-    }
-    mem_free(shards);
-}

@@ -27,6 +27,10 @@ enum {
     CORE_DEAF_TIMES = 10,    /* lost_ms, for which a silence of all is believed to be our own */
     CORE_DISCHARGES = 256,   /* workers sent away that are remembered */
     CORE_SHARDS_IN_MESSAGE = 1024,
+    CORE_SHARD_JURY_MS = 15000, /* thrice as long as a worker tries (loader/shard_table.h) */
+    CORE_COMPLAINTS = 4096,
+    CORE_REASON_BYTES = 256,
+    CORE_RELEASE_STEPS = 16,  /* between two looks for shards that nobody needs */
     CORE_PLAN_AHEAD_MAX = 64, /* the largest plan_ahead_steps that a config can have */
 };
 
@@ -105,6 +109,20 @@ struct core_blame {
     uint32_t told_attempt;
 };
 
+struct core_shard {
+    char *path;
+    int is_broken;
+    int is_closed; /* workers have been told that nobody needs it, or are not told of it at all */
+};
+
+/* A worker cannot reach a shard; see shard_records.h. */
+struct core_complaint {
+    uint64_t worker;
+    uint32_t shard;
+    int64_t since_ms;
+    char reason[CORE_REASON_BYTES];
+};
+
 struct coordinator {
     const struct config *config;
     char *config_text;
@@ -124,7 +142,7 @@ struct coordinator {
     struct buf last_record;   /* of it, for its members to keep; empty: it is safe without them */
     struct schedule_state schedule;
     struct stream *stream;
-    char **shard_paths; /* [stream_shard_count] */
+    struct core_shard *shards; /* [stream_shard_count]; is_closed follows from the rest */
     int is_paused;
     int is_stop_ordered; /* by an operator: holds until the run has ended */
     uint32_t discharge_count;
@@ -148,6 +166,8 @@ struct coordinator {
     uint64_t nonces, sequence;
     uint64_t stale[STALE_KIND_COUNT]; /* messages refused */
     int is_severed; /* after a restart: the last generation's helpers have ended */
+    uint32_t complaint_count;
+    struct core_complaint *complaints; /* [CORE_COMPLAINTS], or NULL while there were none */
     struct core_snapshot snapshot;
     int is_snapshot_due; /* by every_steps: taken at the first boundary at which it can be */
     struct core_blame blame;
@@ -186,7 +206,5 @@ int core_is_holder(const struct coordinator *c, const struct worker *worker);
 int core_awaits_verdict(const struct coordinator *c, const struct worker *worker);
 /* The value most of them have; without a majority that of `preferred`. */
 uint64_t core_majority(const uint64_t *values, uint32_t count, uint32_t preferred);
-/* Shards from this id on, as far as they are still to be read. */
-void core_send_shards(struct coordinator *c, const struct worker *worker, uint32_t from);
 
 #endif

@@ -30,6 +30,7 @@ static const struct {
     {MESSAGE_PREPARED, handle_member},
     {MESSAGE_READY, handle_member},
     {MESSAGE_BROKEN, handle_member},
+    {MESSAGE_SHARD_UNREADABLE, handle_member},
     {MESSAGE_LEAVE, handle_member},
     {MESSAGE_BYE, handle_member},
     /* from workers; only for the snapshot that is expected */

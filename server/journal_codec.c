@@ -136,6 +136,8 @@ static void code_record(struct codec *codec, struct journal_record *record)
         return;
     case JOURNAL_RETIRE:
         code_u32(codec, &record->retire.shard);
+        if (!codec->is_reading || codec->left > 0) /* older ones say less */
+            code_bool(codec, &record->retire.is_broken);
         return;
     case JOURNAL_ENTRY:
         code_entry(codec, &record->entry);

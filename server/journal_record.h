@@ -51,6 +51,7 @@ struct journal_shard {
 
 struct journal_retire {
     uint32_t shard;
+    int is_broken; /* from the present step on all its records count as bad; again is fine */
 };
 
 struct journal_member {

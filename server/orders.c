@@ -4,12 +4,11 @@
 #include "server/orders.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "server/boundary.h"
 #include "server/discharge.h"
-#include "server/round.h"
+#include "server/shard_records.h"
 #include "server/snapshot_name.h"
 #include "server/snapshot_records.h"
 
@@ -74,37 +73,6 @@ static enum status save(struct coordinator *c, const char *name, char body[BODY_
     return OK;
 }
 
-/* By path, or by number as `seer stream ls` shows it. */
-static enum status find_shard(const struct coordinator *c, const char *word, uint32_t *ret_shard)
-{
-    uint32_t count = stream_shard_count(c->stream);
-    char *end;
-    unsigned long number = strtoul(word, &end, 10);
-    int is_number = word[0] >= '0' && word[0] <= '9' && *end == 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (is_number ? i != number : strcmp(c->shard_paths[i], word) != 0)
-            continue;
-        *ret_shard = i;
-        return OK;
-    }
-    return fail(ERR_INPUT, "no shard '%.200s': see seer stream ls", word);
-}
-
-static enum status retire(struct coordinator *c, const char *word, const char *reason)
-{
-    uint32_t shard = 0;
-    TRY(find_shard(c, word, &shard));
-    if (stream_is_retired(c->stream, shard))
-        return OK;
-    stream_retire_shard(c->stream, shard);
-    struct journal_record record = {.kind = JOURNAL_RETIRE, .retire = {.shard = shard}};
-    core_journal(c, &record);
-    round_revise(c); /* now: a server that starts again knows less well what is planned */
-    actions_event(c->out, "shard_retired", 0, "shard=%u path=%s reason=\"%s\"", shard,
-                  c->shard_paths[shard], reason);
-    return OK;
-}
-
 static void reply(struct coordinator *c, const struct coordinator_event *event, enum status status,
                   char *body)
 {
@@ -145,7 +113,7 @@ void orders_handle(struct coordinator *c, const struct coordinator_event *event)
             return; /* answered when the file is gone */
         break;
     case COMMAND_RETIRE:
-        status = retire(c, argument, reason);
+        status = shard_records_retire(c, argument, reason);
         break;
     }
     if (status != OK)

@@ -11,6 +11,7 @@
 #include "server/formation.h"
 #include "server/journal_codec.h"
 #include "server/round.h"
+#include "server/shard_records.h"
 #include "server/snapshot_records.h"
 
 static enum status restore_start(struct coordinator *c, const struct journal_start *start)
@@ -35,17 +36,6 @@ static enum status restore_start(struct coordinator *c, const struct journal_sta
     c->has_run = 1;
     c->run = start->run;
     c->epoch = start->epoch;
-    return OK;
-}
-
-static enum status restore_shard(struct coordinator *c, const struct journal_shard *shard)
-{
-    uint32_t id;
-    TRY(stream_add_shard(c->stream, shard->records, &id));
-    if (id != shard->id)
-        return fail(ERR_CORRUPT, "journal: shard %u follows %u others", shard->id, id);
-    c->shard_paths = mem_resize(c->shard_paths, (id + 1) * sizeof(char *));
-    c->shard_paths[id] = mem_string(shard->path);
     return OK;
 }
 
@@ -92,12 +82,9 @@ enum status recovery_restore(struct coordinator *c, const struct journal_record 
     case JOURNAL_START:
         return restore_start(c, &record->start);
     case JOURNAL_SHARD:
-        return restore_shard(c, &record->shard);
+        return shard_records_restore(c, &record->shard);
     case JOURNAL_RETIRE:
-        if (record->retire.shard >= stream_shard_count(c->stream))
-            return fail(ERR_CORRUPT, "journal: unknown shard %u retires", record->retire.shard);
-        stream_retire_shard(c->stream, record->retire.shard);
-        return OK;
+        return shard_records_restore_retired(c, &record->retire);
     case JOURNAL_ENTRY:
         return stream_append(c->stream, &record->entry);
     case JOURNAL_GENERATION:
@@ -234,7 +221,7 @@ void recovery_note_hello(struct coordinator *c, struct worker *worker, uint64_t 
 
 void recovery_note_helpers_end(struct coordinator *c)
 {
-    c->is_severed = formation_engine(c, c->member_count) == ENGINE_MPI;
+    c->is_severed |= formation_engine(c, c->member_count) == ENGINE_MPI;
 }
 
 static void go_on(struct coordinator *c)
@@ -306,5 +293,6 @@ int recovery_roll_back(struct coordinator *c, const struct journal_snapshot *to)
     apply_rollback(c, rollback);
     c->attempt = 0;
     c->horizon = c->step;
+    shard_records_reopen(c);
     return 1;
 }

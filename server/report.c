@@ -211,9 +211,12 @@ json_t *report_status(const struct server *server)
     return status;
 }
 
-/* A retired shard is "retired" while some of its records may still be read, then "unused". */
+/* A broken shard is read no more. A retired one is "retired" while some of its records may still be
+ * read, then "unused". */
 static const char *shard_state(const struct coordinator_shard *shard)
 {
+    if (shard->is_broken)
+        return "broken";
     return !shard->is_retired ? "live" : shard->is_used ? "retired" : "unused";
 }
 

@@ -12,6 +12,7 @@
 #include "server/boundary.h"
 #include "server/deal.h"
 #include "server/formation.h"
+#include "server/shard_records.h"
 #include "server/succession.h"
 
 void round_prepare(struct coordinator *c)
@@ -135,6 +136,7 @@ void round_plan(struct coordinator *c)
         core_set_state(c, c->is_paused ? RUN_PAUSED : RUN_TRAINING);
     else if (c->state != RUN_STARVED) {
         core_set_state(c, RUN_STARVED);
+        shard_records_release(c);
         actions_event(c->out, "stream_dry", 0, "step=%llu position=%llu stream_end=%llu",
                       (unsigned long long)c->step, (unsigned long long)(c->step * c->batch_images),
                       (unsigned long long)stream_end(c->stream));
@@ -326,6 +328,8 @@ static void decide(struct coordinator *c)
     stream_forget(c->stream, boundary_oldest_step(c) * c->batch_images);
     uint64_t every = (uint64_t)c->config->snapshot.every_steps;
     c->is_snapshot_due |= every > 0 && c->step % every == 0;
+    if (c->step % CORE_RELEASE_STEPS == 0)
+        shard_records_release(c);
     boundary_pass(c);
     deal_try(c);
     round_plan(c);

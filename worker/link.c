@@ -103,23 +103,27 @@ static void configure(struct link *link, struct member_action *action)
     link_handle(link, &event);
 }
 
-static void add_shards(struct link *link, const struct message_shards *shards)
+static void take_shards(struct link *link, const struct message_shards *shards)
 {
-    for (uint32_t i = 0; i < shards->shard_count; i++) {
-        const struct message_shard *shard = &shards->shards[i];
-        if (loader_add_shard(link->loader, shard->id, shard->path) != OK)
-            log_error("event=shard_refused shard=%u reason=\"%s\"", shard->id, fail_message());
-    }
+    uint32_t *ids = mem_array(shards->shard_count, sizeof(*ids));
+    for (uint32_t i = 0; i < shards->shard_count; i++)
+        ids[i] = shards->shards[i].id;
+    loader_keep_shards(link->loader, shards->from, shards->until, ids, shards->shard_count);
+    for (uint32_t i = 0; i < shards->shard_count; i++)
+        if (loader_add_shard(link->loader, ids[i], shards->shards[i].path) != OK)
+            link_die("shards", ERR_PROTOCOL);
+    mem_free(ids);
 }
 
+/* A worker that cannot do as it is told must not look as if it would some time. */
 static void submit(struct link *link, const struct message *message)
 {
     const struct message_plan *plan = &message->plan;
     if (plan->slot_images != link->slot_images ||
         plan->record_count != (uint64_t)plan->slot_count * plan->slot_images) {
-        log_error("event=plan_refused step=%" PRIu64 " reason=\"%u records in %u slots of %u\"",
-                  message->header.step, plan->record_count, plan->slot_count, plan->slot_images);
-        return;
+        fail(ERR_PROTOCOL, "step %" PRIu64 ": %u records in %u slots of %u", message->header.step,
+             plan->record_count, plan->slot_count, plan->slot_images);
+        link_die("plan", ERR_PROTOCOL);
     }
     struct record_ref *records = mem_array(plan->record_count, sizeof(*records));
     struct slot_plan *slots = mem_array(plan->slot_count, sizeof(*slots));
@@ -129,8 +133,7 @@ static void submit(struct link *link, const struct message *message)
         slots[i] = (struct slot_plan){plan->slots[i].slot, plan->slots[i].position,
                                       records + (size_t)i * plan->slot_images};
     struct batch_plan batch = {message->header.step, plan->slot_count, slots};
-    if (loader_submit(link->loader, &batch) != OK)
-        log_error("event=plan_refused step=%" PRIu64 " reason=\"%s\"", batch.step, fail_message());
+    loader_submit(link->loader, &batch);
     mem_free(slots);
     mem_free(records);
 }
@@ -145,7 +148,7 @@ static void act(struct link *link, struct member_action *action)
         configure(link, action);
         break;
     case MEMBER_SHARDS:
-        add_shards(link, &action->message.shards);
+        take_shards(link, &action->message.shards);
         break;
     case MEMBER_FLUSH:
         if (link->loader != NULL)
@@ -303,6 +306,26 @@ static void see_reports(struct link *link)
     }
 }
 
+/* Plans that need such a shard wait: for its file, or for the server's word. */
+static void see_shards(struct link *link)
+{
+    struct shard_trouble trouble;
+    while (link->loader != NULL && loader_trouble(link->loader, &trouble)) {
+        int is_own = trouble.kind == SHARD_TROUBLE_OWN;
+        log_warn("event=shard_unreadable shard=%u reason=\"%s\" action=\"%s\"", trouble.shard,
+                 trouble.reason, is_own ? "trying on" : "telling the server");
+        struct message_shard_unreadable unreadable = {
+            .shard = trouble.shard,
+            .is_damaged = trouble.kind == SHARD_TROUBLE_DAMAGED,
+            .open_count = trouble.open_count,
+            .reason = trouble.reason,
+        };
+        struct member_event event = {.kind = MEMBER_UNREADABLE, .unreadable = &unreadable};
+        if (!is_own)
+            link_handle(link, &event);
+    }
+}
+
 static void see_signals(struct link *link)
 {
     struct signalfd_siginfo info;
@@ -378,6 +401,7 @@ static void link_run(void *argument)
         see_connection(link);
         hear(link);
         see_reports(link);
+        see_shards(link);
         see_signals(link);
         push_parts(link);
         if (clock_ms() >= link->heartbeat_ms + period_ms)

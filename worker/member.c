@@ -161,6 +161,18 @@ static void handle_snapshot_begin(struct member *m, const struct message *messag
     member_take_snapshot(m);
 }
 
+/* It says what is needed and what is not; an older one that comes late says it wrongly. */
+static void handle_shards(struct member *m, const struct message *message)
+{
+    const struct message_header *header = &message->header;
+    if (!m->is_configured ||
+        (header->epoch == m->shards_epoch && header->sequence < m->shards_sequence))
+        return;
+    m->shards_epoch = header->epoch;
+    m->shards_sequence = header->sequence;
+    message_copy(message, &member_push(m, MEMBER_SHARDS)->message);
+}
+
 static void handle_reject(struct member *m, const struct message *message)
 {
     if (message->reject.is_final) {
@@ -184,7 +196,7 @@ static void handle_message(struct member *m, const struct message *message)
         handle_reject(m, message);
         break;
     case MESSAGE_SHARDS:
-        message_copy(message, &member_push(m, MEMBER_SHARDS)->message);
+        handle_shards(m, message);
         break;
     case MESSAGE_REGROUP:
         member_group_regroup(m, message);
@@ -221,6 +233,15 @@ static void handle_tick(struct member *m, const struct message_heartbeat *heartb
     }
     const struct message message = {.kind = MESSAGE_HEARTBEAT, .heartbeat = *heartbeat};
     member_send(m, &message, member_present_generation(m));
+}
+
+/* If the server cannot hear it, it is told again after the next Welcome, when shards are. */
+static void handle_unreadable(struct member *m, const struct message_shard_unreadable *unreadable)
+{
+    const struct message message = {.kind = MESSAGE_SHARD_UNREADABLE,
+                                    .shard_unreadable = *unreadable};
+    if (m->is_welcome)
+        member_send(m, &message, member_present_generation(m));
 }
 
 static void handle_drain(struct member *m)
@@ -277,6 +298,9 @@ void member_handle(struct member *m, const struct member_event *event, struct me
     case MEMBER_PREPARED:
     case MEMBER_PREPARE_FAILED:
         handle_report(m, event);
+        break;
+    case MEMBER_UNREADABLE:
+        handle_unreadable(m, event->unreadable);
         break;
     case MEMBER_DRAIN:
         handle_drain(m);

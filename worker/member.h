@@ -41,6 +41,7 @@ enum member_event_kind {
     MEMBER_JOB_FAILED,     /* job FORM or COMPUTE came to nothing; reason */
     MEMBER_PREPARED,       /* PREPARE is done: that collective stands, in waiting */
     MEMBER_PREPARE_FAILED, /* PREPARE came to nothing; reason */
+    MEMBER_UNREADABLE,     /* a shard that it was told of cannot be read */
     MEMBER_DRAIN,          /* SIGTERM */
     MEMBER_TICK,           /* every heartbeat_ms: heartbeat says what the training thread does */
 };
@@ -49,11 +50,12 @@ struct member_event {
     enum member_event_kind kind;
     uint64_t ticket; /* FORMED, COMPUTED, JOB_FAILED; PREPARED, PREPARE_FAILED */
     union {
-        const struct message *message;             /* borrowed for the call */
-        uint64_t fingerprint;                      /* CONFIGURED */
-        uint64_t digest;                           /* FORMED */
-        const struct message_ready *ready;         /* COMPUTED; borrowed for the call */
-        const struct message_heartbeat *heartbeat; /* TICK; borrowed for the call */
+        const struct message *message;                     /* borrowed for the call */
+        uint64_t fingerprint;                              /* CONFIGURED */
+        uint64_t digest;                                   /* FORMED */
+        const struct message_ready *ready;                 /* COMPUTED; borrowed for the call */
+        const struct message_heartbeat *heartbeat;         /* TICK; borrowed for the call */
+        const struct message_shard_unreadable *unreadable; /* UNREADABLE; borrowed for the call */
         const char *reason; /* JOB_FAILED, PREPARE_FAILED, DRAIN; may be NULL */
     };
 };
@@ -61,7 +63,7 @@ struct member_event {
 enum member_action_kind {
     MEMBER_SEND,      /* message to the server */
     MEMBER_CONFIGURE, /* build loader, state, step from this YAML; once */
-    MEMBER_SHARDS,    /* message.shards: loader_add_shard each */
+    MEMBER_SHARDS,    /* message.shards: loader_add_shard each, loader_keep_shards */
     MEMBER_FLUSH,     /* loader_flush: plans of `step` and later are void */
     MEMBER_SUBMIT,    /* message.plan to the loader; header.step */
     MEMBER_ABANDON,   /* see above; also drops the present collective and a prepared one */

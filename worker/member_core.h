@@ -48,6 +48,8 @@ struct member {
     uint64_t ticket; /* of the newest job */
     uint32_t heartbeat_ms;
 
+    uint64_t shards_epoch, shards_sequence; /* of the newest word on shards */
+
     int has_state; /* parameters of `step` */
     uint32_t lineage;
     uint64_t step;

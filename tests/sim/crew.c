@@ -8,6 +8,8 @@
 
 #include "common/mem.h"
 
+enum { LOOK_MS = 20 /* between two looks for a shard that a job waits for */ };
+
 static void start_job(struct world *world, struct sim_worker *worker);
 
 void crew_start(struct world *world, int place)
@@ -26,6 +28,8 @@ void crew_start(struct world *world, int place)
         .boot = (uint64_t)(1 + place % 2), /* half of them on the server's host */
         .pid = (uint32_t)worker->id,
     });
+    if (!world->is_peaceful && !world->is_calm && world_chance(world, 0.03))
+        mounts_lose_some(world, worker);
     world_first_tick(world, place);
     crew_connect(world, place);
 }
@@ -35,9 +39,10 @@ static void drop_plans(struct sim_worker *worker, uint64_t step)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < worker->plan_count; i++)
-        if (worker->plans[i].header.step < step)
+        if (worker->plans[i].header.step < step) {
+            worker->known_at[kept] = worker->known_at[i];
             worker->plans[kept++] = worker->plans[i];
-        else
+        } else
             message_done(&worker->plans[i]);
     worker->plan_count = kept;
 }
@@ -128,6 +133,7 @@ static void carry_out(struct world *world, int place, struct member_action *acti
             &(struct member_event){.kind = MEMBER_CONFIGURED, .fingerprint = world->fingerprint});
         break;
     case MEMBER_SHARDS:
+        mounts_hear(world, worker, &action->message.shards);
         break;
     case MEMBER_FLUSH:
         drop_plans(worker, action->step);
@@ -135,6 +141,7 @@ static void carry_out(struct world *world, int place, struct member_action *acti
     case MEMBER_SUBMIT:
         if (worker->plan_count == WORLD_PLANS)
             world_violation(world, "I12: %d plans wait in the loader", WORLD_PLANS);
+        worker->known_at[worker->plan_count] = worker->known_shards;
         worker->plans[worker->plan_count++] = action->message;
         action->message = (struct message){0};
         break;
@@ -190,6 +197,7 @@ void crew_tick(struct world *world, int place)
     if (worker->is_running)
         heartbeat.phase = worker->jobs[0].kind == MEMBER_FORM ? PHASE_FORM
                           : worker->has_met                   ? PHASE_REDUCE
+                          : worker->waits_for_shard           ? PHASE_DATA
                                                               : PHASE_FORWARD;
     if (worker->is_running && worker->jobs[0].kind == MEMBER_COMPUTE)
         heartbeat.operations = 2 * worker->jobs[0].step + (uint64_t)worker->has_met;
@@ -341,7 +349,7 @@ static void start_job(struct world *world, struct sim_worker *worker)
         [MEMBER_FORM] = 60, [MEMBER_COMPUTE] = 40,  [MEMBER_APPLY] = 4,
         [MEMBER_SKIP] = 1,  [MEMBER_SNAPSHOT] = 10, [MEMBER_EXIT] = 1};
     worker->is_running = 1;
-    worker->is_abandoned = worker->has_met = 0;
+    worker->is_abandoned = worker->has_met = worker->waits_for_shard = 0;
     worker->run_count++;
     const struct job *job = &worker->jobs[0];
     const struct message *plan = job->kind == MEMBER_COMPUTE ? find_plan(worker, job->step) : NULL;
@@ -374,14 +382,16 @@ static void finish_form(struct world *world, struct sim_worker *worker, struct j
 
 /* The records of a plan that cannot be decoded, and the images of slots that have no other; of a
  * plan that was flushed meanwhile: none. */
-static uint32_t find_bad(const struct message *plan, struct message_skip *ret_skips,
-                         uint32_t *ret_unaccounted)
+static uint32_t find_bad(const struct world *world, const struct sim_worker *worker,
+                         const struct message *plan, uint64_t known_shards,
+                         struct message_skip *ret_skips, uint32_t *ret_unaccounted)
 {
     uint32_t count = 0;
     for (uint32_t slot = 0; plan != NULL && slot < plan->plan.slot_count; slot++) {
         uint32_t before = count;
         for (uint32_t i = slot * WORLD_SLOT_IMAGES; i < (slot + 1) * WORLD_SLOT_IMAGES; i++)
-            if (oracle_is_bad(plan->plan.shards[i], plan->plan.records[i]))
+            if (mounts_is_bad(world, worker, known_shards, plan->plan.shards[i],
+                              plan->plan.records[i]))
                 ret_skips[count++] = (struct message_skip){
                     .shard = plan->plan.shards[i],
                     .record = plan->plan.records[i],
@@ -417,14 +427,19 @@ static void finish_compute(struct world *world, struct sim_worker *worker, struc
     struct message_skip skips[WORLD_BATCH_MAX];
     ready.skips = skips;
     const struct message *plan = find_plan(worker, job->step);
-    ready.skip_count = find_bad(plan, skips, &ready.unaccounted);
-    testimony_remember(world, worker, plan, ready.digest);
+    uint64_t known_shards = plan != NULL ? worker->known_at[plan - worker->plans] : 0;
+    if (plan != NULL)
+        oracle_check_known(world, worker, &plan->plan, known_shards);
+    ready.skip_count = find_bad(world, worker, plan, known_shards, skips, &ready.unaccounted);
+    testimony_remember(world, worker, plan, known_shards, ready.digest);
     for (uint32_t i = 0; i < worker->plan_count; i++)
         if (worker->plans[i].header.step == job->step) {
             message_done(&worker->plans[i]);
             worker->plan_count--;
             memmove(&worker->plans[i], &worker->plans[i + 1],
                     (worker->plan_count - i) * sizeof(worker->plans[0]));
+            memmove(&worker->known_at[i], &worker->known_at[i + 1],
+                    (worker->plan_count - i) * sizeof(worker->known_at[0]));
             break;
         }
     if (world->bug == BUG_APPLY_WITHOUT_VERDICT) {
@@ -483,7 +498,11 @@ static int goes_to_meeting(struct world *world, struct sim_worker *worker, struc
 {
     if (worker->has_met || (job->kind != MEMBER_FORM && job->kind != MEMBER_COMPUTE))
         return 0;
-    if (job->kind == MEMBER_FORM)
+    const struct message *plan = job->kind == MEMBER_COMPUTE ? find_plan(worker, job->step) : NULL;
+    worker->waits_for_shard = plan != NULL && mounts_must_wait(world, worker, &plan->plan);
+    if (worker->waits_for_shard)
+        world_job_ends(world, worker->place, worker->run_count, 0, LOOK_MS);
+    else if (job->kind == MEMBER_FORM)
         arrive_to_form(world, worker, job);
     else
         arrive_to_compute(world, worker, job);

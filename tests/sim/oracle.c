@@ -15,6 +15,7 @@
  *   I12  nothing grows without a bound
  *   I13  without faults steps are committed, and a run that is told to stop ends (world.c)
  *   I14  no innocent worker is sent away
+ *   I15  a shard is broken for all from one step on, or for none; what is closed is not planned
  *
  * and at the end by `seer audit` (testimony.c): what it must find is in tests/unit/test_hearing.c,
  * here it must find nothing. */
@@ -54,6 +55,16 @@ int oracle_is_bad(uint32_t shard, uint32_t record)
 {
     uint32_t words[2] = {shard, record};
     return hash_bytes(words, sizeof(words)) % BAD_RECORDS == 0;
+}
+
+void oracle_check_known(struct world *world, const struct sim_worker *worker,
+                        const struct message_plan *plan, uint64_t known_shards)
+{
+    for (uint32_t i = 0; i < plan->record_count; i++)
+        if ((known_shards >> plan->shards[i] & 1) == 0 && world->broken_from[plan->shards[i]] == 0)
+            world_violation(world,
+                            "I15: worker %llu is to train on shard %u, which it does not have",
+                            (unsigned long long)worker->id, plan->shards[i]);
 }
 
 /* Does not depend on the order in which it is summed over the quarantined of a step. */
@@ -204,11 +215,21 @@ static void check_rollback(struct world *world, const struct journal_rollback *r
                sizeof(rollback->schedule)) != 0)
         world_violation(world, "I9: the rollback to step %llu brings another schedule",
                         (unsigned long long)rollback->step);
+    for (uint32_t shard = 0; shard < WORLD_SHARDS_MAX; shard++)
+        if (world->broken_from[shard] > rollback->step + 1)
+            world->broken_from[shard] = rollback->step + 1;
     world->horizon = rollback->step;
     world->committed = rollback->step;
     world->lineage = rollback->lineage;
     world->late.is_lost = 0;
     world->rollbacks++;
+}
+
+static void note_broken(struct world *world, uint32_t shard)
+{
+    world->broken++;
+    if (world->broken_from[shard] == 0)
+        world->broken_from[shard] = world->committed + 1;
 }
 
 /* It stays in what is planned, and in the window that is begun there. */
@@ -287,9 +308,11 @@ void oracle_journal(struct world *world, const struct journal_record *record)
         check_discharge(world, &record->discharge);
     else if (record->kind == JOURNAL_DEAL)
         world->deals++;
-    else if (record->kind == JOURNAL_RETIRE)
+    else if (record->kind == JOURNAL_RETIRE) {
         note_retirement(world, record->retire.shard);
-    else if (record->kind == JOURNAL_ENTRY)
+        if (record->retire.is_broken)
+            note_broken(world, record->retire.shard);
+    } else if (record->kind == JOURNAL_ENTRY)
         memset(world->is_retiring, 0, sizeof(world->is_retiring));
 }
 
@@ -465,7 +488,9 @@ static void audit_quarantine(struct world *world, uint64_t step, const struct me
     for (uint32_t i = 0; i < world->batch; i++) {
         if (i % WORLD_SLOT_IMAGES == 0)
             bad_in_slot = 0;
-        if (!oracle_is_bad(plan->shards[i], plan->records[i]))
+        uint64_t broken_from = world->broken_from[plan->shards[i]];
+        int is_broken = broken_from > 0 && step + 1 >= broken_from;
+        if (!is_broken && !oracle_is_bad(plan->shards[i], plan->records[i]))
             continue;
         skips += hash_skip(plan->shards[i], plan->records[i], step * world->batch + i);
         if (++bad_in_slot == WORLD_SLOT_IMAGES && !world->is_skipped[step])

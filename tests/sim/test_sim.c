@@ -17,7 +17,7 @@ static enum world_bug parse_bug(const char *name)
     static const char *const names[] = {
         [BUG_SEND_BEFORE_JOURNAL] = "send-first", [BUG_APPLY_WITHOUT_VERDICT] = "apply-first",
         [BUG_COUNT_STALE_VOTES] = "stale-votes",  [BUG_ACCUSE] = "accuse",
-        [BUG_SPOIL_SNAPSHOT] = "spoilt-snapshot",
+        [BUG_SPOIL_SNAPSHOT] = "spoilt-snapshot", [BUG_OWN_WORD] = "own-word",
     };
     for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(names[i], name) == 0)
@@ -51,7 +51,7 @@ static int try_straggler(uint64_t seed)
 
 struct tally {
     uint64_t events, commits, kills, server_kills, rollbacks, deals, takeovers, witnessed, falls,
-        recovered;
+        recovered, broken, closed;
 };
 
 struct choices {
@@ -78,6 +78,8 @@ static void live_through(uint64_t first, uint64_t seeds, const struct choices *c
         tally->takeovers += world->takeovers;
         tally->falls += world->falls;
         tally->recovered += world->recovered;
+        tally->broken += world->broken;
+        tally->closed += world->closed;
         world_destroy(world);
     }
 }
@@ -121,12 +123,13 @@ int main(int argc, char **argv)
         "%llu events, %llu steps committed, %llu workers and %llu servers killed, %llu "
         "rollbacks, %llu verdicts lost with the server's host and %llu of them brought back, %llu "
         "deals by speed, %llu members took over a prepared generation, %llu steps "
-        "witnessed by all members, every promise kept\n",
+        "witnessed by all members, %llu shards broken and %llu closed, every promise kept\n",
         (unsigned long long)tally.events, (unsigned long long)tally.commits,
         (unsigned long long)tally.kills, (unsigned long long)tally.server_kills,
         (unsigned long long)tally.rollbacks, (unsigned long long)tally.falls,
         (unsigned long long)tally.recovered, (unsigned long long)tally.deals,
-        (unsigned long long)tally.takeovers, (unsigned long long)tally.witnessed);
+        (unsigned long long)tally.takeovers, (unsigned long long)tally.witnessed,
+        (unsigned long long)tally.broken, (unsigned long long)tally.closed);
     if (choices.bug != BUG_NONE) {
         printf("but a bug was planted and not found\n");
         return 1;

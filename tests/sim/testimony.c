@@ -86,18 +86,20 @@ void testimony_state(struct world *world, const struct sim_worker *worker)
 }
 
 /* The planned record of an image, or the next one of its slot that can be decoded. */
-static struct witness_image image_of(const struct message_plan *plan, uint32_t slot, uint32_t i)
+static struct witness_image image_of(const struct world *world, const struct sim_worker *worker,
+                                     const struct message_plan *plan, uint64_t known_shards,
+                                     uint32_t slot, uint32_t i)
 {
     for (uint32_t j = 0; j < WORLD_SLOT_IMAGES; j++) {
         uint32_t at = slot * WORLD_SLOT_IMAGES + (i + j) % WORLD_SLOT_IMAGES;
-        if (!oracle_is_bad(plan->shards[at], plan->records[at]))
+        if (!mounts_is_bad(world, worker, known_shards, plan->shards[at], plan->records[at]))
             return (struct witness_image){plan->shards[at], plan->records[at]};
     }
     return (struct witness_image){WITNESS_NO_RECORD, WITNESS_NO_RECORD};
 }
 
 void testimony_remember(struct world *world, const struct sim_worker *worker,
-                        const struct message *message, uint64_t digest)
+                        const struct message *message, uint64_t known_shards, uint64_t digest)
 {
     if (world->testimony == NULL || message == NULL)
         return; /* NULL: flushed meanwhile, it will not be voted on */
@@ -119,7 +121,8 @@ void testimony_remember(struct world *world, const struct sim_worker *worker,
         step->slots[slot] =
             (struct witness_slot){plan->slots[slot].slot, plan->slots[slot].position};
         for (uint32_t i = 0; i < WORLD_SLOT_IMAGES; i++)
-            step->images[slot * WORLD_SLOT_IMAGES + i] = image_of(plan, slot, i);
+            step->images[slot * WORLD_SLOT_IMAGES + i] =
+                image_of(world, worker, plan, known_shards, slot, i);
     }
 }
 

@@ -25,6 +25,7 @@ enum happening_kind {
     PROCESS_DIED,
     SNAPSHOT_DONE,
     SNAPSHOT_LATE,
+    SHARD_FAILS,
     FAULT,
 };
 
@@ -189,6 +190,11 @@ void world_preparation_ends(struct world *world, int place, uint64_t run, int is
                                          .flag = is_failed});
 }
 
+void world_shard_fails_in(struct world *world, int64_t ms, int place, uint32_t shard)
+{
+    after(world, ms, SHARD_FAILS, place, world->workers[place].id, shard);
+}
+
 void world_first_tick(struct world *world, int place)
 {
     after(world, world_delay(world, 100), WORKER_TICK, place, world->workers[place].id, 0);
@@ -288,9 +294,10 @@ static void carry_out(struct world *world, const struct action *action)
         world->pushing.is_pending &= strcmp(world->pushing.name, action->snapshot.name) != 0;
     else if (action->kind == ACTION_REMOVE_SNAPSHOT)
         remove_snapshot(world, action->removal.name);
-    else if (action->kind == ACTION_EVENT)
+    else if (action->kind == ACTION_EVENT) {
+        world->closed += strcmp(action->event.kind, "shard_closed") == 0;
         world_trace(world, "  %s %s", action->event.kind, action->event.text);
-    else if (action->kind == ACTION_RESTART)
+    } else if (action->kind == ACTION_RESTART)
         world_kill_server(world);
     else if (action->kind == ACTION_FINISHED)
         world->is_finished = 1;
@@ -492,6 +499,8 @@ static void happen_to_worker(struct world *world, struct happening *happening)
             crew_job_done(world, place, happening->number, happening->flag);
         else if (happening->kind == PREPARATION_END)
             rehearsal_end(world, place, happening->number, happening->flag);
+        else if (happening->kind == SHARD_FAILS)
+            mounts_complain(world, worker, (uint32_t)happening->number);
         else if (happening->kind == RECONNECT && world->coordinator != NULL)
             reconnect(world, place);
         else if (happening->kind == WORKER_TICK) {
@@ -516,6 +525,7 @@ static void happen(struct world *world, struct happening *happening)
     case JOB_END:
     case PREPARATION_END:
     case RECONNECT:
+    case SHARD_FAILS:
     case WORKER_TICK:
         if (stands_still_until(world, happening) > world->now) {
             happening->time = stands_still_until(world, happening);

@@ -40,6 +40,7 @@ enum world_bug {
     BUG_APPLY_WITHOUT_VERDICT, /* a worker believes its collective */
     BUG_COUNT_STALE_VOTES,     /* the server takes a Ready of the past for one of the present */
     BUG_ACCUSE,                /* the server believes that somebody died who did not */
+    BUG_OWN_WORD,              /* a worker passes over a shard on its own word alone */
     BUG_SPOIL_SNAPSHOT,        /* a snapshot is not what its members sent */
 };
 
@@ -96,6 +97,10 @@ struct sim_worker {
     struct preparation preparation;
     uint32_t plan_count;
     struct message plans[WORLD_PLANS];
+    uint64_t known_at[WORLD_PLANS]; /* known_shards when it came */
+    uint64_t known_shards;          /* a bit for each that the server said is needed */
+    uint64_t blind_to;              /* these it cannot read, though others can */
+    int waits_for_shard;            /* its job does */
 };
 
 /* Members that form a collective beside the present one. */
@@ -209,10 +214,12 @@ struct world {
     struct vote votes[WORLD_VOTES];    /* [worker % WORLD_VOTES] */
     uint64_t horizon;                  /* steps below may be planned: their images are settled */
     int is_retiring[WORLD_SHARDS_MAX]; /* its retirement is journaled, the catalogue knows it not */
+    uint64_t
+        broken_from[WORLD_SHARDS_MAX]; /* 1 + step from which all its records are bad; 0: none */
     uint64_t retired_from[WORLD_SHARDS_MAX]; /* position from which no image of it may come */
     int64_t flipped_ms;                      /* when the last bit flipped */
     uint64_t commits, kills, server_kills, rollbacks, deals, takeovers, witnessed, falls,
-        recovered; /* for the summary */
+        recovered, broken, closed; /* for the summary */
 };
 
 /* A broken promise ends the program: prints seed and what broke. */
@@ -253,11 +260,22 @@ int rehearsal_take(struct world *world, struct sim_worker *worker, const struct 
 /* generation 0: all of them, with their server. */
 void rehearsal_helpers_start(struct world *world, uint64_t generation);
 void rehearsal_helpers_stop(struct world *world, uint64_t generation);
+/* mounts.c: which shards a worker can read. */
+int mounts_is_readable(const struct world *world, const struct sim_worker *worker, uint32_t shard);
+void mounts_lose_some(struct world *world, struct sim_worker *worker);
+void mounts_hear(struct world *world, struct sim_worker *worker,
+                 const struct message_shards *shards);
+void mounts_complain(struct world *world, struct sim_worker *worker, uint32_t shard);
+int mounts_is_bad(const struct world *world, const struct sim_worker *worker, uint64_t known_shards,
+                  uint32_t shard, uint32_t record);
+int mounts_must_wait(const struct world *world, struct sim_worker *worker,
+                     const struct message_plan *plan);
 /* world.c for crew.c. */
 void world_preparation_ends(struct world *world, int place, uint64_t run, int is_failed,
                             int64_t after_ms);
 void world_send_to_server(struct world *world, int place, const struct message *message);
 void world_job_ends(struct world *world, int place, uint64_t run, int is_failed, int64_t after_ms);
+void world_shard_fails_in(struct world *world, int64_t ms, int place, uint32_t shard);
 void world_first_tick(struct world *world, int place);
 void world_share_arrives(struct world *world, const struct message *begin, uint64_t hash);
 
@@ -302,6 +320,9 @@ void oracle_disbelieved(struct world *world, const struct message *ready, uint64
 /* A worker says Ready. */
 void oracle_note_vote(struct world *world, const struct message *ready);
 int oracle_is_bad(uint32_t shard, uint32_t record);
+/* A worker has computed with a plan, knowing these shards when it came. */
+void oracle_check_known(struct world *world, const struct sim_worker *worker,
+                        const struct message_plan *plan, uint64_t known_shards);
 void oracle_look(struct world *world);
 /* The plans of all members are whole: every slot of the step once, as the catalogue says. */
 uint64_t oracle_gradient(struct world *world, const struct meeting *meeting);
@@ -316,7 +337,7 @@ void testimony_destroy(struct testimony *testimony);
  * that step is applied or skipped. */
 void testimony_state(struct world *world, const struct sim_worker *worker);
 void testimony_remember(struct world *world, const struct sim_worker *worker,
-                        const struct message *plan, uint64_t digest);
+                        const struct message *plan, uint64_t known_shards, uint64_t digest);
 void testimony_step(struct world *world, const struct sim_worker *worker, int is_applied);
 /* At the end: `seer audit` must find nothing. */
 void testimony_hear(struct world *world, const struct stream *stream);

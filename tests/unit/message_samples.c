@@ -7,12 +7,31 @@
 #include "tests/unit/message_samples.h"
 
 const enum message_kind message_sample_kinds[] = {
-    MESSAGE_HELLO,         MESSAGE_HEARTBEAT,      MESSAGE_FORMED,       MESSAGE_READY,
-    MESSAGE_BROKEN,        MESSAGE_LEAVE,          MESSAGE_BYE,          MESSAGE_SNAPSHOT_PART,
-    MESSAGE_SNAPSHOT_READ, MESSAGE_PREPARED,       MESSAGE_WELCOME,      MESSAGE_REJECT,
-    MESSAGE_REGROUP,       MESSAGE_PREPARE,        MESSAGE_PLAN,         MESSAGE_VERDICT,
-    MESSAGE_DISMISS,       MESSAGE_SNAPSHOT_BEGIN, MESSAGE_SNAPSHOT_ACK, MESSAGE_SNAPSHOT_DATA,
-    MESSAGE_SHARDS,        MESSAGE_COMMAND,        MESSAGE_REPLY,        0,
+    MESSAGE_HELLO,
+    MESSAGE_HEARTBEAT,
+    MESSAGE_FORMED,
+    MESSAGE_READY,
+    MESSAGE_BROKEN,
+    MESSAGE_LEAVE,
+    MESSAGE_BYE,
+    MESSAGE_SNAPSHOT_PART,
+    MESSAGE_SNAPSHOT_READ,
+    MESSAGE_PREPARED,
+    MESSAGE_WELCOME,
+    MESSAGE_REJECT,
+    MESSAGE_REGROUP,
+    MESSAGE_PREPARE,
+    MESSAGE_PLAN,
+    MESSAGE_VERDICT,
+    MESSAGE_DISMISS,
+    MESSAGE_SNAPSHOT_BEGIN,
+    MESSAGE_SNAPSHOT_ACK,
+    MESSAGE_SNAPSHOT_DATA,
+    MESSAGE_SHARDS,
+    MESSAGE_COMMAND,
+    MESSAGE_REPLY,
+    MESSAGE_SHARD_UNREADABLE,
+    0,
 };
 
 enum { MANY = 5 };
@@ -119,7 +138,8 @@ static void fill_part(struct message_snapshot_part *part)
 
 static void fill_shards(struct message_shards *shards)
 {
-    *shards = (struct message_shards){MANY, mem_array(MANY, sizeof(struct message_shard))};
+    *shards =
+        (struct message_shards){1, MANY + 1, MANY, mem_array(MANY, sizeof(struct message_shard))};
     for (uint32_t i = 0; i < MANY; i++)
         shards->shards[i] = (struct message_shard){i + 1, mem_format("/s/%u", i), i + 100};
 }
@@ -178,6 +198,9 @@ static void fill_body(struct message *m)
         break;
     case MESSAGE_SNAPSHOT_ACK:
         m->snapshot_ack = (struct message_snapshot_ack){mem_string("n"), 1 << 20};
+        break;
+    case MESSAGE_SHARD_UNREADABLE:
+        m->shard_unreadable = (struct message_shard_unreadable){7, 1, 9, mem_string("cut off")};
         break;
     case MESSAGE_SHARDS:
         fill_shards(&m->shards);
@@ -264,7 +287,7 @@ static void assert_part_equal(const struct message_snapshot_part *a,
 
 static void assert_shards_equal(const struct message_shards *a, const struct message_shards *b)
 {
-    SAME(shard_count);
+    SAME(from), SAME(until), SAME(shard_count);
     for (uint32_t i = 0; i < a->shard_count; i++) {
         SAME(shards[i].id), SAME(shards[i].records);
         TEXT(shards[i].path);
@@ -306,6 +329,10 @@ static void assert_small_equal(const struct message *a, const struct message *b)
     case MESSAGE_SNAPSHOT_BEGIN:
         TEXT(snapshot_begin.name);
         SAME(snapshot_begin.share), SAME(snapshot_begin.share_count);
+        break;
+    case MESSAGE_SHARD_UNREADABLE:
+        SAME(shard_unreadable.shard), SAME(shard_unreadable.is_damaged);
+        SAME(shard_unreadable.open_count), TEXT(shard_unreadable.reason);
         break;
     case MESSAGE_SNAPSHOT_ACK:
         TEXT(snapshot_ack.name), SAME(snapshot_ack.offset);
