@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "common/status.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,22 @@ const char *status_name(enum status status)
         return "end";
     }
     return "unknown";
+}
+
+enum status status_of_errno(int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        return ERR_INPUT;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EAGAIN:
+        return ERR_DEVICE;
+    default:
+        return ERR_IO;
+    }
 }
 
 int status_exit_code(enum status status)

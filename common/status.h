@@ -23,7 +23,7 @@ enum status {
     ERR_PROTOCOL,    /* the peer breaks the rules: close the connection */
     ERR_TIMEOUT,     /* waited to the deadline: treat the other side as gone */
     ERR_UNREACHABLE, /* nobody is there: wait for them or give up */
-    ERR_DEVICE,      /* the device or its memory failed: restart the process */
+    ERR_DEVICE,      /* device, memory or descriptors are not to be had: restart the process */
     ERR_END,         /* there is no more: stop asking */
 };
 
@@ -40,6 +40,11 @@ const char *fail_message(void);
 
 /* "input", "io", ... for logs. */
 const char *status_name(enum status status);
+
+/* What a system call on a file that should be there says when it fails with this errno: ERR_INPUT,
+ * there is none; ERR_DEVICE, this process or its host is short of descriptors or memory, which says
+ * nothing about the file; else ERR_IO. */
+enum status status_of_errno(int error);
 
 /* Exit code of a program that ends with this status: 0 ok, 1 failed, 2 usage, 3 not reachable,
  * 5 timed out (4, partly done, is decided by the command itself). */

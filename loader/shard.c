@@ -43,7 +43,7 @@ struct shard_reader {
 
 static enum status shard_fail(const struct shard *shard, int error)
 {
-    enum status status = shard_errno_status(error); /* LMDB's own codes are negative */
+    enum status status = status_of_errno(error); /* LMDB's own codes are negative */
     if (error == MDB_CORRUPTED || error == MDB_NOTFOUND || error == MDB_PAGE_NOTFOUND ||
         error == MDB_INVALID || error == MDB_BAD_VALSIZE)
         status = ERR_CORRUPT;
@@ -161,7 +161,7 @@ enum status shard_open(const char *path, struct shard **ret_shard)
     struct shard *shard = mem_zero(sizeof(*shard));
     shard->path = mem_string(path);
     if (stat(path, &info) != 0) {
-        status = fail(shard_errno_status(errno), "shard '%s': %s", path, strerror(errno));
+        status = fail(status_of_errno(errno), "shard '%s': %s", path, strerror(errno));
         goto out;
     }
     int is_directory = S_ISDIR(info.st_mode);

@@ -224,22 +224,6 @@ static enum status check_tree(struct walk *walk, uint64_t file_bytes)
     return OK;
 }
 
-enum status shard_errno_status(int error)
-{
-    switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-        return ERR_INPUT;
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-    case EAGAIN:
-        return ERR_DEVICE;
-    default:
-        return ERR_IO;
-    }
-}
-
 static enum status check_file(const char *path, int file, uint64_t *ret_record_count)
 {
     struct stat info;
@@ -253,7 +237,7 @@ static enum status check_file(const char *path, int file, uint64_t *ret_record_c
     size_t length = (size_t)info.st_size;
     void *bytes = mmap(NULL, length, PROT_READ, MAP_SHARED, file, 0);
     if (bytes == MAP_FAILED)
-        return fail(shard_errno_status(errno), "cannot map '%s': %s", path, strerror(errno));
+        return fail(status_of_errno(errno), "cannot map '%s': %s", path, strerror(errno));
     struct walk walk = {.file = path, .bytes = bytes};
     atomic_int is_faulty = 0; /* it may be cut off, or its disk fail, while it is walked */
     shard_fault_take();
@@ -272,7 +256,7 @@ enum status shard_check(const char *file, uint64_t *ret_record_count)
 {
     int descriptor = open(file, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
-        return fail(shard_errno_status(errno), "cannot open shard '%s': %s", file, strerror(errno));
+        return fail(status_of_errno(errno), "cannot open shard '%s': %s", file, strerror(errno));
     enum status status = check_file(file, descriptor, ret_record_count);
     close(descriptor);
     return status;

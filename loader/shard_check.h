@@ -14,10 +14,6 @@
 
 #include "common/status.h"
 
-/* What a failed system call on a shard's file says: ERR_INPUT, there is none; ERR_DEVICE, this
- * process or its host is short of something, which says nothing about the shard; else ERR_IO. */
-enum status shard_errno_status(int error);
-
 /* file: path of data.mdb. ERR_INPUT: missing, or no LMDB file of format 1. ERR_CORRUPT: damaged,
  * with the place. ERR_DEVICE: no descriptor or memory is left. ERR_IO. */
 enum status shard_check(const char *file, uint64_t *ret_record_count);

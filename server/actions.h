@@ -27,6 +27,7 @@ enum action_kind {
     ACTION_EXPECT_SNAPSHOT, /* parts of it will come from `shares` members */
     ACTION_DROP_SNAPSHOT,   /* stop expecting it, remove what came */
     ACTION_REMOVE_SNAPSHOT, /* remove a complete one, then answer who asked */
+    ACTION_KEEP_SNAPSHOT,   /* do not remove this one, as was proposed */
     ACTION_RESTART,         /* begin again from the journal: more of it is needed than is kept */
     ACTION_FINISHED,        /* exit 0 after what came before is done */
 };

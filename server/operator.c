@@ -63,7 +63,7 @@ static enum status check_removal(struct parameter_store *store, const json_t *ar
                                  json_t **ret_body)
 {
     int exists = 0;
-    TRY(parameter_store_check_removable(store, name_of(arguments), &exists));
+    TRY(parameter_store_claim(store, name_of(arguments), &exists));
     if (!exists)
         *ret_body = json_pack("{s:b}", "was_there", 0);
     return OK;

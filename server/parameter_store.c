@@ -29,7 +29,9 @@ struct parameter_store {
     int file;                          /* of the expected one; -1 before its first part */
     uint64_t total;                    /* bytes, from its first part */
     struct intervals written;
-    struct stat sound; /* the file that was last found to be sound; st_ino 0 = none */
+    int claim_count;
+    struct snapshot_name *claims; /* [claim_count] about to be removed: not to be pinned */
+    struct stat sound;            /* the file that was last found to be sound; st_ino 0 = none */
 };
 
 static char *path_of(const struct parameter_store *store, const char *name, const char *suffix)
@@ -91,6 +93,7 @@ void parameter_store_close(struct parameter_store *store)
         return;
     parameter_store_drop(store, NULL);
     intervals_done(&store->written);
+    mem_free(store->claims);
     mem_free(store->directory);
     mem_free(store);
 }
@@ -251,7 +254,7 @@ static enum status read_file(struct parameter_store *store, int file,
 {
     struct stat info;
     if (fstat(file, &info) != 0)
-        return fail(ERR_IO, "snapshot '%s': %s", read->name, strerror(errno));
+        return fail(status_of_errno(errno), "snapshot '%s': %s", read->name, strerror(errno));
     TRY(require_sound(store, read->name, file, &info));
     part->total = (uint64_t)info.st_size;
     part->offset = read->offset;
@@ -261,9 +264,14 @@ static enum status read_file(struct parameter_store *store, int file,
     uint32_t wanted = read->length < MESSAGE_PART_BYTES ? read->length : MESSAGE_PART_BYTES;
     part->length = left < wanted ? (uint32_t)left : wanted;
     part->data = mem_alloc(part->length);
-    if (pread(file, part->data, part->length, (off_t)read->offset) != (ssize_t)part->length)
-        return fail(ERR_IO, "cannot read snapshot '%s' in '%s' at byte %" PRIu64 ": %s", read->name,
+    ssize_t got = pread(file, part->data, part->length, (off_t)read->offset);
+    if (got < 0)
+        return fail(status_of_errno(errno),
+                    "cannot read snapshot '%s' in '%s' at byte %" PRIu64 ": %s", read->name,
                     store->directory, read->offset, strerror(errno));
+    if (got != (ssize_t)part->length)
+        return fail(ERR_CORRUPT, "snapshot '%s' in '%s' was cut off while it was read", read->name,
+                    store->directory);
     part->checksum = hash_bytes(part->data, part->length);
     return OK;
 }
@@ -278,7 +286,8 @@ enum status parameter_store_read(struct parameter_store *store,
     enum status status = OK;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
-        status = fail(ERR_INPUT, "there is no snapshot '%s': %s", path, strerror(errno));
+        status =
+            fail(status_of_errno(errno), "cannot open snapshot '%s': %s", path, strerror(errno));
     else
         status = read_file(store, file, read, &part);
     if (file >= 0)
@@ -305,9 +314,19 @@ static enum status require(struct parameter_store *store, const char *name)
     return status;
 }
 
+static int find_claim(const struct parameter_store *store, const char *name)
+{
+    for (int i = 0; i < store->claim_count; i++)
+        if (strcmp(store->claims[i].text, name) == 0)
+            return i;
+    return -1;
+}
+
 enum status parameter_store_pin(struct parameter_store *store, const char *name, int is_pinned)
 {
     TRY(require(store, name));
+    if (is_pinned && find_claim(store, name) >= 0)
+        return fail(ERR_STALE, "snapshot '%s' is about to be removed", name);
     char *pin = path_of(store, name, SNAPSHOT_PIN_SUFFIX);
     enum status status = OK;
     if (is_pinned)
@@ -320,27 +339,36 @@ enum status parameter_store_pin(struct parameter_store *store, const char *name,
     return status;
 }
 
-enum status parameter_store_check_removable(struct parameter_store *store, const char *name,
-                                            int *ret_exists)
+enum status parameter_store_claim(struct parameter_store *store, const char *name, int *ret_exists)
 {
     TRY(snapshot_name_check(name));
     char *path = path_of(store, name, SNAPSHOT_SUFFIX);
     char *pin = path_of(store, name, SNAPSHOT_PIN_SUFFIX);
-    int exists = fs_exists(path);
-    enum status status = OK;
-    if (exists && fs_exists(pin))
-        status = fail(ERR_INPUT, "snapshot '%s' is pinned: unpin it first", name);
-    else
-        *ret_exists = exists;
+    int exists = fs_exists(path), is_pinned = exists && fs_exists(pin);
     mem_free(path);
     mem_free(pin);
-    return status;
+    if (is_pinned)
+        return fail(ERR_INPUT, "snapshot '%s' is pinned: unpin it first", name);
+    *ret_exists = exists;
+    if (!exists || find_claim(store, name) >= 0)
+        return OK;
+    store->claims =
+        mem_resize(store->claims, (size_t)(store->claim_count + 1) * sizeof(*store->claims));
+    snprintf(store->claims[store->claim_count++].text, sizeof(store->claims->text), "%s", name);
+    return OK;
+}
+
+void parameter_store_keep(struct parameter_store *store, const char *name)
+{
+    int claim = find_claim(store, name);
+    if (claim >= 0)
+        store->claims[claim] = store->claims[--store->claim_count];
 }
 
 enum status parameter_store_remove(struct parameter_store *store, const char *name)
 {
     int exists = 0;
-    TRY(parameter_store_check_removable(store, name, &exists));
+    TRY(parameter_store_claim(store, name, &exists));
     if (!exists)
         return OK;
     char *path = path_of(store, name, SNAPSHOT_SUFFIX);
@@ -348,6 +376,7 @@ enum status parameter_store_remove(struct parameter_store *store, const char *na
                              ? fs_sync(store->directory)
                              : fail(ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
     mem_free(path);
+    parameter_store_keep(store, name);
     return status;
 }
 

@@ -41,16 +41,20 @@ enum status parameter_store_write(struct parameter_store *store,
                                   const struct message_snapshot_part *part, int *ret_is_complete);
 /* Fills a part with up to read->length bytes at read->offset; at the end of the file it is shorter.
  * ERR_INPUT: no such snapshot; ERR_CORRUPT: it is damaged (snapshot_folder_verify), which is found
- * before the first part of a file is given out. The caller owns the part's data and name. */
+ * before the first part of a file is given out. ERR_DEVICE, ERR_IO: neither is known now. The
+ * caller owns the part's data and name. */
 enum status parameter_store_read(struct parameter_store *store,
                                  const struct message_snapshot_read *read,
                                  struct message_snapshot_part *ret_part);
 
-/* Durable when it returns; twice is fine. ERR_INPUT: no such snapshot. */
+/* Durable when it returns; twice is fine. ERR_INPUT: no such snapshot. ERR_STALE: it is claimed. */
 enum status parameter_store_pin(struct parameter_store *store, const char *name, int is_pinned);
-/* ERR_INPUT: no name, or it is pinned. *ret_exists: is there anything to remove? */
-enum status parameter_store_check_removable(struct parameter_store *store, const char *name,
-                                            int *ret_exists);
+/* A removal is decided in steps, and between them nobody may pin it: from now on it is refused,
+ * until it is removed or kept. So either the pin was first, and there is no removal, or there is no
+ * pin. ERR_INPUT: no name, or it is pinned. *ret_exists: is there anything to remove? */
+enum status parameter_store_claim(struct parameter_store *store, const char *name, int *ret_exists);
+/* It is not removed after all; one that is not claimed is fine. */
+void parameter_store_keep(struct parameter_store *store, const char *name);
 /* Durable when it returns; one that is not there is fine. ERR_INPUT: pinned; ERR_IO. */
 enum status parameter_store_remove(struct parameter_store *store, const char *name);
 /* Where its files are: for snapshot_folder.h. Borrowed. */

@@ -125,6 +125,9 @@ static void perform(struct server *server, const struct action *action)
     case ACTION_REMOVE_SNAPSHOT:
         snapshot_traffic_remove(server, action);
         break;
+    case ACTION_KEEP_SNAPSHOT:
+        snapshot_traffic_keep(server, action->removal.name);
+        break;
     case ACTION_RESTART:
         end(server, fail(ERR_STALE, "begins again from its journal"));
         break;

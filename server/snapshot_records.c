@@ -52,6 +52,12 @@ static void push_removal(struct coordinator *c, const char *name, uint64_t conne
     action->removal.request = request;
 }
 
+static void push_keep(struct coordinator *c, const char *name)
+{
+    struct action *action = actions_push(c->out, ACTION_KEEP_SNAPSHOT);
+    snprintf(action->removal.name, sizeof(action->removal.name), "%s", name);
+}
+
 /* name is no string of the record that is forgotten here. */
 static void remove_file(struct coordinator *c, const char *name, const char *reason,
                         uint64_t connection, uint64_t request)
@@ -74,9 +80,11 @@ void snapshot_records_discard(struct coordinator *c, const char *name)
 enum status snapshot_records_remove(struct coordinator *c, const char *name, const char *reason,
                                     uint64_t connection, uint64_t request)
 {
-    if (is_in_use(c, name))
+    if (is_in_use(c, name)) {
+        push_keep(c, name);
         return fail(ERR_STALE, "the run is being restored from '%s': ask again when it trains",
                     name);
+    }
     remove_file(c, name, reason, connection, request);
     return OK;
 }
@@ -85,7 +93,9 @@ void snapshot_records_release(struct coordinator *c, const char *name)
 {
     const struct journal_snapshot *newest = snapshot_records_newest(c);
     int is_newest = newest != NULL && strcmp(newest->name, name) == 0;
-    if (!is_newest && !is_in_use(c, name))
+    if (is_newest || is_in_use(c, name))
+        push_keep(c, name);
+    else
         remove_file(c, name, "retention", 0, 0);
 }
 

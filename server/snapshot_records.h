@@ -1,9 +1,9 @@
 /* snapshot_records.h - the complete snapshots that a restore may use, and how they stop being so.
  *
  * A record names one file of one step. It is journaled when the file is complete; that it is to be
- * removed is journaled before the file is, so what the journal offers for a restore is there,
- * unless somebody took it out of the folder by hand: then the restore notices and takes the next
- * older one. */
+ * removed is journaled before the file is, and the parameter store lets nobody pin it from before
+ * that (parameter_store_claim), so what the journal offers for a restore is there, unless somebody
+ * took it out of the folder by hand: then the restore notices and takes the next older one. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_SNAPSHOT_RECORDS_H

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "server/connection.h"
@@ -16,7 +17,8 @@
 enum {
     /* Twice what a member has under way: it sends again what flew when its connection broke. */
     PARTS_OF_A_MEMBER = 8,
-    READS_MAX = 64, /* answers of up to 1 MiB each; who gets none asks again */
+    READS_MAX = 64,           /* answers of up to 1 MiB each; who gets none asks again */
+    READ_PATIENCE_MS = 60000, /* twice a worker's (worker/snapshot_fetch.c) */
     WORDS_BYTES = 256,
 };
 
@@ -156,6 +158,9 @@ struct retain_job {
 static void note_surplus(void *context, const char *name)
 {
     struct retain_job *self = context;
+    int exists = 0;
+    if (parameter_store_claim(self->store, name, &exists) != OK || !exists)
+        return;
     self->surplus = mem_resize(self->surplus, (self->count + 1) * sizeof(*self->surplus));
     snprintf(self->surplus[self->count++], sizeof(*self->surplus), "%s", name);
 }
@@ -250,6 +255,37 @@ void snapshot_traffic_remove(struct server *server, const struct action *action)
     if (action->removal.connection != 0)
         operator_answer(server, action->removal.connection, action->removal.request, ERR_STALE,
                         fail_message());
+}
+
+struct keep_job {
+    struct disk_job job;
+    struct parameter_store *store;
+    char name[JOURNAL_NAME_BYTES];
+};
+
+static void keep_run(struct disk_job *job)
+{
+    struct keep_job *self = (struct keep_job *)job;
+    parameter_store_keep(self->store, self->name);
+}
+
+static void keep_finish(struct disk_job *job, void *context)
+{
+    (void)job;
+    (void)context;
+}
+
+static const struct disk_job_ops keep_ops = {keep_run, keep_finish, remove_destroy};
+
+void snapshot_traffic_keep(struct server *server, const char *name)
+{
+    struct keep_job *self = mem_zero(sizeof(*self));
+    self->job.ops = &keep_ops;
+    self->store = server->store;
+    snprintf(self->name, sizeof(self->name), "%s", name);
+    struct disk_job *job = &self->job;
+    if (disk_push(server->disk, DISK_SNAPSHOTS, &job) != OK)
+        log_warn("event=snapshot_unpinnable snapshot=%s reason=\"%s\"", name, fail_message());
 }
 
 /* ---- parts in ---- */
@@ -370,6 +406,24 @@ static void read_run(struct disk_job *job)
         snprintf(self->words, sizeof(self->words), "%s", fail_message());
 }
 
+/* What the failure of a read says of the file. A moment's trouble says nothing, and the asker gets
+ * no answer: it asks again. But a file that the disk cannot read for so long is as good as gone. */
+static int is_lost(struct snapshot_traffic *traffic, const struct read_job *job)
+{
+    const char *name = job->question.snapshot_read.name;
+    if (job->status == ERR_INPUT || job->status == ERR_CORRUPT)
+        return 1;
+    int is_new = strcmp(traffic->troubled, name) != 0;
+    if (is_new || traffic->trouble != job->status) {
+        snprintf(traffic->troubled, sizeof(traffic->troubled), "%s", name);
+        traffic->trouble = job->status;
+        traffic->trouble_ms = clock_ms();
+        log_warn("event=snapshot_read_failed snapshot=%s reason=\"%s\" action=\"asked again\"",
+                 name, job->words);
+    }
+    return job->status == ERR_IO && clock_ms() - traffic->trouble_ms > READ_PATIENCE_MS;
+}
+
 static void read_finish(struct disk_job *job, void *context)
 {
     struct read_job *self = (struct read_job *)job;
@@ -379,6 +433,9 @@ static void read_finish(struct disk_job *job, void *context)
                            .header = answer_header(server, &self->question),
                            .snapshot_part = self->part};
     server->traffic.read_count--;
+    if (self->status != OK && !is_lost(&server->traffic, self))
+        return;
+    server->traffic.troubled[0] = 0;
     if (self->status != OK) {
         log_debug("event=snapshot_unreadable snapshot=%.64s reason=\"%s\"", name, self->words);
         data.snapshot_part.name = name;

@@ -21,8 +21,11 @@ struct snapshot_traffic {
     char expected[JOURNAL_NAME_BYTES]; /* parts of any other are not looked at; "" = of all */
     uint64_t step;                     /* of the expected one: a name may be taken again */
     uint32_t lineage;
-    uint32_t part_limit;             /* as many of its parts may wait to be written */
-    uint32_t part_count, read_count; /* under way in the lane */
+    char troubled[JOURNAL_NAME_BYTES]; /* cannot be read at the moment; "" = none */
+    enum status trouble;               /* why, */
+    int64_t trouble_ms;                /* and since when */
+    uint32_t part_limit;               /* as many of its parts may wait to be written */
+    uint32_t part_count, read_count;   /* under way in the lane */
 };
 
 /* From now on parts of the action's snapshot are taken. Failures become COORDINATOR_SNAPSHOT_FAILED
@@ -32,9 +35,12 @@ void snapshot_traffic_expect(struct server *server, const struct action *action)
 void snapshot_traffic_drop(struct server *server, const char *name);
 /* Removes the action's snapshot, then answers the operator who asked for it. */
 void snapshot_traffic_remove(struct server *server, const struct action *action);
+/* It is not removed, though that was asked: it may be pinned again. */
+void snapshot_traffic_keep(struct server *server, const char *name);
 /* Takes what a SNAPSHOT_PART owns and leaves it empty. */
 void snapshot_traffic_part(struct server *server, uint64_t connection, struct message *message);
-/* Answers a SNAPSHOT_READ; with a part of nothing (total 0) if there is no such snapshot. */
+/* Answers a SNAPSHOT_READ; with a part of nothing (total 0) if there is no such snapshot or it is
+ * damaged; not at all if that cannot be told now. */
 void snapshot_traffic_read(struct server *server, uint64_t connection, struct message *message);
 
 #endif

@@ -4,6 +4,7 @@
 #include "tests/test.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/fs.h"
@@ -325,18 +326,47 @@ static void what_is_pinned_is_removed_only_after_it_is_unpinned(void **state)
     assert_ok(push_all(fixture, "best", &complete));
     for (int twice = 0; twice < 2; twice++)
         assert_ok(parameter_store_pin(store, "best", 1));
-    assert_fails(parameter_store_check_removable(store, "best", &exists), ERR_INPUT, "pinned");
+    assert_fails(parameter_store_claim(store, "best", &exists), ERR_INPUT, "pinned");
     assert_fails(parameter_store_remove(store, "best"), ERR_INPUT, "pinned");
     for (int twice = 0; twice < 2; twice++)
         assert_ok(parameter_store_pin(store, "best", 0));
-    assert_ok(parameter_store_check_removable(store, "best", &exists));
+    assert_ok(parameter_store_claim(store, "best", &exists));
     assert_true(exists);
+    assert_fails(parameter_store_pin(store, "best", 1), ERR_STALE, "about to be removed");
+    assert_ok(parameter_store_pin(store, "best", 0));
+    parameter_store_keep(store, "best"); /* it is not removed after all */
+    assert_ok(parameter_store_pin(store, "best", 1));
+    assert_fails(parameter_store_claim(store, "best", &exists), ERR_INPUT, "pinned");
+    assert_ok(parameter_store_pin(store, "best", 0));
+    assert_ok(parameter_store_claim(store, "best", &exists));
     for (int twice = 0; twice < 2; twice++)
         assert_ok(parameter_store_remove(store, "best"));
-    assert_ok(parameter_store_check_removable(store, "best", &exists));
+    assert_ok(parameter_store_claim(store, "best", &exists));
     assert_false(exists);
     assert_fails(parameter_store_pin(store, "best", 1), ERR_INPUT, "no snapshot");
     assert_int_equal(file_count(fixture), 0);
+}
+
+static void a_server_without_descriptors_says_nothing_about_a_snapshot(void **state)
+{
+    struct fixture *fixture = *state;
+    struct message_snapshot_read read = {.name = "step-7", .length = 64};
+    struct message_snapshot_part part = {0};
+    struct rlimit limit, none;
+    int complete;
+    assert_ok(parameter_store_expect(fixture->store, "step-7"));
+    assert_ok(push_all(fixture, "step-7", &complete));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = (struct rlimit){3, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    enum status status = parameter_store_read(fixture->store, &read, &part);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(status, ERR_DEVICE);
+    assert_ok(parameter_store_read(fixture->store, &read, &part));
+    mem_free(part.data);
+    mem_free(part.name);
+    read.name = "step-8";
+    assert_fails(parameter_store_read(fixture->store, &read, &part), ERR_INPUT, "step-8");
 }
 
 static void what_was_pushed_is_served_byte_for_byte(void **state)
@@ -412,6 +442,7 @@ int main(void)
         WITH_STORE(what_was_unfinished_is_removed_at_the_next_start),
         WITH_STORE(names_cannot_leave_the_folder),
         WITH_STORE(what_is_pinned_is_removed_only_after_it_is_unpinned),
+        WITH_STORE(a_server_without_descriptors_says_nothing_about_a_snapshot),
         WITH_STORE(what_was_pushed_is_served_byte_for_byte),
         WITH_STORE(a_new_name_is_neither_taken_nor_the_servers_own),
         WITH_STORE(retention_keeps_the_last_the_milestones_the_pinned_and_the_named),
