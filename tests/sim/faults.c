@@ -9,6 +9,7 @@
 enum {
     FAULTS_SHARDS = 12, /* found while there are faults */
     HUNG_MS = 9000,     /* beyond every deadline */
+    FORMING_MS = 3000,  /* a generation that began to form meanwhile may be late because of it */
     SUSPECT_MS = 200,   /* after the end of its trouble, until it is heard of again */
 };
 
@@ -175,7 +176,7 @@ void faults_happen(struct world *world)
         break;
     case 11:
         worker->hung_until = world->now + HUNG_MS;
-        suspect(worker, worker->hung_until);
+        suspect(worker, worker->hung_until + FORMING_MS);
         world_trace(world, "--- w%d hangs until %lld", place, (long long)worker->hung_until);
         break;
     default:

@@ -44,7 +44,7 @@ enum {
     SIM_CALM_MS = 60000,     /* in which progress must be made */
     SIM_PROGRESS_STEPS = 10, /* this much */
     SIM_EVENTS_MAX = 2000000,
-    SIM_CALM_SHARDS = 12, /* and after, so that nobody waits for images */
+    SIM_CALM_SHARDS = 24, /* and after, so that nobody waits for images */
 };
 
 void world_violation(struct world *world, const char *format, ...)
