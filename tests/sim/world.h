@@ -218,8 +218,8 @@ struct world {
         broken_from[WORLD_SHARDS_MAX]; /* 1 + step from which all its records are bad; 0: none */
     uint64_t retired_from[WORLD_SHARDS_MAX]; /* position from which no image of it may come */
     int64_t flipped_ms;                      /* when the last bit flipped */
-    uint64_t commits, kills, server_kills, rollbacks, deals, takeovers, witnessed, falls,
-        recovered, broken, closed; /* for the summary */
+    uint64_t commits, kills, server_kills, rollbacks, deals, takeovers, witnessed, falls, recovered,
+        broken, closed; /* for the summary */
 };
 
 /* A broken promise ends the program: prints seed and what broke. */
