@@ -33,7 +33,7 @@ struct journal_record journal_sample(enum journal_kind kind)
         record.shard = (struct journal_shard){1, 2, "/store/shards/a"};
         break;
     case JOURNAL_RETIRE:
-        record.retire.shard = 77;
+        record.retire = (struct journal_retire){77, 1};
         break;
     case JOURNAL_ENTRY:
         record.entry = (struct stream_entry){1, 2, 3, 3, numbers, 2, numbers};
