@@ -244,6 +244,31 @@ static void deadlines_follow_what_phases_take(void **state)
     unmake(&f);
 }
 
+static void the_one_furthest_behind_is_blamed(void **state)
+{
+    (void)state;
+    struct roster roster;
+    roster_init(&roster);
+    const struct message_hello words = {.name = "w"};
+    static const struct {
+        uint64_t step;
+        uint32_t phase;
+        int is_ready;
+    } facts[] = {
+        {5, PHASE_REDUCE, 0}, {5, PHASE_FORWARD, 0}, {5, PHASE_IDLE, 1}, {5, PHASE_READY, 0}};
+    for (uint64_t i = 0; i < 4; i++) {
+        struct worker *worker = roster_add(&roster, i + 1, &words);
+        worker->rank = (int)i;
+        worker->heartbeat_step = facts[i].step;
+        worker->heartbeat.phase = facts[i].phase;
+        worker->is_ready = facts[i].is_ready;
+    }
+    assert_int_equal(roster_find_blamed(&roster)->id, 2);
+    roster_find(&roster, 4)->heartbeat_step = 4;
+    assert_int_equal(roster_find_blamed(&roster)->id, 4);
+    roster_done(&roster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +281,7 @@ int main(void)
         cmocka_unit_test(who_goes_on_after_a_stop_is_not_sent_away),
         cmocka_unit_test(who_waits_for_images_is_named_but_not_sent_away),
         cmocka_unit_test(deadlines_follow_what_phases_take),
+        cmocka_unit_test(the_one_furthest_behind_is_blamed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
