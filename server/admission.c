@@ -268,10 +268,15 @@ void admission_note_deviation(struct worker *worker)
     worker->deviations++;
 }
 
+int admission_is_deviant(const struct worker *worker)
+{
+    return worker->deviations >= CORE_DEVIATIONS_MAX;
+}
+
 void admission_expel_deviants(struct coordinator *c)
 {
     for (uint32_t i = c->roster.count; i-- > 0;)
-        if (c->roster.workers[i].deviations >= CORE_DEVIATIONS_MAX)
+        if (admission_is_deviant(&c->roster.workers[i]))
             admission_send_away(c, &c->roster.workers[i],
                                 "its results differ from the others': check its hardware");
 }

@@ -29,6 +29,8 @@ void admission_say_goodbye(struct coordinator *c, struct worker *worker, const c
 void admission_dismiss(struct coordinator *c, struct worker *worker, const char *reason);
 /* Its state or gradient differed: what it holds is worth nothing. */
 void admission_note_deviation(struct worker *worker);
+/* Did it differ so often in a row that it is sent away? */
+int admission_is_deviant(const struct worker *worker);
 /* Sends away who differed several times in a row; for when the generation has ended. */
 void admission_expel_deviants(struct coordinator *c);
 

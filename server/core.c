@@ -113,15 +113,3 @@ int core_is_holder(const struct coordinator *c, const struct worker *worker)
     return (worker->has_state && worker->lineage == c->lineage && worker->step == c->step) ||
            core_awaits_verdict(c, worker);
 }
-
-uint64_t core_majority(const uint64_t *values, uint32_t count, uint32_t preferred)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t same = 0;
-        for (uint32_t j = 0; j < count; j++)
-            same += values[j] == values[i];
-        if (same * 2 > count)
-            return values[i];
-    }
-    return values[preferred];
-}

@@ -204,7 +204,5 @@ void core_note_member(struct coordinator *c, uint32_t rank, const struct journal
 int core_is_holder(const struct coordinator *c, const struct worker *worker);
 /* Is it waiting for exactly the last verdict? */
 int core_awaits_verdict(const struct coordinator *c, const struct worker *worker);
-/* The value most of them have; without a majority that of `preferred`. */
-uint64_t core_majority(const uint64_t *values, uint32_t count, uint32_t preferred);
 
 #endif

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/mem.h"
 #include "server/admission.h"
+#include "server/agreement.h"
 #include "server/blame.h"
 #include "server/boundary.h"
 #include "server/deal.h"
@@ -330,19 +331,18 @@ void formation_tell(struct coordinator *c, const struct worker *worker)
     mem_free(members);
 }
 
-/* All have formed, but not with equal state: who differs holds nothing worth having. */
-static void correct_deviants(struct coordinator *c, uint64_t truth)
+/* All have formed: from equal state? */
+static int is_agreed(struct coordinator *c)
 {
-    c->unequal_digests++;
-    actions_event(c->out, "state_differs", 1, "generation=%llu step=%llu",
-                  (unsigned long long)c->generation, (unsigned long long)c->step);
-    for (uint32_t i = c->roster.count; i-- > 0;) {
-        struct worker *worker = &c->roster.workers[i];
-        if (worker->rank >= 0 && worker->formed_digest != truth)
-            admission_note_deviation(worker);
-    }
-    formation_end(c, "members formed with different state", 0);
-    admission_expel_deviants(c);
+    struct agreement agreement = {
+        .event = "state_differs",
+        .of = "state",
+        .reason = "members formed with different state",
+        .giver = c->group.source == STATE_MEMBER ? (int)c->group.source_rank : AGREEMENT_NO_GIVER,
+    };
+    for (uint32_t rank = 0; rank < c->world_size; rank++)
+        agreement.digests[rank] = roster_find_rank(&c->roster, (int)rank)->formed_digest;
+    return agreement_holds(c, &agreement);
 }
 
 void formation_formed(struct coordinator *c, struct worker *worker, const struct message *message)
@@ -355,19 +355,11 @@ void formation_formed(struct coordinator *c, struct worker *worker, const struct
     worker->lineage = c->lineage;
     worker->step = c->step;
     worker->is_prepared = 0;
-    uint64_t digests[ROSTER_MAX];
-    int all_equal = 1;
-    for (uint32_t rank = 0; rank < c->world_size; rank++) {
-        const struct worker *member = roster_find_rank(&c->roster, (int)rank);
-        if (!member->is_formed)
+    for (uint32_t rank = 0; rank < c->world_size; rank++)
+        if (!roster_find_rank(&c->roster, (int)rank)->is_formed)
             return;
-        digests[rank] = member->formed_digest;
-        all_equal &= digests[rank] == digests[0];
-    }
-    if (!all_equal) {
-        correct_deviants(c, core_majority(digests, c->world_size, c->group.source_rank));
+    if (!is_agreed(c))
         return;
-    }
     c->form_failures = 0;
     actions_event(c->out, "generation_formed", 0, "generation=%llu members=%u step=%llu ms=%lld",
                   (unsigned long long)c->generation, c->world_size, (unsigned long long)c->step,

@@ -7,7 +7,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
-#include "server/admission.h"
+#include "server/agreement.h"
 #include "server/blame.h"
 #include "server/boundary.h"
 #include "server/deal.h"
@@ -161,31 +161,19 @@ void round_resume(struct coordinator *c, const struct worker *worker)
         send_plan(c, worker, step);
 }
 
-/* Members that disagree cannot all be right: those outside the majority lose their state. */
-static int has_unequal(struct coordinator *c, int is_parameter)
+static int is_agreed(struct coordinator *c, int is_parameter)
 {
-    uint64_t digests[ROSTER_MAX];
-    int all_equal = 1;
+    struct agreement agreement = {
+        .event = "digests_differ",
+        .of = is_parameter ? "parameters" : "gradient",
+        .reason = is_parameter ? "parameters differ" : "reduced gradients differ",
+        .giver = AGREEMENT_NO_GIVER,
+    };
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
         const struct message_ready *ready = &c->votes[rank].ready;
-        digests[rank] = is_parameter ? ready->parameter_digest : ready->digest;
-        all_equal &= digests[rank] == digests[0];
+        agreement.digests[rank] = is_parameter ? ready->parameter_digest : ready->digest;
     }
-    if (all_equal)
-        return 0;
-    c->unequal_digests++;
-    uint64_t truth = core_majority(digests, c->world_size, 0);
-    actions_event(c->out, "digests_differ", 1, "generation=%llu step=%llu of=%s",
-                  (unsigned long long)c->generation, (unsigned long long)c->step,
-                  is_parameter ? "parameters" : "gradient");
-    for (uint32_t i = c->roster.count; i-- > 0;) {
-        struct worker *worker = &c->roster.workers[i];
-        if (worker->rank >= 0 && digests[worker->rank] != truth)
-            admission_note_deviation(worker);
-    }
-    formation_end(c, is_parameter ? "parameters differ" : "reduced gradients differ", 0);
-    admission_expel_deviants(c);
-    return 1;
+    return agreement_holds(c, &agreement);
 }
 
 /* Is it one of the records that the member of this rank was told to train on? */
@@ -342,9 +330,8 @@ void round_try_decide(struct coordinator *c)
     for (uint32_t rank = 0; rank < c->world_size; rank++)
         if (c->votes[rank].kind == 0)
             return;
-    if (has_unequal(c, 1) || has_unequal(c, 0))
-        return;
-    decide(c);
+    if (is_agreed(c, 1) && is_agreed(c, 0))
+        decide(c);
 }
 
 void round_ready(struct coordinator *c, struct worker *worker, const struct message *message)
