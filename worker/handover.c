@@ -22,14 +22,25 @@ enum {
     PARTS_MAX = 16,
 };
 
+static void close_descriptors(struct handover *handover)
+{
+    const int fds[] = {handover->report_fd, handover->cancel_fds[0], handover->cancel_fds[1]};
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+}
+
 enum status handover_init(struct handover *handover)
 {
     *handover = (struct handover){.running = UINT64_MAX};
     handover->report_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     for (int side = 0; side < 2; side++)
         handover->cancel_fds[side] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (handover->report_fd < 0 || handover->cancel_fds[0] < 0 || handover->cancel_fds[1] < 0)
-        return fail(ERR_IO, "eventfd: %s", strerror(errno));
+    if (handover->report_fd < 0 || handover->cancel_fds[0] < 0 || handover->cancel_fds[1] < 0) {
+        enum status status = fail(ERR_IO, "eventfd: %s", strerror(errno));
+        close_descriptors(handover);
+        return status;
+    }
     handover->jobs = queue_create(JOBS_MAX);
     handover->preparations = queue_create(PREPARATIONS_MAX);
     handover->reports = queue_create(REPORTS_MAX);
@@ -37,7 +48,16 @@ enum status handover_init(struct handover *handover)
     return OK;
 }
 
-void handover_destroy_job(struct job *job)
+struct job *job_create(struct member_action *action)
+{
+    struct job *job = mem_zero(sizeof(*job));
+    job->action = *action;
+    action->text = NULL;
+    action->message = (struct message){0};
+    return job;
+}
+
+void job_destroy(struct job *job)
 {
     if (job == NULL)
         return;
@@ -50,7 +70,7 @@ void handover_destroy_job(struct job *job)
 
 static void destroy_job_item(void *item)
 {
-    handover_destroy_job(item);
+    job_destroy(item);
 }
 
 static void report_destroy_item(void *item)
@@ -72,32 +92,7 @@ void handover_done(struct handover *handover)
     queue_destroy(handover->preparations, destroy_job_item);
     queue_destroy(handover->reports, report_destroy_item);
     queue_destroy(handover->parts, message_destroy);
-    close(handover->report_fd);
-    close(handover->cancel_fds[0]);
-    close(handover->cancel_fds[1]);
-}
-
-static struct job *job_of(struct handover *handover, struct member_action *action)
-{
-    struct job *job = mem_zero(sizeof(*job));
-    job->action = *action;
-    action->text = NULL;
-    action->message = (struct message){0};
-    job->abandoned = atomic_load(&handover->abandoned);
-    job->side = handover->present;
-    return job;
-}
-
-static void order(struct handover *handover, struct member_action *action, struct config *config,
-                  struct loader *loader)
-{
-    if (action->takes_over)
-        handover->present = !handover->present;
-    struct job *job = job_of(handover, action);
-    job->config = config;
-    job->loader = loader;
-    void *item = job;
-    CHECK(queue_push(handover->jobs, &item, 0) == OK);
+    close_descriptors(handover);
 }
 
 int handover_has_room(const struct handover *handover)
@@ -106,15 +101,21 @@ int handover_has_room(const struct handover *handover)
            queue_count(handover->preparations) < PREPARATIONS_MAX;
 }
 
-void handover_order(struct handover *handover, struct member_action *action)
+/* Gives the job away. The queue has room: handover_has_room. */
+static void push(struct queue *queue, struct job **job)
 {
-    order(handover, action, NULL, NULL);
+    void *item = *job;
+    CHECK(queue_push(queue, &item, 0) == OK);
+    *job = NULL;
 }
 
-void handover_configure(struct handover *handover, struct member_action *action,
-                        struct config *config, struct loader *loader)
+void handover_order(struct handover *handover, struct job **job)
 {
-    order(handover, action, config, loader);
+    if ((*job)->action.takes_over)
+        handover->present = !handover->present;
+    (*job)->abandoned = atomic_load(&handover->abandoned);
+    (*job)->side = handover->present;
+    push(handover->jobs, job);
 }
 
 static void cancel(struct handover *handover, int side)
@@ -135,14 +136,13 @@ void handover_abandon(struct handover *handover)
     cancel(handover, 1);
 }
 
-void handover_prepare(struct handover *handover, struct member_action *action)
+void handover_prepare(struct handover *handover, struct job **job)
 {
-    struct job *job = job_of(handover, action);
-    job->side = !handover->present;
-    job->preparation = atomic_fetch_add(&handover->prepared, 1) + 1;
-    cancel(handover, job->side);
-    void *item = job;
-    CHECK(queue_push(handover->preparations, &item, 0) == OK);
+    (*job)->abandoned = atomic_load(&handover->abandoned);
+    (*job)->side = !handover->present;
+    (*job)->preparation = atomic_fetch_add(&handover->prepared, 1) + 1;
+    cancel(handover, (*job)->side);
+    push(handover->preparations, job);
 }
 
 /* An older preparation's cancel must not hit this one: drained first, then checked, as below. */
@@ -175,16 +175,6 @@ struct report *handover_report(struct handover *handover)
     return queue_pop(handover->reports, 0, &item) == OK ? item : NULL;
 }
 
-void report_destroy(struct report *report)
-{
-    struct message ready = {.kind = MESSAGE_READY, .ready = report->ready};
-    message_done(&ready);
-    message_done(&report->message);
-    mem_free(report->reason);
-    snapshot_share_destroy(report->share);
-    mem_free(report);
-}
-
 /* The order matters: an abandonment after the drain is seen through the cancel_fd, one before it by
  * handover_check. A collective that is taken over has been watching its own all the time. */
 struct job *handover_job(struct handover *handover)
@@ -201,7 +191,7 @@ struct job *handover_job(struct handover *handover)
 void job_end(struct handover *handover, struct job *job)
 {
     atomic_store(&handover->running, UINT64_MAX);
-    handover_destroy_job(job);
+    job_destroy(job);
 }
 
 enum status handover_check(struct handover *handover, const struct job *job)
@@ -211,11 +201,30 @@ enum status handover_check(struct handover *handover, const struct job *job)
                : fail(ERR_STALE, "abandoned: the generation has ended");
 }
 
-void handover_tell(struct handover *handover, const struct report *report)
+struct report *report_create(enum report_kind kind, uint64_t ticket)
 {
-    struct report *copy = mem_alloc(sizeof(*copy));
-    *copy = *report;
-    void *item = copy;
+    struct report *report = mem_zero(sizeof(*report));
+    report->kind = kind;
+    report->ticket = ticket;
+    return report;
+}
+
+void report_destroy(struct report *report)
+{
+    if (report == NULL)
+        return;
+    struct message ready = {.kind = MESSAGE_READY, .ready = report->ready};
+    message_done(&ready);
+    message_done(&report->message);
+    mem_free(report->reason);
+    snapshot_share_destroy(report->share);
+    mem_free(report);
+}
+
+void handover_tell(struct handover *handover, struct report **report)
+{
+    void *item = *report;
     CHECK(queue_push(handover->reports, &item, -1) == OK);
+    *report = NULL;
     CHECK(eventfd_write(handover->report_fd, 1) == 0);
 }

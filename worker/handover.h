@@ -71,41 +71,41 @@ struct handover {
     _Atomic uint64_t turns;    /* of the link's loop: it goes round at every heartbeat */
 };
 
-/* ERR_IO. */
+/* ERR_IO: descriptors ran out; then it holds none, and handover_done is fine. */
 enum status handover_init(struct handover *handover);
-/* Once all threads that use it have ended. */
+/* Once all threads that use it have ended; also for one that is zeroed. */
 void handover_done(struct handover *handover);
 
 /* Link thread. Is there room for all that one more word of the server can order? If not, it must
  * wait to be heard: nothing that a server says may make the queue of jobs overflow. */
 int handover_has_room(const struct handover *handover);
-/* Link thread. Takes what the action owns. */
-void handover_order(struct handover *handover, struct member_action *action);
-/* Link thread. The same for MEMBER_PREPARE; what was prepared or is being prepared becomes void. */
-void handover_prepare(struct handover *handover, struct member_action *action);
-/* Link thread. The job CONFIGURE with what the link made of the text; takes config, lends the
- * loader on. */
-void handover_configure(struct handover *handover, struct member_action *action,
-                        struct config *config, struct loader *loader);
+/* A job of what the action says and owns; the action is left empty. */
+struct job *job_create(struct member_action *action);
+void job_destroy(struct job *job); /* NULL is fine */
+/* Link thread. Takes the job, for the training thread. */
+void handover_order(struct handover *handover, struct job **job);
+/* Link thread. Takes the job, a MEMBER_PREPARE; what was prepared or is being prepared is void. */
+void handover_prepare(struct handover *handover, struct job **job);
 /* Any thread. All jobs that were ordered before come to nothing, as above. */
 void handover_abandon(struct handover *handover);
 /* Link thread. NULL: none. The caller destroys it. */
 struct report *handover_report(struct handover *handover);
-void report_destroy(struct report *report);
 /* The prepare thread waits for its next job; the caller destroys it. NULL: there will be none. */
 struct job *handover_preparation(struct handover *handover);
 /* ERR_STALE if it was abandoned or replaced meanwhile. */
 enum status handover_check_preparation(struct handover *handover, const struct job *job);
 /* Any thread: abandons what is being prepared; nothing more will be. */
 void handover_end_preparations(struct handover *handover);
-void handover_destroy_job(struct job *job); /* NULL is fine */
 
 /* Training thread. Waits for the next job, which job_end destroys. */
 struct job *handover_job(struct handover *handover);
 void job_end(struct handover *handover, struct job *job);
 /* ERR_STALE if the job was abandoned meanwhile. */
 enum status handover_check(struct handover *handover, const struct job *job);
-/* Takes the report; the prepare thread's too. */
-void handover_tell(struct handover *handover, const struct report *report);
+/* The rest of it is zero. */
+struct report *report_create(enum report_kind kind, uint64_t ticket);
+void report_destroy(struct report *report); /* NULL is fine */
+/* Takes the report; the prepare thread's too. Waits while there are REPORTS_MAX. */
+void handover_tell(struct handover *handover, struct report **report);
 
 #endif

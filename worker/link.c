@@ -99,7 +99,10 @@ static void configure(struct link *link, struct member_action *action)
     link->slot_images = config->train.slot_images;
     struct member_event event = {.kind = MEMBER_CONFIGURED,
                                  .fingerprint = config_fingerprint(config)};
-    handover_configure(link->setup.handover, action, config, link->loader);
+    struct job *job = job_create(action);
+    job->config = config;
+    job->loader = link->loader;
+    handover_order(link->setup.handover, &job);
     link_handle(link, &event);
 }
 
@@ -138,6 +141,15 @@ static void submit(struct link *link, const struct message *message)
     mem_free(records);
 }
 
+static void order(struct link *link, struct member_action *action)
+{
+    struct job *job = job_create(action);
+    if (action->kind == MEMBER_PREPARE)
+        handover_prepare(link->setup.handover, &job);
+    else
+        handover_order(link->setup.handover, &job);
+}
+
 static void act(struct link *link, struct member_action *action)
 {
     switch (action->kind) {
@@ -160,19 +172,17 @@ static void act(struct link *link, struct member_action *action)
     case MEMBER_ABANDON:
         handover_abandon(link->setup.handover);
         break;
-    case MEMBER_PREPARE:
-        handover_prepare(link->setup.handover, action);
-        break;
     case MEMBER_EXIT:
         log_info("event=leaving reason=\"%s\"", action->text);
-        handover_order(link->setup.handover, action);
+        order(link, action);
         break;
+    case MEMBER_PREPARE:
     case MEMBER_FORM:
     case MEMBER_COMPUTE:
     case MEMBER_APPLY:
     case MEMBER_SKIP:
     case MEMBER_SNAPSHOT:
-        handover_order(link->setup.handover, action);
+        order(link, action);
         break;
     }
 }

@@ -46,7 +46,7 @@ static void prepare(struct preparation *preparation, struct job *job)
 {
     struct handover *handover = preparation->means.handover;
     struct collective *collective = NULL;
-    struct report report = {.kind = REPORT_PREPARED, .ticket = job->action.ticket};
+    struct report *report = report_create(REPORT_PREPARED, job->action.ticket);
     begin(preparation);
     enum status status = handover_check_preparation(handover, job);
     if (status == OK)
@@ -55,8 +55,8 @@ static void prepare(struct preparation *preparation, struct job *job)
     if (status == OK) {
         log_debug("event=prepared generation=%" PRIu64, job->action.message.header.generation);
     } else {
-        report.kind = REPORT_PREPARE_FAILED;
-        report.reason = mem_string(fail_message());
+        report->kind = REPORT_PREPARE_FAILED;
+        report->reason = mem_string(fail_message());
     }
     handover_tell(handover, &report);
 }
@@ -67,7 +67,7 @@ static void preparation_run(void *argument)
     struct job *job;
     while ((job = handover_preparation(preparation->means.handover)) != NULL) {
         prepare(preparation, job);
-        handover_destroy_job(job);
+        job_destroy(job);
     }
 }
 

@@ -18,9 +18,9 @@ enum {
 
 static void ask(struct handover *handover, const char *name, uint64_t offset)
 {
-    struct report report = {.kind = REPORT_READ};
-    report.message.kind = MESSAGE_SNAPSHOT_READ;
-    report.message.snapshot_read = (struct message_snapshot_read){
+    struct report *report = report_create(REPORT_READ, 0);
+    report->message.kind = MESSAGE_SNAPSHOT_READ;
+    report->message.snapshot_read = (struct message_snapshot_read){
         .name = mem_string(name), .offset = offset, .length = MESSAGE_PART_BYTES};
     handover_tell(handover, &report);
 }

@@ -85,7 +85,8 @@ static enum status worker_configure(struct worker *worker, struct job *job)
     step_watch(worker->step, &worker->progress);
     TRY(warm_up(worker->config, worker->state, worker->step));
     worker_phase(worker, PHASE_IDLE);
-    handover_tell(&worker->handover, &(struct report){.kind = REPORT_WARM});
+    struct report *warm = report_create(REPORT_WARM, 0);
+    handover_tell(&worker->handover, &warm);
     const struct group_means means = group_means(worker);
     return preparation_start(&worker->preparation, &means);
 }
@@ -131,8 +132,8 @@ static enum status form(struct worker *worker, const struct job *job)
 static void tell_failed(struct worker *worker, const struct job *job)
 {
     log_debug("event=job_failed step=%" PRIu64 " reason=\"%s\"", job->action.step, fail_message());
-    struct report report = {
-        .kind = REPORT_FAILED, .ticket = job->action.ticket, .reason = mem_string(fail_message())};
+    struct report *report = report_create(REPORT_FAILED, job->action.ticket);
+    report->reason = mem_string(fail_message());
     handover_tell(&worker->handover, &report);
 }
 
@@ -150,12 +151,12 @@ static enum status worker_form(struct worker *worker, struct job *job)
     log_info("event=formed generation=%" PRIu64 " rank=%u members=%u step=%" PRIu64,
              job->action.message.header.generation, regroup->rank, regroup->member_count,
              worker->state->step);
-    struct report report = {
-        .kind = REPORT_FORMED, .ticket = job->action.ticket, .digest = state_digest(worker->state)};
+    struct report *report = report_create(REPORT_FORMED, job->action.ticket);
+    report->digest = state_digest(worker->state);
     const struct witness_state held = {.generation = worker->group.generation,
                                        .step = worker->state->step,
                                        .lineage = worker->group.lineage,
-                                       .digest = report.digest};
+                                       .digest = report->digest};
     worker_journal_state(worker->journal, worker->group.run, worker->group.worker, &held);
     worker_phase(worker, PHASE_IDLE);
     handover_tell(&worker->handover, &report);
@@ -254,15 +255,14 @@ static enum status compute(struct worker *worker, const struct job *job, struct 
 
 static enum status worker_compute(struct worker *worker, struct job *job)
 {
-    struct report report = {.kind = REPORT_COMPUTED, .ticket = job->action.ticket};
-    enum status status = compute(worker, job, &report);
+    struct report *report = report_create(REPORT_COMPUTED, job->action.ticket);
+    enum status status = compute(worker, job, report);
     worker_phase(worker, status == OK ? PHASE_READY : PHASE_IDLE);
     if (status == OK) {
         handover_tell(&worker->handover, &report);
         return OK;
     }
-    struct message ready = {.kind = MESSAGE_READY, .ready = report.ready};
-    message_done(&ready);
+    report_destroy(report);
     tell_failed(worker, job);
     return status == ERR_DEVICE ? status : OK;
 }
@@ -292,10 +292,12 @@ static enum status worker_snapshot(struct worker *worker, struct job *job)
                                          .step = message->header.step,
                                          .lineage = message->header.lineage,
                                          .config_text = worker->config_text};
-    struct report report = {.kind = REPORT_SHARE};
+    struct snapshot_share *share = NULL;
     if (worker->state->step != message->header.step)
         return OK; /* too late: the server sees no parts and gives it up */
-    TRY(snapshot_share_create(&message->snapshot_begin, &identity, worker->state, &report.share));
+    TRY(snapshot_share_create(&message->snapshot_begin, &identity, worker->state, &share));
+    struct report *report = report_create(REPORT_SHARE, 0);
+    report->share = share;
     handover_tell(&worker->handover, &report);
     return OK;
 }
@@ -375,9 +377,10 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
 
 static void worker_stop(struct worker *worker)
 {
-    struct report ended = {.kind = REPORT_ENDED};
-    if (worker->link != NULL)
+    if (worker->link != NULL) {
+        struct report *ended = report_create(REPORT_ENDED, 0);
         handover_tell(&worker->handover, &ended);
+    }
     collective_destroy(worker->collective); /* the others need not wait for the link's last parts */
     preparation_stop(&worker->preparation);
     link_stop(worker->link);

@@ -63,11 +63,11 @@ TRAP_BEFORE(PHASE_BACKWARD, model_backward, (struct model * model, struct bucket
             (model, buckets))
 TRAP_BEFORE(PHASE_REDUCE, buckets_finish, (struct buckets * buckets), (buckets))
 
-void __real_handover_tell(struct handover *handover, const struct report *report);
-void __wrap_handover_tell(struct handover *handover, const struct report *report);
-void __wrap_handover_tell(struct handover *handover, const struct report *report)
+void __real_handover_tell(struct handover *handover, struct report **report);
+void __wrap_handover_tell(struct handover *handover, struct report **report);
+void __wrap_handover_tell(struct handover *handover, struct report **report)
 {
-    int is_vote = report->kind == REPORT_COMPUTED;
+    int is_vote = (*report)->kind == REPORT_COMPUTED;
     __real_handover_tell(handover, report);
     if (is_vote)
         trap_pass(PHASE_READY);

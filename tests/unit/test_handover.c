@@ -18,8 +18,10 @@ static int is_readable(int fd)
 static void order(struct handover *handover, enum member_action_kind kind, uint64_t ticket)
 {
     struct member_action action = {.kind = kind, .ticket = ticket, .text = mem_string("words")};
-    handover_order(handover, &action);
+    struct job *job = job_create(&action);
     assert_null(action.text); /* it has passed to the job */
+    handover_order(handover, &job);
+    assert_null(job); /* and that to the other thread */
 }
 
 static void jobs_come_in_order_and_reports_wake_the_link(void **unused)
@@ -33,9 +35,10 @@ static void jobs_come_in_order_and_reports_wake_the_link(void **unused)
         struct job *job = handover_job(&handover);
         assert_int_equal(job->action.ticket, ticket);
         assert_ok(handover_check(&handover, job));
-        struct report report = {
-            .kind = REPORT_FAILED, .ticket = ticket, .reason = mem_string("because")};
+        struct report *report = report_create(REPORT_FAILED, ticket);
+        report->reason = mem_string("because");
         handover_tell(&handover, &report);
+        assert_null(report);
         job_end(&handover, job);
     }
     assert_true(is_readable(handover.report_fd));
@@ -95,7 +98,8 @@ static void what_nobody_took_is_freed(void **unused)
     struct handover handover;
     assert_ok(handover_init(&handover));
     order(&handover, MEMBER_EXIT, 1);
-    struct report report = {.kind = REPORT_FAILED, .reason = mem_string("never read")};
+    struct report *report = report_create(REPORT_FAILED, 1);
+    report->reason = mem_string("never read");
     handover_tell(&handover, &report);
     handover_done(&handover);
 }

@@ -63,7 +63,9 @@ static void prepare(struct fixture *f, enum collective_engine engine, uint64_t g
              .header = {.run = RUN, .generation = generation},
              .prepare = {.engine = engine, .nonce = NONCE, .member_count = 1, .members = self}},
     };
-    handover_prepare(&f->handover, &action);
+    struct job *job = job_create(&action);
+    handover_prepare(&f->handover, &job);
+    assert_null(job);
 }
 
 static void await(struct fixture *f, enum report_kind kind, uint64_t ticket)
@@ -119,9 +121,10 @@ static void a_generation_that_took_over_is_abandoned_by_its_own_side(void **stat
     int first = f->handover.present;
     prepare(f, COLLECTIVE_SELF, 2);
     await(f, REPORT_PREPARED, 2);
-    handover_order(&f->handover, &form);
+    struct job *job = job_create(&form);
+    handover_order(&f->handover, &job);
     assert_int_equal(f->handover.present, !first);
-    struct job *job = handover_job(&f->handover);
+    job = handover_job(&f->handover);
     assert_int_equal(job->side, !first);
     assert_ok(handover_check(&f->handover, job));
     struct pollfd polled = {.fd = f->handover.cancel_fds[job->side], .events = POLLIN};

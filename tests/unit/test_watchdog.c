@@ -36,8 +36,9 @@ static int live(struct life life)
     struct member_action action = {.kind = MEMBER_COMPUTE};
     if (handover_init(&handover) != OK)
         _exit(1);
-    handover_order(&handover, &action);
-    struct job *job = handover_job(&handover);
+    struct job *job = job_create(&action);
+    handover_order(&handover, &job);
+    job = handover_job(&handover);
     if (watchdog_start(&watchdog, &handover, &progress, HANG_MS) != OK)
         _exit(1);
     if (life.is_abandoned)
