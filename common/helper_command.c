@@ -144,7 +144,14 @@ enum status helper_find(char *path, size_t path_bytes)
     return OK;
 }
 
-/* In the child, between fork and exec: only async-signal-safe calls. */
+static int is_redirected(int input, int output)
+{
+    return dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
+           dup2(output, STDERR_FILENO) >= 0;
+}
+
+/* In the child, between fork and exec: only async-signal-safe calls. What goes wrong is said where
+ * mpirun would have said it; in no case does it get the server's own input and output. */
 static void child_run(char **argv, char **environment, int output_fd)
 {
     sigset_t none;
@@ -152,12 +159,14 @@ static void child_run(char **argv, char **environment, int output_fd)
     sigprocmask(SIG_SETMASK, &none, NULL);
     setpgid(0, 0); /* Ctrl-C in a terminal is for the server, which ends its helpers itself */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    dup2(null, STDIN_FILENO);
-    dup2(output_fd >= 0 ? output_fd : null, STDOUT_FILENO);
-    dup2(output_fd >= 0 ? output_fd : null, STDERR_FILENO);
-    execvpe(argv[0], argv, environment);
-    static const char words[] = "mpirun cannot be run: install Open MPI (openmpi-bin)\n";
-    ssize_t written = write(STDERR_FILENO, words, sizeof(words) - 1);
+    int output = output_fd >= 0 ? output_fd : null;
+    const char *words = "mpirun cannot be given its input and output: no descriptor is left\n";
+    if (is_redirected(null, output)) {
+        execvpe(argv[0], argv, environment);
+        words = errno == ENOENT ? "mpirun cannot be run: install Open MPI (openmpi-bin)\n"
+                                : "mpirun cannot be run: no memory, or no permission\n";
+    }
+    ssize_t written = write(output, words, strlen(words));
     (void)written; /* nowhere is left to report it */
     _exit(127);
 }

@@ -163,6 +163,14 @@ static enum status watch(struct endpoint *endpoint)
     return OK;
 }
 
+static enum status connect_failed(const char *address)
+{
+    if (errno == EMTHREAD || errno == ETERM || errno == EMFILE)
+        return fail(ERR_IO, "cannot connect to '%s': %s", address, zmq_strerror(errno));
+    return fail(ERR_INPUT, "cannot connect to '%s': %s; an address looks like tcp://127.0.0.1:4711",
+                address, zmq_strerror(errno));
+}
+
 static enum status connect_socket(const char *address, int is_watched,
                                   struct endpoint **ret_endpoint)
 {
@@ -171,16 +179,14 @@ static enum status connect_socket(const char *address, int is_watched,
         return fail(ERR_INPUT, "an address of %zu bytes, at most %d", strlen(address),
                     ADDRESS_BYTES - 1);
     TRY(endpoint_create(ZMQ_DEALER, &endpoint));
+    memcpy(endpoint->address, address, strlen(address));
     enum status status = is_watched ? watch(endpoint) : OK;
     if (status == OK && zmq_connect(endpoint->socket, address) != 0)
-        status = fail(ERR_INPUT,
-                      "cannot connect to '%s': %s; an address looks like tcp://127.0.0.1:4711",
-                      address, zmq_strerror(errno));
+        status = connect_failed(address);
     if (status != OK) {
         endpoint_close(endpoint);
         return status;
     }
-    memcpy(endpoint->address, address, strlen(address));
     *ret_endpoint = endpoint;
     return OK;
 }

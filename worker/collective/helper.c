@@ -119,6 +119,8 @@ static enum status hello_check(int socket, int cancel_fd, const struct helper_id
                       "it called and said nothing"));
     struct hello hello;
     ssize_t received = recv(socket, &hello, sizeof(hello), MSG_DONTWAIT);
+    if (received <= 0)
+        return fail(ERR_UNREACHABLE, "it called and hung up without a word");
     if (received != sizeof(hello) || hello.magic != hello_magic)
         return fail(ERR_PROTOCOL, "not the hello of a helper of this version");
     const struct helper_identity *it = &hello.identity;
@@ -158,8 +160,9 @@ static enum status await_call(int listen_fd, int cancel_fd, int64_t deadline_ms,
 {
     enum status status = wait_readable(listen_fd, cancel_fd, deadline_ms,
                                        "no helper called in time; see the server's log of mpirun");
-    if (status == ERR_TIMEOUT && refused[0] != 0)
-        return fail(status, "the helper did not call in time; another caller was refused: %s",
+    int is_late = status == ERR_TIMEOUT || (status == OK && clock_ms() > deadline_ms);
+    if (is_late && refused[0] != 0) /* also while strangers call without end */
+        return fail(ERR_TIMEOUT, "the helper did not call in time; another caller was refused: %s",
                     refused);
     return status;
 }
@@ -171,8 +174,10 @@ enum status helper_accept(int listen_fd, int cancel_fd, const struct helper_iden
     for (;;) {
         TRY(await_call(listen_fd, cancel_fd, deadline_ms, refused));
         int socket = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        if (socket < 0)
-            continue; /* the caller was gone before we came */
+        if (socket < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR))
+            continue;   /* the caller was gone before we came */
+        if (socket < 0) /* it would be called again at once, for ever */
+            return fail(ERR_IO, "cannot accept the helper's call: %s", strerror(errno));
         enum status status = hello_check(socket, cancel_fd, expected, deadline_ms);
         const int fds[DESCRIPTORS] = {region_fd, ring_fd};
         if (status == OK && answer_send(socket, 1, fds) == OK) {
@@ -187,19 +192,29 @@ enum status helper_accept(int listen_fd, int cancel_fd, const struct helper_iden
     }
 }
 
+/* 0: not within this time. Leaves fail_message() alone: what ends may have failed before. */
+static int await_end(int socket, int64_t patience_ms)
+{
+    struct pollfd polled = {.fd = socket, .events = POLLIN};
+    int64_t deadline_ms = clock_ms() + patience_ms;
+    for (int64_t left_ms = patience_ms; left_ms > 0; left_ms = deadline_ms - clock_ms())
+        if (poll(&polled, 1, (int)left_ms) > 0)
+            return 1;
+    return 0;
+}
+
 /* Our end of file makes the helper exit; a stopped one is killed. The kernel closes its end of the
  * line only after it has taken the process's memory down. */
 void helper_end(int socket)
 {
-    struct pollfd polled = {.fd = socket, .events = POLLIN};
     shutdown(socket, SHUT_WR);
-    if (poll(&polled, 1, END_MS) > 0)
+    if (await_end(socket, END_MS))
         return;
     struct ucred peer = {0};
     socklen_t length = sizeof(peer);
     CHECK(getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.pid > 0);
     kill(peer.pid, SIGKILL); /* alive, since the line is open: the number is still its own */
-    CHECK(poll(&polled, 1, HANDSHAKE_MS) > 0);
+    CHECK(await_end(socket, HANDSHAKE_MS));
 }
 
 static enum status answer_receive(int socket, int fds[DESCRIPTORS])

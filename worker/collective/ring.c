@@ -38,7 +38,9 @@ void bell_wait(struct bell *bell, uint32_t seen, int64_t timeout_us)
 enum status ring_map(int fd, struct ring **ret_ring)
 {
     struct stat stat;
-    if (fstat(fd, &stat) != 0 || stat.st_size != sizeof(struct ring))
+    if (fstat(fd, &stat) != 0)
+        return fail(ERR_IO, "order ring: %s", strerror(errno));
+    if (stat.st_size != sizeof(struct ring))
         return fail(ERR_PROTOCOL, "order ring: wrong size; worker and helper differ in version");
     void *memory = mmap(NULL, sizeof(struct ring), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (memory == MAP_FAILED)
