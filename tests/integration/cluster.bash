@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 
+# shellcheck source=tests/integration/wait.bash
+source "$SEER_SOURCE/tests/integration/wait.bash"
+
 export PATH="$SEER_BIN:$PATH"
 LOCAL_CLUSTER="$SEER_SOURCE/deploy/local_cluster.sh"
 TINY="$SEER_SOURCE/tests/integration/tiny.yaml"
@@ -35,19 +38,6 @@ run_cluster() {
 
 stop_cluster() {
     "$LOCAL_CLUSTER" --run "$1" --stop
-}
-
-# wait_until SECONDS COMMAND...: asks ten times a second; fails by name when the time is up.
-wait_until() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        if [ $SECONDS -ge $deadline ]; then
-            echo "waited in vain for: $*" >&2
-            return 1
-        fi
-        read -rt 0.1 <> <(:) || :
-    done
 }
 
 committed() { # RUN: steps committed so far

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The everseer authors
 
+load wait
+
 setup_file() {
     seer=${SEER_BIN:?}/seer
     export seer
@@ -51,6 +53,10 @@ PYTHON
 
 setup() {
     store=$BATS_TEST_TMPDIR/store
+}
+
+has_unsealed() { # a shard is being written: beside the lock there is its folder
+    [ -e "$store/unsealed" ] && [ "$(ls "$store/unsealed" | wc -l)" -ge 2 ]
 }
 
 ingest() {
@@ -145,11 +151,11 @@ ingest() {
     first=$!
     exec 9> "$BATS_TEST_TMPDIR/list"
     ls "$pictures"/classes/zebra/* >&9
-    while [ ! -e "$store/unsealed" ] || [ "$(ls "$store/unsealed" | wc -l)" -lt 2 ]; do sleep 0.02; done
+    wait_until 60 has_unsealed
     "$seer" ingest "$pictures/classes" --store "$store" --labels dir -q -o json 9>&- \
         > "$BATS_TEST_TMPDIR/second" 2> "$BATS_TEST_TMPDIR/words" &
     second=$!
-    while ! grep -q waiting "$BATS_TEST_TMPDIR/words"; do sleep 0.02; done
+    wait_until 60 grep -q waiting "$BATS_TEST_TMPDIR/words"
     [[ $(< "$BATS_TEST_TMPDIR/words") == "seer ingest: another ingest (pid $first) writes into '$store'"* ]]
     exec 9>&-
     wait "$first"
@@ -164,7 +170,7 @@ ingest() {
     flock "$store/lock" "$seer" ingest "$pictures/mixed" --store "$store" -o json \
         > "$BATS_TEST_TMPDIR/out" 2> "$BATS_TEST_TMPDIR/words" &
     pid=$!
-    while ! grep -q waiting "$BATS_TEST_TMPDIR/words"; do sleep 0.02; done
+    wait_until 60 grep -q waiting "$BATS_TEST_TMPDIR/words"
     kill -INT "$(cat "/proc/$pid/task/$pid/children")"
     code=0
     wait "$pid" || code=$?
@@ -311,7 +317,7 @@ PYTHON
     pid=$!
     exec 9> "$BATS_TEST_TMPDIR/list"
     find "$pictures/many" -type f | head -500 >&9
-    while [ ! -e "$store/unsealed" ] || [ "$(ls "$store/unsealed" | wc -l)" -lt 2 ]; do sleep 0.02; done
+    wait_until 60 has_unsealed
     kill -TERM "$pid"
     find "$pictures/many" -type f | tail -500 >&9 || true
     exec 9>&-

@@ -47,6 +47,9 @@ breach 'generated code outside proto' < <(sources | grep -vE '^proto/|^tests/' |
 # Processes are ended by the pids their starter knows.
 breach 'ends processes by name' < <(git ls-files '*.sh' '*.bats' | grep -v tests/lint/ | xargs grep -nE '\b(pkill|killall|pidof|pgrep)\b')
 
+# A loop that sleeps has no deadline: wait_until (tests/integration/wait.bash) has.
+breach 'waits without a deadline' < <(git ls-files 'tests/*.bats' 'tests/*.bash' | xargs grep -nE '\b(do|then) sleep\b')
+
 # Nothing of a builder's machine in the tree.
 breach 'path of a machine' < <(git ls-files | grep -v tests/lint/ | xargs grep -nE '/work/|/root/' --binary-files=without-match)
 
