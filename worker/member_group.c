@@ -106,20 +106,23 @@ static void order_form(struct member *m, const struct message *message, int is_p
     m->state = MEMBER_STATE_FORMING;
 }
 
-void member_group_regroup(struct member *m, const struct message *message)
+/* Is it about a generation to come? If not, or if we cannot follow, says what has to be said. */
+static int can_follow(struct member *m, uint64_t generation)
+{
+    if (generation > m->generation && m->is_configured)
+        return 1;
+    if (generation > m->generation)
+        member_say_broken(m, generation, "not welcomed yet");
+    else if (generation == m->generation && m->state == MEMBER_STATE_PARKED)
+        member_say_broken(m, generation, "it has ended here"); /* the server did not hear it */
+    return 0;
+}
+
+/* Leaves the present generation for this one, with the verdict that it brings, if any. Has it been
+ * prepared, so that what was planned for it holds? */
+static int enter(struct member *m, const struct message *message)
 {
     const struct message_regroup *regroup = &message->regroup;
-    if (message->header.generation < m->generation)
-        return;
-    if (message->header.generation == m->generation) {
-        if (m->state == MEMBER_STATE_PARKED) /* the server did not hear it */
-            member_say_broken(m, m->generation, "it has ended here");
-        return;
-    }
-    if (!m->is_configured) {
-        member_say_broken(m, message->header.generation, "not welcomed yet");
-        return;
-    }
     int has_verdict = regroup->has_verdict && m->is_prepared && m->step + 1 == message->header.step;
     int is_prepared = takes_over(m, message, has_verdict);
     if (is_prepared)
@@ -130,11 +133,29 @@ void member_group_regroup(struct member *m, const struct message *message)
     if (has_verdict)
         member_obey(m, &regroup->verdict);
     member_drop_vote(m);
-    int is_held =
-        m->has_state && m->step == message->header.step && m->lineage == message->header.lineage;
-    int is_given = regroup->source != STATE_KEEP &&
-                   !(regroup->source == STATE_MEMBER && regroup->source_rank == regroup->rank);
-    if (!is_held && !is_given) {
+    return is_prepared;
+}
+
+static int holds_state(const struct member *m, const struct message_header *header)
+{
+    return m->has_state && m->step == header->step && m->lineage == header->lineage;
+}
+
+/* Does this member get the state from elsewhere? */
+static int is_given(const struct message_regroup *regroup)
+{
+    if (regroup->source == STATE_MEMBER)
+        return regroup->source_rank != regroup->rank;
+    return regroup->source != STATE_KEEP;
+}
+
+void member_group_regroup(struct member *m, const struct message *message)
+{
+    if (!can_follow(m, message->header.generation))
+        return;
+    int is_prepared = enter(m, message);
+    int is_held = holds_state(m, &message->header); /* now that the verdict was obeyed */
+    if (!is_held && !is_given(&message->regroup)) {
         if (is_prepared)
             abandon(m);
         member_say_broken(m, m->generation, "does not hold the state of this step");
