@@ -1,9 +1,11 @@
-/* augment.c - the draws of one crop, in a fixed order from a generator of its own. */
+/* augment.c - the draws of one crop, in a fixed order from a generator of its own, and what they do
+ * to its colours. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "loader/augment.h"
 
 #include "common/random.h"
+#include "loader/color.h"
 
 static int is_drawn(struct random *random, double probability)
 {
@@ -53,4 +55,32 @@ struct augment augment_draw(const struct config *config, const struct config_cro
     augment.sigma = (float)random_uniform(&random, config->augment.blur_sigma_min,
                                           config->augment.blur_sigma_max);
     return augment;
+}
+
+static void apply(const struct augment *augment, enum augment_color color, struct planes *planes)
+{
+    switch (color) {
+    case AUGMENT_BRIGHTNESS:
+        color_brightness(planes, augment->factors[color]);
+        break;
+    case AUGMENT_CONTRAST:
+        color_contrast(planes, augment->factors[color]);
+        break;
+    case AUGMENT_SATURATION:
+        color_saturation(planes, augment->factors[color]);
+        break;
+    case AUGMENT_HUE:
+        color_hue(planes, augment->hue_shift);
+        break;
+    case AUGMENT_COLORS:
+        break; /* their number, none of them */
+    }
+}
+
+void augment_color(const struct augment *augment, struct planes *planes)
+{
+    for (int i = 0; i < augment->color_count; i++)
+        apply(augment, augment->colors[i], planes);
+    if (augment->is_gray)
+        color_gray(planes);
 }

@@ -2,7 +2,8 @@
  *
  * SwAV's order: random resized crop, mirror, colour jitter (its operations in random order), grey,
  * blur; every crop independently (swav: src/multicropdataset.py). Probabilities and strengths come
- * from the config. multicrop.c carries it out. */
+ * from the config. A new operation on colours is one of color.h, drawn and called here:
+ * multicrop.c, which cuts, calls and blurs, need not know it. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_AUGMENT_H
@@ -12,6 +13,7 @@
 
 #include "common/config.h"
 #include "loader/crop.h"
+#include "loader/planes.h"
 
 enum augment_color {
     AUGMENT_BRIGHTNESS,
@@ -37,5 +39,7 @@ struct augment {
  * are the image's. */
 struct augment augment_draw(const struct config *config, const struct config_crop *crop, int width,
                             int height, uint64_t seed, uint64_t position, uint32_t crop_index);
+/* Jitter, then grey, in place, of a crop that was resized. */
+void augment_color(const struct augment *augment, struct planes *planes);
 
 #endif

@@ -6,7 +6,6 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "loader/blur.h"
-#include "loader/color.h"
 #include "loader/planes.h"
 #include "loader/resize.h"
 
@@ -58,21 +57,6 @@ static void stage_end(struct multicrop *multicrop, enum multicrop_stage stage)
     multicrop->stage_start_us = now_us;
 }
 
-static void jitter(struct planes *planes, const struct augment *augment)
-{
-    for (int i = 0; i < augment->color_count; i++) {
-        enum augment_color color = augment->colors[i];
-        if (color == AUGMENT_BRIGHTNESS)
-            color_brightness(planes, augment->factors[color]);
-        else if (color == AUGMENT_CONTRAST)
-            color_contrast(planes, augment->factors[color]);
-        else if (color == AUGMENT_SATURATION)
-            color_saturation(planes, augment->factors[color]);
-        else
-            color_hue(planes, augment->hue_shift);
-    }
-}
-
 void multicrop_cut(struct multicrop *multicrop, const struct image *image,
                    const struct augment *augment, int size, uint8_t *ret_rgb)
 {
@@ -82,9 +66,7 @@ void multicrop_cut(struct multicrop *multicrop, const struct image *image,
     resize_box(multicrop->resize, image->pixels, (size_t)image->width * 3, &augment->box,
                augment->is_flipped, planes);
     stage_end(multicrop, MULTICROP_RESIZE);
-    jitter(planes, augment);
-    if (augment->is_gray)
-        color_gray(planes);
+    augment_color(augment, planes);
     stage_end(multicrop, MULTICROP_COLOR);
     if (augment->is_blurred)
         blur_gaussian(planes, augment->sigma, &multicrop->scratch);
