@@ -2,18 +2,19 @@
  *
  * bench_kernels [DEVICE] [THREADS]. For every distinct layer of a step of 16 images of 224 and 32
  * of 96 pixels (batch 8 with 2+4 crops): times in ms of one call (the best of several), GF/s of
- * convolutions, GB/s of the rest counting each tensor read or written once. */
+ * convolutions, GB/s of the rest counting each tensor read or written once. bench_rest.c has the
+ * other operations. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/clock.h"
 #include "common/status.h"
-#include "worker/device/device.h"
+#include "tests/bench/bench_rest.h"
+#include "tests/bench/device_bench.h"
 
-/* REPEAT: enough to see the machine undisturbed once. VALUES_MAX: the stem's output. */
-enum { REPEAT = 5, VALUES_MAX = 16 * 112 * 112 * 48, CHANNELS_MAX = 512, ROWS_MAX = 32 };
+/* VALUES_MAX: the stem's output. */
+enum { VALUES_MAX = 16 * 112 * 112 * 48, CHANNELS_MAX = 512, ROWS_MAX = 32 };
 
 struct bench {
     struct device *device;
@@ -35,20 +36,6 @@ struct layer {
 
 static const struct layer *layer;
 static struct conv *conv;
-
-static double best_ms(void (*run)(void))
-{
-    double best = 1e30;
-    for (int i = 0; i < REPEAT; i++) {
-        const int64_t start = clock_us();
-        run();
-        if (bench.ops->synchronize(bench.device) != OK)
-            exit(1);
-        const double ms = (double)(clock_us() - start) / 1e3;
-        best = ms < best ? ms : best;
-    }
-    return best;
-}
 
 static void run_forward(void)
 {
@@ -177,14 +164,14 @@ static void run_row_scale_backward(void)
 
 static void report_conv(const char *name, void (*run)(void), double flops)
 {
-    const double ms = best_ms(run);
+    const double ms = device_bench_ms(bench.device, run);
     printf(" %s %6.2f ms %5.0f GF/s", name, ms, flops / ms / 1e6);
     bench.conv_ms += ms * layer->count;
 }
 
 static void report_bytes(const char *name, void (*run)(void), int tensors)
 {
-    const double ms = best_ms(run);
+    const double ms = device_bench_ms(bench.device, run);
     const double values =
         (double)layer->conv.rows * out_pixels() * (double)layer->conv.out_channels;
     printf("    %-28s %6.2f ms %5.1f GB/s\n", name, ms,
@@ -209,7 +196,7 @@ static void bench_layer(void)
     if (shape->needs_input_gradient)
         report_conv("bwd-data", run_backward_data, flops);
     report_conv("bwd-weights", run_backward_weights, flops);
-    bench.conv_ms += best_ms(run_weights) * layer->count;
+    bench.conv_ms += device_bench_ms(bench.device, run_weights) * layer->count;
     printf("\n");
     bench.ops->conv_destroy(conv);
 }
@@ -265,41 +252,26 @@ static void bench_network(int rows, int size)
     }
 }
 
-static float *memory(size_t count)
-{
-    void *memory = NULL;
-    if (bench.ops->allocate(bench.device, count * sizeof(float), NULL, &memory) != OK) {
-        fprintf(stderr, "bench_kernels: %s\n", fail_message());
-        exit(1);
-    }
-    float *values = memory; /* small positive numbers: no denormals, which would be slow */
-    for (size_t i = 0; i < count; i++)
-        values[i] = 0.25f + (float)(i % 7) * 0.125f;
-    return values;
-}
-
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "cpu";
-    if (device_open(name, argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1, &bench.device) != OK) {
-        fprintf(stderr, "bench_kernels: %s\n", fail_message());
-        return 1;
-    }
+    bench.device = device_bench_open(name, argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1);
     bench.ops = bench.device->ops;
     printf("%s\n", bench.ops->describe(bench.device));
     float **const activations[] = {&bench.a, &bench.b, &bench.c, &bench.d};
     for (int i = 0; i < 4; i++)
-        *activations[i] = memory(VALUES_MAX);
-    bench.weights = memory((size_t)CHANNELS_MAX * CHANNELS_MAX);
-    bench.grads = memory((size_t)CHANNELS_MAX * CHANNELS_MAX);
+        *activations[i] = device_bench_memory(bench.device, VALUES_MAX);
+    bench.weights = device_bench_memory(bench.device, (size_t)CHANNELS_MAX * CHANNELS_MAX);
+    bench.grads = device_bench_memory(bench.device, (size_t)CHANNELS_MAX * CHANNELS_MAX);
     for (int i = 0; i < 12; i++)
-        bench.channels[i] = memory((size_t)2 * CHANNELS_MAX);
+        bench.channels[i] = device_bench_memory(bench.device, (size_t)2 * CHANNELS_MAX);
     for (int i = 0; i < 3; i++)
-        bench.rows[i] = memory((size_t)ROWS_MAX * CHANNELS_MAX);
+        bench.rows[i] = device_bench_memory(bench.device, (size_t)ROWS_MAX * CHANNELS_MAX);
     bench_network(16, 224);
     bench_network(32, 96);
     printf("a step of the trunk: convolutions %.0f ms, the rest %.0f ms\n", bench.conv_ms,
            bench.other_ms);
+    bench_rest(bench.device);
     device_close(bench.device);
     return 0;
 }
