@@ -17,10 +17,9 @@ sources() {
 }
 
 # The first line of every file says what it is for.
-breach 'no purpose in the first line' < <(
-    for file in $(sources); do
-        head -n 1 "$file" | grep -q "^/\* $(basename "$file") - " || echo "$file"
-    done)
+# shellcheck disable=SC2016 # awk's own
+breach 'no purpose in the first line' < <(sources | xargs awk 'FNR == 1 {
+    name = FILENAME; sub(/.*\//, "", name); if (index($0, "/* " name " - ") != 1) print FILENAME }')
 
 # Functions whose result depends on luck or overruns; atoi hides errors.
 breach 'banned function' < <(sources | xargs grep -nwE \
