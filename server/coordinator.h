@@ -3,9 +3,9 @@
  * Pure: no clock, socket, file, thread or entropy in here; time, randomness and what happened come
  * in as arguments, and what is to be done goes out as a list of actions that the caller carries out
  * in order. An ACTION_JOURNAL comes before any later action (actions.h says how durably): on this
- * rests every promise about steps. In reading order: coordinator.c (dispatch), admission.c (who comes and
- * goes), formation.c (generations), succession.c (the next one, prepared meanwhile), deal.c (who
- * computes how much), blame.c (who holds a step up), round.c (plans, votes, verdicts),
+ * rests every promise about steps. In reading order: coordinator.c (dispatch), admission.c (who
+ * comes and goes), formation.c (generations), succession.c (the next one, prepared meanwhile),
+ * deal.c (who computes how much), blame.c (who holds a step up), round.c (plans, votes, verdicts),
  * agreement.c (members that computed differently), boundary.c (what happens between two steps:
  * joining, leaving, snapshots, stopping), recovery.c (the journal read back), orders.c (operators),
  * snapshot_records.c (what a restore may use), shard_records.c (what can be read).
