@@ -18,6 +18,7 @@
 enum {
     CONFIG_CROPS_MAX = 4,
     CONFIG_HEAD_MAX = 4,
+    CONFIG_STAGES_MAX = 8,
     CONFIG_STORES_MAX = 16,
     CONFIG_PATH_BYTES = 512,
     CONFIG_NAME_BYTES = 64,
@@ -27,6 +28,7 @@ enum schedule_kind { SCHEDULE_PLATEAU, SCHEDULE_COSINE, SCHEDULE_CONSTANT };
 enum optimizer_kind { OPTIMIZER_LARC, OPTIMIZER_SGD };
 enum exhausted_policy { EXHAUSTED_REPEAT, EXHAUSTED_WAIT };
 enum reduction { REDUCTION_EXACT, REDUCTION_FAST };
+enum recompute { RECOMPUTE_KEEP, RECOMPUTE_BLOCK, RECOMPUTE_STAGES };
 enum rounding_rule { ROUNDING_PYCLS, ROUNDING_TORCHVISION };
 
 struct config_crop {
@@ -80,6 +82,9 @@ struct config {
         int64_t reduction;      /* enum reduction */
         int64_t bn_group_slots; /* 0 = one group of all slots */
         int64_t steps;          /* stop after this many; 0 = never */
+        int64_t recompute;      /* enum recompute */
+        int64_t recompute_stage_count;
+        int64_t recompute_stages[CONFIG_STAGES_MAX]; /* counted from 1 */
     } train;
     struct {
         int64_t kind; /* enum optimizer_kind */

@@ -38,6 +38,18 @@ static enum status check_batch(const struct config *config)
     return OK;
 }
 
+static enum status check_recompute(const struct config *config)
+{
+    const int64_t count = config->train.recompute_stage_count;
+    if (config->train.recompute == RECOMPUTE_STAGES && count == 0)
+        return fail(ERR_INPUT,
+                    "train.recompute is 'stages', but train.recompute_stages names none: "
+                    "list some, as [1, 2], or use 'block' for all");
+    if (config->train.recompute != RECOMPUTE_STAGES && count > 0)
+        return fail(ERR_INPUT, "train.recompute_stages needs train.recompute: stages");
+    return OK;
+}
+
 static enum status check_crops(const struct config *config)
 {
     if (config->crop_count < 1 || config_crops_per_image(config) < 2)
@@ -101,6 +113,7 @@ static enum status check_server(const struct config *config)
 enum status config_check(const struct config *config)
 {
     TRY(check_batch(config));
+    TRY(check_recompute(config));
     TRY(check_crops(config));
     TRY(check_model(config));
     TRY(check_schedule(config));

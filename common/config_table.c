@@ -22,6 +22,7 @@
 static const char *const exhausted_names[] = {"repeat", "wait", NULL};
 static const char *const rounding_names[] = {"pycls", "torchvision", NULL};
 static const char *const reduction_names[] = {"exact", "fast", NULL};
+static const char *const recompute_names[] = {"keep", "block", "stages", NULL};
 static const char *const optimizer_names[] = {"larc", "sgd", NULL};
 static const char *const schedule_names[] = {"plateau", "cosine", "constant", NULL};
 static const char *const engine_names[] = {"auto", "self", "mpi", "nccl", NULL};
@@ -163,6 +164,15 @@ static const struct config_row rows[] = {
      .unit = "slots",
      .meaning = "Slots that share the statistics of batch normalisation; divides the slots of a "
                 "step; 0 is all."},
+    {"train.recompute", CHOICE(train.recompute), .names = recompute_names, .fallback = "keep",
+     .meaning =
+         "What backward needs: 'keep' holds it in memory from forward on; 'block' holds each "
+         "block's output alone and computes the rest of it again, the same bits with less "
+         "memory and about a third more work; 'stages' does so in recompute_stages."},
+    {"train.recompute_stages", INT(train.recompute_stages[0]), LENGTH(train.recompute_stage_count),
+     .length_max = CONFIG_STAGES_MAX, RANGE(1, 64), .fallback = "[]", .unit = "stages, from 1",
+     .meaning = "Stages whose blocks are recomputed if train.recompute is 'stages'; the first "
+                "stages hold most memory."},
     {"train.steps", INT(train.steps), RANGE(0, 1e12), .fallback = "0", .unit = "steps",
      .meaning = "Stop when so many are committed; 0 is never."},
 

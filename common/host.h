@@ -14,6 +14,9 @@ void host_name(char *name, size_t bytes);
 uint64_t host_boot(void);
 /* As many open files as the system allows this process: a connection is one. */
 void host_raise_file_limit(void);
+/* Bytes of memory that this process could get now: what the kernel calls available, within the
+ * limit of its control group (v2). SIZE_MAX: it cannot be told. */
+size_t host_free_bytes(void);
 /* Bits that nobody can guess: for identities. */
 uint64_t host_entropy(void);
 

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/mem.h"
+#include "worker/memory_plan.h"
 #include "worker/model/inference.h"
 #include "worker/model/model.h"
 #include "worker/optim/optimizer.h"
@@ -82,7 +83,11 @@ static void drop_model(struct step *step)
 
 static enum status build_model(struct step *step, int slots, int size)
 {
-    TRY(model_create(step->config, step->state, slots, &step->model));
+    struct memory_plan plan;
+    TRY(memory_plan_make(step->config, step->state->device, slots, size, &plan));
+    TRY(memory_plan_check(&plan, step->config, step->state->device, size));
+    memory_plan_log(&plan);
+    TRY(model_create(step->config, step->state, slots, plan.arena_bytes, &step->model));
     struct team *team = &step->model->team;
     swav_init(&step->swav, team, &step->model->head, step->config, size);
     buckets_init(&step->buckets, team, step->config->collective.bucket_kib);

@@ -22,6 +22,7 @@
 #include "worker/collective/helper.h"
 #include "worker/handover.h"
 #include "worker/link.h"
+#include "worker/memory_plan.h"
 #include "worker/preparation.h"
 #include "worker/snapshot_fetch.h"
 #include "worker/snapshot_file.h"
@@ -72,6 +73,21 @@ static struct group_means group_means(struct worker *worker)
                                 .listen_fd = worker->listen_fd};
 }
 
+/* Before any memory is taken: how large a share of a step fits, if it were alone. */
+static enum status check_memory(const struct worker *worker)
+{
+    int most = 0;
+    TRY(memory_plan_most_slots(worker->config, worker->device, 1, 0, &most));
+    if (most == 0)
+        return fail(ERR_DEVICE,
+                    "not one slot of %d images fits into the memory of %s; use a smaller "
+                    "train.slot_images, or train.recompute: block ('seer plan' shows the parts)",
+                    (int)worker->config->train.slot_images,
+                    worker->device->ops->describe(worker->device));
+    log_info("event=memory most_slots=%d slots=%d", most, (int)config_slots(worker->config));
+    return OK;
+}
+
 static enum status worker_configure(struct worker *worker, struct job *job)
 {
     worker->config = job->config;
@@ -80,6 +96,7 @@ static enum status worker_configure(struct worker *worker, struct job *job)
     job->config = NULL;
     job->loader = NULL;
     job->action.text = NULL;
+    TRY(check_memory(worker));
     TRY(state_create(worker->config, worker->device, &worker->state));
     TRY(step_create(worker->config, worker->state, &worker->step));
     step_watch(worker->step, &worker->progress);

@@ -24,6 +24,7 @@ documented() { # COMMAND: the names between the backquotes behind it, without wh
     [ "$status" -eq 0 ]
     [ "$(keys "$output")" = "$(documented 'seer bench step')" ]
     jq -e '.schema_version == 1 and .steps == 3 and .threads == 1 and .parameters > 0 and
+        .memory_planned_bytes > 0 and .memory_peak_bytes == .memory_planned_bytes and
         (.median_phase | keys_unsorted) ==
             ["forward_ms", "loss_ms", "backward_ms", "reduce_ms", "apply_ms", "thread_cpu_ms"] and
         (.each_step.wall_ms | length) == 3 and (.each_step.thread_cpu_ms | length) == 3 and

@@ -118,7 +118,7 @@ static enum status run_trunk(struct probe *probe)
     struct model *model = NULL;
     struct buckets buckets;
     struct buf upstream;
-    TRY(model_create(&probe->config, probe->state, (int)probe->batch.slot_count, &model));
+    TRY(model_create(&probe->config, probe->state, (int)probe->batch.slot_count, 0, &model));
     struct trunk *trunk = &model->trunk;
     const size_t width = (size_t)regnet_width(&trunk->regnet);
     take_batch(probe, 0);

@@ -61,6 +61,7 @@ export /does/not/exist --to x
 embed --snapshot /does/not/exist --store x --to x
 eval knn --snapshot /does/not/exist --train x --test x
 bench step --config /does/not/exist.yaml
+plan --config /does/not/exist.yaml
 bench loader --store /does/not/exist
 store ls /does/not/exist
 audit /does/not/exist
@@ -102,7 +103,7 @@ END
 
 @test "a form of output that does not exist is refused by every command" {
     for command in "audit x" "events --run x" "status --run x" "worker ls --run x" "snapshot ls --run x" \
-        "store ls x" "config show" "bench allreduce" "bench step --config x" "export x --to y" \
+        "store ls x" "config show" "bench allreduce" "bench step --config x" "plan --config x" "export x --to y" \
         "embed --snapshot x --store y --to z" "ingest x --store y" "bench loader --store x" "eval knn --snapshot x --train x --test x"; do
         # shellcheck disable=SC2086 # the words of the command
         run "$seer" $command -o xml
@@ -137,4 +138,20 @@ END
     run "$seer" config check "$demo" --set train.batch_images=100
     [ "$status" -eq 2 ]
     [[ "$output" == *"use 96 or 112"* ]]
+}
+
+@test "seer plan says what a worker takes, and that recomputing takes less" {
+    local tiny=$SEER_SOURCE/tests/integration/tiny.yaml
+    run --separate-stderr "$seer" plan --config "$tiny" -o json
+    [ "$status" -eq 0 ]
+    jq -e '.schema_version == 1 and .slots == .most_slots and (.bytes | add) == .total_bytes and .state_bytes < .total_bytes and
+        .bytes.activations > 0 and .bytes.recomputed_block == null' <<<"$output"
+    local kept
+    kept=$(jq .total_bytes <<<"$output")
+    run --separate-stderr "$seer" plan --config "$tiny" --set train.recompute=block -o json
+    jq -e --argjson kept "$kept" '.total_bytes < $kept and .bytes.recomputed_block > 0' <<<"$output"
+    run --separate-stderr "$seer" plan --config "$tiny"
+    [[ "$output" == *"activations"*"total"*"At most"* ]]
+    run "$seer" plan --config "$tiny" --slots 100000
+    [ "$status" -eq 2 ]
 }

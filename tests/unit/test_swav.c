@@ -63,7 +63,7 @@ static void open_fixture(struct fixture *fixture, int64_t iterations, int64_t sl
     assert_ok(device_open("cpu", 1, &fixture->device));
     assert_ok(state_create(config, fixture->device, &fixture->state));
     rows_init(&rows, config, (int)(IMAGES / slot_images));
-    team_init(&fixture->team, config, fixture->state, &rows, 1);
+    team_init(&fixture->team, config, fixture->state, &rows, 1, 0);
     assert_ok(rows_assign(&fixture->team.rows, slots));
     fixture->team.collective = virtual_team_member(fixture->virtual_team, 0);
     fixture->head.team = &fixture->team;

@@ -39,6 +39,24 @@ struct conv_shape {
     int needs_input_gradient; /* 0 for the stem */
 };
 
+enum { CONV_SHARED_MAX = 4 };
+
+/* What a convolution takes of the device's memory. */
+struct conv_memory {
+    size_t own;                     /* for itself, until conv_destroy */
+    size_t shared[CONV_SHARED_MAX]; /* areas that all use in turn, as large as the largest asks
+                                       for; they do not shrink before the device is closed */
+};
+
+/* Bytes, by the device's own count. */
+struct device_memory {
+    size_t held;                    /* allocated and not released, all that follows included */
+    size_t peak;                    /* the most that was held at once */
+    size_t fixed;                   /* the device's own, from open to close */
+    size_t shared[CONV_SHARED_MAX]; /* present sizes of what convolutions share */
+    size_t free;                    /* what could be had beyond held, as far as can be told */
+};
+
 enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_SIGMOID };
 
 /* Forward application of batch normalisation and what is fused with it, per pixel and channel c:
@@ -117,6 +135,7 @@ struct device_ops {
     void (*download)(struct device *device, void *host, const void *from, size_t bytes); /* waits */
     void (*copy)(struct device *device, void *to, const void *from, size_t bytes);
     void (*zero)(struct device *device, void *memory, size_t bytes);
+    void (*memory)(struct device *device, struct device_memory *ret_memory);
     enum status (*synchronize)(struct device *device); /* ERR_DEVICE with what went wrong before */
     void (*destroy)(struct device *device);
 
@@ -136,6 +155,9 @@ struct device_ops {
      * accumulate, adds to it. ERR_DEVICE when the library has no implementation. */
     enum status (*conv_create)(struct device *device, const struct conv_shape *shape,
                                struct conv **ret_conv);
+    /* What conv_create would take; it takes nothing. ERR_DEVICE as there. */
+    enum status (*conv_memory)(struct device *device, const struct conv_shape *shape,
+                               struct conv_memory *ret_memory);
     void (*conv_destroy)(struct conv *conv); /* NULL is fine */
     void (*conv_weights)(struct conv *conv, const float *weights);
     void (*conv_forward)(struct conv *conv, const void *x, void *y);

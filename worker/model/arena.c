@@ -42,6 +42,19 @@ static enum status add_chunk(struct arena *arena, size_t bytes)
     return OK;
 }
 
+void arena_reserve(struct arena *arena, size_t bytes)
+{
+    if (arena->status == OK && bytes > 0)
+        arena->status = add_chunk(arena, bytes);
+}
+
+enum arena_part arena_enter(struct arena *arena, enum arena_part part)
+{
+    const enum arena_part before = arena->part;
+    arena->part = part;
+    return before;
+}
+
 void *arena_take(struct arena *arena, size_t bytes)
 {
     const size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -56,6 +69,7 @@ void *arena_take(struct arena *arena, size_t bytes)
     }
     void *piece = chunk->memory + chunk->used;
     chunk->used += rounded;
+    arena->part_bytes[arena->part] += rounded;
     return piece;
 }
 

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/random.h"
+#include "worker/memory_plan.h"
 #include "worker/step.h"
 
 enum { STEPS_DEFAULT = 5, STEPS_MAX = 10000, WARMUP_STEPS = 2, THREADS_MAX = 1024 };
@@ -143,23 +144,40 @@ static int64_t parameter_count(const struct state_layout *layout)
     return count;
 }
 
+/* The most that was held, and what was planned; equal, if all is well. */
+static void memory_bytes(const struct bench *bench, int64_t *ret_planned, int64_t *ret_peak)
+{
+    struct device_memory memory;
+    struct memory_plan plan = {0};
+    bench->device->ops->memory(bench->device, &memory);
+    *ret_peak = (int64_t)memory.peak;
+    *ret_planned = memory_plan_make(&bench->config, bench->device,
+                                    (int)config_slots(&bench->config), 1, &plan) == OK
+                       ? (int64_t)plan.total_bytes
+                       : 0;
+}
+
 static void report_json(const struct bench *bench)
 {
     double best_ms, ignored;
     const double step_ms = median_ms(bench, PART_COUNT, &best_ms);
     const double images = (double)bench->config.train.batch_images;
+    int64_t planned, peak;
+    memory_bytes(bench, &planned, &peak);
     json_t *parts = json_object();
     for (int part = 0; part < PART_COUNT; part++)
         json_object_set_new(parts, part_names[part], json_real(median_ms(bench, part, &ignored)));
     json_t *object = json_pack(
-        "{s:i, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:o}", "schema_version",
-        1, "config", bench->config_path, "device", bench->device->ops->describe(bench->device),
-        "threads", bench->threads, "steps", bench->steps, "batch_images",
-        (json_int_t)bench->config.train.batch_images, "crops_per_image",
-        (json_int_t)config_crops_per_image(&bench->config), "parameters",
-        (json_int_t)parameter_count(&bench->state->layout), "step_ms", step_ms, "step_best_ms",
-        best_ms, "images_per_second", 1000 * images / step_ms, "images_per_second_best",
-        1000 * images / best_ms, "median_phase", parts, "each_step", each_step(bench));
+        "{s:i, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:o}",
+        "schema_version", 1, "config", bench->config_path, "device",
+        bench->device->ops->describe(bench->device), "threads", bench->threads, "steps",
+        bench->steps, "batch_images", (json_int_t)bench->config.train.batch_images,
+        "crops_per_image", (json_int_t)config_crops_per_image(&bench->config), "parameters",
+        (json_int_t)parameter_count(&bench->state->layout), "memory_planned_bytes",
+        (json_int_t)planned, "memory_peak_bytes", (json_int_t)peak, "step_ms", step_ms,
+        "step_best_ms", best_ms, "images_per_second", 1000 * images / step_ms,
+        "images_per_second_best", 1000 * images / best_ms, "median_phase", parts, "each_step",
+        each_step(bench));
     json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     printf("\n");
     json_decref(object);

@@ -58,25 +58,36 @@ static void init_norms(struct block *block, const char *base)
         norm_init(&block->norm_proj, block->team, &place);
 }
 
+static void *taken(struct block *block, void *shared, size_t values)
+{
+    return shared != NULL ? shared : team_activations(block->team, values);
+}
+
 static void take_tensors(struct block *block, int resolution, const void *x)
 {
+    static const struct interior kept;
     struct team *team = block->team;
+    const struct interior *shared = block->interior == NULL ? &kept : block->interior;
+    void *const *in_place = shared->at_input[resolution];
+    void *const *out_place = shared->at_output[resolution];
     const size_t rows = (size_t)rows_count(&team->rows, resolution);
     const size_t in_pixels =
         (size_t)block->in_side[resolution] * (size_t)block->in_side[resolution];
     const size_t in = rows * in_pixels * (size_t)block->shape.width;
     const size_t out = rows * (size_t)block->out_pixels[resolution] * (size_t)block->shape.width;
+    const enum arena_part before = arena_enter(&team->arena, ARENA_ACTIVATIONS);
     block->tensors[resolution] = (struct block_tensors){
         .x = x,
-        .a_conv = team_activations(team, in),
-        .a = team_activations(team, in),
-        .b_conv = team_activations(team, out),
-        .b = team_activations(team, out),
-        .b_scaled = team_activations(team, out),
-        .c_conv = team_activations(team, out),
-        .proj_conv = block->shape.has_projection ? team_activations(team, out) : NULL,
+        .a_conv = taken(block, in_place[0], in),
+        .a = taken(block, in_place[1], in),
+        .b_conv = taken(block, out_place[0], out),
+        .b = taken(block, out_place[1], out),
+        .b_scaled = taken(block, out_place[2], out),
+        .c_conv = taken(block, out_place[3], out),
+        .proj_conv = block->shape.has_projection ? taken(block, out_place[4], out) : NULL,
         .y = team_activations(team, out),
     };
+    arena_enter(&team->arena, before);
 }
 
 static void reuse_tensors(struct block *block, void *const *reuse)
@@ -95,19 +106,19 @@ static void reuse_tensors(struct block *block, void *const *reuse)
 }
 
 enum status block_init(struct block *block, struct team *team, const struct regnet_block *shape,
-                       const void *const *x, const int *side, void *const *reuse)
+                       const struct block_place *place)
 {
     char base[64], name[80];
-    *block = (struct block){.team = team, .shape = *shape};
+    *block = (struct block){.team = team, .interior = place->interior, .shape = *shape};
     for (int r = 0; r < resolutions(block); r++) {
-        block->in_side[r] = side[r];
-        block->out_side[r] = filter_side_after(side[r], shape->stride);
+        block->in_side[r] = place->side[r];
+        block->out_side[r] = filter_side_after(place->side[r], shape->stride);
         block->out_pixels[r] = block->out_side[r] * block->out_side[r];
-        if (reuse == NULL)
-            take_tensors(block, r, x[r]);
+        if (place->reuse == NULL)
+            take_tensors(block, r, place->x[r]);
     }
-    if (reuse != NULL)
-        reuse_tensors(block, reuse);
+    if (place->reuse != NULL)
+        reuse_tensors(block, place->reuse);
     snprintf(base, sizeof(base), "trunk.trunk_output.block%d.block%d-%d", shape->stage,
              shape->stage, shape->index);
     snprintf(name, sizeof(name), "%s.f.se", base);
@@ -183,9 +194,36 @@ static void add_shortcut(struct block *block, int resolution, float *pooled)
     norm_apply(&block->norm_c, resolution, &args, proj_norm(block));
 }
 
+/* What forward computed between x and y, once more. Squeeze-and-excitation's vectors are kept. */
+static void recompute(struct block *block, int resolution)
+{
+    const struct block_tensors *t = &block->tensors[resolution];
+    const struct bn_apply a = {.x = t->a_conv, .is_relu = 1, .y = t->a};
+    const struct bn_apply b = {.x = t->b_conv, .is_relu = 1, .y = t->b};
+    filter_forward(&block->filter_a, resolution, t->x, t->a_conv);
+    norm_apply(&block->norm_a, resolution, &a, NULL);
+    filter_forward(&block->filter_b, resolution, t->a, t->b_conv);
+    norm_apply(&block->norm_b, resolution, &b, NULL);
+    scale_channels(block, resolution);
+    filter_forward(&block->filter_c, resolution, t->b_scaled, t->c_conv);
+    if (block->shape.has_projection)
+        filter_forward(&block->filter_proj, resolution, t->x, t->proj_conv);
+}
+
+/* Afterwards the tensors between x and y are this block's. */
+static void hold(struct block *block, int is_to_recompute)
+{
+    if (block->interior == NULL || block->interior->holder == block)
+        return;
+    for (int r = 0; r < resolutions(block) && is_to_recompute; r++)
+        recompute(block, r);
+    block->interior->holder = block;
+}
+
 enum status block_forward(struct block *block, float *pooled)
 {
     struct block_tensors *t = block->tensors;
+    hold(block, 0);
     for (int r = 0; r < resolutions(block); r++)
         convolve(block, &block->filter_a, &block->norm_a, r, t[r].x, t[r].a_conv);
     TRY(share(block, &block->norm_a, NULL));
@@ -315,6 +353,7 @@ static void backward_a(struct block *block, int resolution, const struct roles *
 enum status block_backward(struct block *block, struct gradient *gradient)
 {
     struct roles roles[CONFIG_CROPS_MAX];
+    hold(block, 1);
     for (int r = 0; r < resolutions(block); r++)
         backward_sums_c(block, r, &gradient[r]);
     TRY(norm_backward_share(&block->norm_c, proj_norm(block)));

@@ -4,7 +4,9 @@
  *   y = relu(bn(conv1x1 (b * squeeze(b))) + shortcut),   shortcut = x or bn(conv1x1 x, stride)
  *
  * Radosavovic et al., CVPR 2020. Resolutions go layer by layer together, so that their BN sums
- * travel in one message. Forward keeps every convolution's input and output. */
+ * travel in one message. Forward keeps every convolution's input and output, unless the block is
+ * recomputed: then backward repeats forward out of x and the kept statistics, so nothing is
+ * exchanged twice and the bits are the same. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_MODEL_BLOCK_H
@@ -24,8 +26,17 @@ struct block_tensors {
     void *c_conv, *proj_conv, *y;
 };
 
+/* Memory for what is between x and y of one block, for blocks that are recomputed: they share it,
+ * and it holds what the last of them computed. */
+struct interior {
+    void *at_input[CONFIG_CROPS_MAX][2]; /* each as large as the largest of its users needs */
+    void *at_output[CONFIG_CROPS_MAX][5];
+    const struct block *holder; /* whose tensors are there; NULL: nobody's */
+};
+
 struct block {
-    struct team *team; /* borrowed */
+    struct team *team;         /* borrowed */
+    struct interior *interior; /* borrowed; NULL: its tensors are kept */
     struct regnet_block shape;
     struct filter filter_a, filter_b, filter_c, filter_proj;
     struct norm norm_a, norm_b, norm_c, norm_proj;
@@ -44,10 +55,17 @@ struct gradient {
     void *buffers[3];     /* each as large as the largest activation */
 };
 
-/* ERR_DEVICE. x and side: the input at each resolution. reuse: inference's four buffers, of which
- * x[0] is one; NULL in training. */
+/* What surrounds a block when it is built. */
+struct block_place {
+    const void *x[CONFIG_CROPS_MAX]; /* input at each resolution, and its side */
+    int side[CONFIG_CROPS_MAX];
+    void *const *reuse; /* inference's four buffers, of which x[0] is one; NULL in training */
+    struct interior *interior; /* the block is to be recomputed; NULL: kept */
+};
+
+/* ERR_DEVICE. interior must live as long as the block. */
 enum status block_init(struct block *block, struct team *team, const struct regnet_block *shape,
-                       const void *const *x, const int *side, void *const *reuse);
+                       const struct block_place *place);
 void block_done(struct block *block);
 
 /* Once a step, before forward. */

@@ -41,6 +41,7 @@ void head_init(struct head *head, struct team *team, const struct config *config
         .layer_count = (int)config->model.head_count,
         .prototype_count = (int)config->model.prototypes,
     };
+    const enum arena_part before = arena_enter(&team->arena, ARENA_HEAD);
     int place = 0, in = width;
     const float *x = features;
     for (int i = 0; i < head->layer_count; i++) {
@@ -63,6 +64,7 @@ void head_init(struct head *head, struct team *team, const struct config *config
     head->scores = arena_floats(&team->arena, scores);
     head->scores_grad = arena_floats(&team->arena, scores);
     head->features_grad = arena_floats(&team->arena, rows * (size_t)width);
+    arena_enter(&team->arena, before);
 }
 
 /* From a row of a resolution on. */

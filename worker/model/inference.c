@@ -26,7 +26,7 @@ enum status inference_create(const struct config *config, struct state *state, i
     struct rows rows;
     struct inference *inference = mem_zero(sizeof(*inference));
     rows_init_plain(&rows, portion_rows(config, state, size), size);
-    team_init(&inference->team, config, state, &rows, 0);
+    team_init(&inference->team, config, state, &rows, 0, 0);
     TRY_OUT(trunk_init(&inference->trunk, &inference->team, config));
     *ret_inference = inference;
     inference = NULL; /* given to the caller */

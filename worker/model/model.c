@@ -7,13 +7,13 @@
 #include "common/mem.h"
 
 enum status model_create(const struct config *config, struct state *state, int slot_count,
-                         struct model **ret_model)
+                         size_t arena_bytes, struct model **ret_model)
 {
     enum status status = OK;
     struct rows rows;
     struct model *model = mem_zero(sizeof(*model));
     rows_init(&rows, config, slot_count);
-    team_init(&model->team, config, state, &rows, 1);
+    team_init(&model->team, config, state, &rows, 1, arena_bytes);
     TRY_OUT(arena_check(&model->team.arena));
     TRY_OUT(trunk_init(&model->trunk, &model->team, config));
     head_init(&model->head, &model->team, config, model->trunk.features,

@@ -18,9 +18,10 @@ struct model {
     struct head head;
 };
 
-/* For slot_count slots of a step. ERR_DEVICE; ERR_INPUT. */
+/* For slot_count slots of a step. arena_bytes: what it is known to take out of its arena, and what
+ * else will be (memory_plan.h); 0: not known. ERR_DEVICE; ERR_INPUT. */
 enum status model_create(const struct config *config, struct state *state, int slot_count,
-                         struct model **ret_model);
+                         size_t arena_bytes, struct model **ret_model);
 void model_destroy(struct model *model); /* NULL is fine */
 /* Images of the batch and the present parameters. ERR_INPUT: a batch of another shape. */
 enum status model_load(struct model *model, struct collective *collective,

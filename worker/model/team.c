@@ -24,7 +24,7 @@ static size_t longest_parameter(const struct state_layout *layout)
 }
 
 void team_init(struct team *team, const struct config *config, struct state *state,
-               struct rows *rows, int is_training)
+               struct rows *rows, int is_training, size_t arena_bytes)
 {
     struct exchange exchange;
     *team = (struct team){
@@ -38,6 +38,7 @@ void team_init(struct team *team, const struct config *config, struct state *sta
     *rows = (struct rows){0};
     exchange_init(&exchange, config);
     arena_init(&team->arena, state->device);
+    arena_reserve(&team->arena, arena_bytes);
     if (!is_training)
         return;
     team->norm_sums = state->exchange + exchange.norms;

@@ -34,9 +34,9 @@ struct team {
     _Atomic uint64_t *progress; /* counted up when something got done; may be NULL */
 };
 
-/* Takes over rows (leaves it empty). */
+/* Takes over rows (leaves it empty). arena_bytes: what the model is known to take; 0: not known. */
 void team_init(struct team *team, const struct config *config, struct state *state,
-               struct rows *rows, int is_training);
+               struct rows *rows, int is_training, size_t arena_bytes);
 void team_done(struct team *team);
 /* Sum over members, in place. Errors as collective_allreduce. */
 enum status team_sum(struct team *team, float *data, size_t count);

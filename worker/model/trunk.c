@@ -36,6 +36,7 @@ static enum status init_stem(struct trunk *trunk)
         .stride = trunk->regnet.stem_stride,
         .groups = 1,
     };
+    const enum arena_part before = arena_enter(&team->arena, ARENA_IMAGES);
     for (int r = 0; r < team->rows.resolution_count; r++) {
         const size_t rows = (size_t)rows_count(&team->rows, r);
         const size_t image = (size_t)team->rows.size[r] * (size_t)team->rows.size[r] * 3;
@@ -43,6 +44,7 @@ static enum status init_stem(struct trunk *trunk)
         trunk->bytes[r] = arena_take(&team->arena, rows * image);
         trunk->images[r] = team_activations(team, rows * image);
     }
+    arena_enter(&team->arena, before);
     const struct norm_place place = {
         .name = "trunk.stem.1",
         .channels = trunk->regnet.stem_width,
@@ -59,28 +61,87 @@ static void take_stem_tensors(struct trunk *trunk)
         const size_t rows = (size_t)rows_count(&team->rows, r);
         const size_t side = (size_t)stem_side(trunk, r);
         const size_t values = rows * side * side * (size_t)trunk->regnet.stem_width;
+        const enum arena_part before = arena_enter(&team->arena, ARENA_ACTIVATIONS);
         trunk->stem_conv[r] = team_activations(team, values);
         trunk->stem[r] = team_activations(team, values);
+        arena_enter(&team->arena, ARENA_BACKWARD);
         for (int i = 0; i < GRADIENT_BUFFERS; i++)
             trunk->gradient[r].buffers[i] = team_activations(
                 team, rows * trunk_largest_row(&trunk->regnet, team->rows.size[r]));
+        arena_enter(&team->arena, before);
     }
 }
 
-static enum status init_blocks(struct trunk *trunk, void **reuse)
+static int is_recomputed(const struct config *config, const struct regnet_block *block)
 {
-    int side[CONFIG_CROPS_MAX];
-    const void *x[CONFIG_CROPS_MAX];
+    if (config->train.recompute != RECOMPUTE_STAGES)
+        return config->train.recompute == RECOMPUTE_BLOCK;
+    for (int i = 0; i < config->train.recompute_stage_count; i++)
+        if (config->train.recompute_stages[i] == block->stage)
+            return 1;
+    return 0;
+}
+
+/* Values of a row's largest tensors between x and y among the blocks that are recomputed. */
+struct interior_row {
+    size_t at_input, at_output, projection;
+};
+
+static void widen(size_t *largest, size_t values)
+{
+    *largest = values > *largest ? values : *largest;
+}
+
+static struct interior_row largest_interior(const struct trunk *trunk, const struct config *config,
+                                            int resolution)
+{
+    struct interior_row row = {0};
+    int side = stem_side(trunk, resolution);
+    for (int j = 0; j < trunk->regnet.block_count; j++) {
+        const struct regnet_block *block = &trunk->regnet.blocks[j];
+        const size_t in = (size_t)side * (size_t)side * (size_t)block->width;
+        side = filter_side_after(side, block->stride);
+        const size_t out = (size_t)side * (size_t)side * (size_t)block->width;
+        if (!is_recomputed(config, block))
+            continue;
+        widen(&row.at_input, in);
+        widen(&row.at_output, out);
+        widen(&row.projection, block->has_projection ? out : 0);
+    }
+    return row;
+}
+
+static void take_interior(struct trunk *trunk, const struct config *config)
+{
+    struct team *team = trunk->team;
+    const enum arena_part before = arena_enter(&team->arena, ARENA_RECOMPUTED);
+    for (int r = 0; r < team->rows.resolution_count; r++) {
+        const size_t rows = (size_t)rows_count(&team->rows, r);
+        const struct interior_row row = largest_interior(trunk, config, r);
+        for (int i = 0; i < 2; i++)
+            trunk->interior.at_input[r][i] = team_activations(team, rows * row.at_input);
+        for (int i = 0; i < 5; i++)
+            trunk->interior.at_output[r][i] =
+                team_activations(team, rows * (i < 4 ? row.at_output : row.projection));
+    }
+    arena_enter(&team->arena, before);
+}
+
+static enum status init_blocks(struct trunk *trunk, const struct config *config, void **reuse)
+{
+    struct block_place place = {.reuse = reuse};
     for (int r = 0; r < trunk->team->rows.resolution_count; r++) {
-        side[r] = stem_side(trunk, r);
-        x[r] = trunk->stem[r];
+        place.side[r] = stem_side(trunk, r);
+        place.x[r] = trunk->stem[r];
     }
     for (int j = 0; j < trunk->regnet.block_count; j++) {
         struct block *block = &trunk->blocks[j];
-        TRY(block_init(block, trunk->team, &trunk->regnet.blocks[j], x, side, reuse));
+        const struct regnet_block *shape = &trunk->regnet.blocks[j];
+        place.interior = reuse == NULL && is_recomputed(config, shape) ? &trunk->interior : NULL;
+        TRY(block_init(block, trunk->team, shape, &place));
         for (int r = 0; r < trunk->team->rows.resolution_count; r++) {
-            side[r] = block->out_side[r];
-            x[r] = block->tensors[r].y;
+            place.side[r] = block->out_side[r];
+            place.x[r] = block->tensors[r].y;
         }
         if (reuse != NULL) { /* y took the place of reuse[1] */
             void *y = reuse[1];
@@ -106,14 +167,16 @@ enum status trunk_init(struct trunk *trunk, struct team *team, const struct conf
     TRY(init_stem(trunk));
     if (team->is_training) {
         take_stem_tensors(trunk);
-        TRY(init_blocks(trunk, NULL));
+        if (config->train.recompute != RECOMPUTE_KEEP)
+            take_interior(trunk, config);
+        TRY(init_blocks(trunk, config, NULL));
     } else {
         const size_t values = (size_t)rows_count(&team->rows, 0) *
                               trunk_largest_row(&trunk->regnet, team->rows.size[0]);
         for (int i = 0; i < REUSED_BUFFERS; i++)
             reuse[i] = team_activations(team, values);
         trunk->stem_conv[0] = trunk->stem[0] = reuse[0];
-        TRY(init_blocks(trunk, reuse));
+        TRY(init_blocks(trunk, config, reuse));
     }
     return arena_check(&team->arena);
 }

@@ -16,8 +16,9 @@ struct trunk {
     void *images[CONFIG_CROPS_MAX], *stem_conv[CONFIG_CROPS_MAX], *stem[CONFIG_CROPS_MAX];
     struct filter stem_filter;
     struct norm stem_norm;
-    struct block *blocks; /* [regnet.block_count]; owned */
-    float *features;      /* [rows of all resolutions][regnet_width] */
+    struct block *blocks;     /* [regnet.block_count]; owned */
+    struct interior interior; /* of those that are recomputed */
+    float *features;          /* [rows of all resolutions][regnet_width] */
     struct gradient gradient[CONFIG_CROPS_MAX];
 };
 

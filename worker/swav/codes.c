@@ -34,6 +34,7 @@ void codes_init(struct codes *codes, struct team *team, const struct config *con
     struct arena *arena = &team->arena;
     const size_t crops = (size_t)config->crops[0].count, samples = (size_t)(rows + queue_rows);
     const size_t prototypes = (size_t)config->model.prototypes;
+    const enum arena_part before = arena_enter(arena, ARENA_CODES);
     exchange_init(&exchange, config);
     *codes = (struct codes){
         .team = team,
@@ -59,6 +60,7 @@ void codes_init(struct codes *codes, struct team *team, const struct config *con
         codes->y = arena_floats(arena, crops * prototypes);
         codes->partial = arena_floats(arena, prototypes);
     }
+    arena_enter(arena, before);
     fill_constants(codes, rows + queue_rows);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/check.h"
+#include "common/host.h"
 #include "common/mem.h"
 
 /* Pages are touched lazily; big arenas are worth 2 MiB pages, small ones would waste them. */
@@ -50,28 +51,39 @@ static enum status allocate_shared(size_t bytes, int *ret_fd, void **ret_memory)
     return OK;
 }
 
+static void hold(struct cpu *cpu, size_t bytes)
+{
+    cpu->held += bytes;
+    cpu->peak = cpu->held > cpu->peak ? cpu->held : cpu->peak;
+}
+
 enum status cpu_allocate(struct device *device, size_t bytes, int *ret_fd, void **ret_memory)
 {
-    (void)device;
+    struct cpu *cpu = (struct cpu *)device;
     if (bytes > SIZE_MAX / 4)
         return no_memory(bytes, ENOMEM);
-    if (ret_fd != NULL)
-        return allocate_shared(bytes, ret_fd, ret_memory);
+    if (ret_fd != NULL) {
+        TRY(allocate_shared(bytes, ret_fd, ret_memory));
+        hold(cpu, bytes);
+        return OK;
+    }
     void *memory =
         mmap(NULL, mapped_bytes(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return no_memory(bytes, errno);
     if (bytes >= HUGE_PAGE_BYTES)
         madvise(memory, bytes, MADV_HUGEPAGE); /* only a hint: refusal is fine */
+    hold(cpu, bytes);
     *ret_memory = memory;
     return OK;
 }
 
 void cpu_release(struct device *device, void *memory, size_t bytes, int fd)
 {
-    (void)device;
-    if (memory != NULL)
+    if (memory != NULL) {
         CHECK(munmap(memory, mapped_bytes(bytes)) == 0);
+        ((struct cpu *)device)->held -= bytes;
+    }
     if (fd >= 0)
         close(fd);
 }
@@ -130,26 +142,48 @@ static void processor_name(char *name, size_t size)
     fclose(file);
 }
 
+float *cpu_take(struct cpu *cpu, size_t bytes)
+{
+    hold(cpu, bytes);
+    return cpu->is_probe ? NULL : mem_aligned(bytes);
+}
+
+void cpu_give(struct cpu *cpu, float *memory, size_t bytes)
+{
+    if (memory == NULL)
+        return;
+    mem_free(memory);
+    cpu->held -= bytes;
+}
+
+void cpu_scratch_grow(struct cpu *cpu, enum cpu_scratch_use use, size_t bytes)
+{
+    struct cpu_scratch *scratch = &cpu->scratch[use];
+    if (bytes <= scratch->bytes)
+        return;
+    cpu_give(cpu, scratch->memory, scratch->bytes);
+    scratch->memory = cpu_take(cpu, bytes);
+    scratch->bytes = bytes;
+}
+
+void cpu_memory(struct device *device, struct device_memory *ret_memory)
+{
+    struct cpu *cpu = (struct cpu *)device;
+    *ret_memory =
+        (struct device_memory){.held = cpu->held, .peak = cpu->peak, .free = host_free_bytes()};
+    for (int i = 0; i < CONV_SHARED_MAX; i++)
+        ret_memory->shared[i] = cpu->scratch[i].bytes;
+}
+
 void cpu_destroy(struct device *device)
 {
     struct cpu *cpu = (struct cpu *)device;
     if (cpu == NULL)
         return;
     dnnl_conv_stop(cpu);
-    mem_free(cpu->scratchpad.memory);
-    mem_free(cpu->grad_blocked.memory);
-    mem_free(cpu->grad_master.memory);
-    mem_free(cpu->lines.memory);
+    for (int i = 0; i < CONV_SHARED_MAX; i++)
+        mem_free(cpu->scratch[i].memory);
     mem_free(cpu);
-}
-
-void cpu_scratch_grow(struct cpu_scratch *scratch, size_t bytes)
-{
-    if (bytes <= scratch->bytes)
-        return;
-    mem_free(scratch->memory);
-    scratch->memory = mem_aligned(bytes);
-    scratch->bytes = bytes;
 }
 
 enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct device **ret_device)

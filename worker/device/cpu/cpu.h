@@ -18,17 +18,23 @@ struct cpu_scratch {
     size_t bytes;
 };
 
+enum cpu_scratch_use {
+    CPU_SCRATCHPAD,   /* oneDNN's */
+    CPU_GRAD_BLOCKED, /* weight gradient in the primitive's layout */
+    CPU_GRAD_MASTER,  /* and in ours, before it is added */
+    CPU_LINES,        /* group8's */
+};
+
 struct cpu {
     struct device device; /* first: a struct device * is a struct cpu * */
     const struct cpu_isa *isa;
     int thread_count;
+    int is_probe; /* takes no memory, only counts it (dnnl_conv_memory) */
+    size_t held, peak;
     char description[160];
     struct dnnl_engine *engine;
     struct dnnl_stream *stream;
-    struct cpu_scratch scratchpad;   /* oneDNN's */
-    struct cpu_scratch grad_blocked; /* weight gradient in the primitive's layout */
-    struct cpu_scratch grad_master;  /* and in ours, before it is added */
-    struct cpu_scratch lines;        /* group8's */
+    struct cpu_scratch scratch[CONV_SHARED_MAX];
 };
 
 /* One instruction set: our kernels compiled for it. */
@@ -45,11 +51,16 @@ const struct cpu_isa *cpu_isa_list(void);
 enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct device **ret_device);
 
 /* Makes it at least so large; contents are lost. */
-void cpu_scratch_grow(struct cpu_scratch *scratch, size_t bytes);
+void cpu_scratch_grow(struct cpu *cpu, enum cpu_scratch_use use, size_t bytes);
+/* Host memory of a convolution, counted as the device's. bytes as taken. */
+float *cpu_take(struct cpu *cpu, size_t bytes);
+void cpu_give(struct cpu *cpu, float *memory, size_t bytes); /* NULL is fine */
 
 /* cpu_conv.c */
 enum status cpu_conv_create(struct device *device, const struct conv_shape *shape,
                             struct conv **ret_conv);
+enum status cpu_conv_memory(struct device *device, const struct conv_shape *shape,
+                            struct conv_memory *ret_memory);
 void cpu_conv_destroy(struct conv *conv);
 void cpu_conv_weights(struct conv *conv, const float *weights);
 void cpu_conv_forward(struct conv *conv, const void *x, void *y);
@@ -65,6 +76,7 @@ void cpu_copy(struct device *device, void *to, const void *from, size_t bytes);
 void cpu_zero(struct device *device, void *memory, size_t bytes);
 void cpu_to_float(struct device *device, const void *x, size_t count, float *y);
 void cpu_from_float(struct device *device, const float *x, size_t count, void *y);
+void cpu_memory(struct device *device, struct device_memory *ret_memory);
 enum status cpu_synchronize(struct device *device);
 void cpu_destroy(struct device *device);
 
@@ -75,6 +87,9 @@ void dnnl_conv_stop(struct cpu *cpu);
 enum status dnnl_conv_check(const struct conv_shape *shape);
 enum status dnnl_conv_create(struct cpu *cpu, const struct conv_shape *shape,
                              struct dnnl_conv **ret_conv);
+/* What create would take. */
+enum status dnnl_conv_memory(const struct cpu *cpu, const struct conv_shape *shape,
+                             struct conv_memory *ret_memory);
 void dnnl_conv_destroy(struct dnnl_conv *conv);
 void dnnl_conv_weights(struct dnnl_conv *conv, const float *weights);
 void dnnl_conv_forward(struct dnnl_conv *conv, const void *x, void *y);

@@ -30,6 +30,7 @@ struct pass {
 struct dnnl_conv {
     struct cpu *cpu;
     size_t weight_count;
+    size_t forward_bytes, data_bytes;      /* of the weights that follow */
     float *forward_weights, *data_weights; /* in the primitives' layouts; data may be forward */
     struct pass forward, data, weights;
     struct pass to_forward, to_data, from_weights; /* reorders from and to the master layout */
@@ -77,7 +78,8 @@ static void pass_done(struct pass *pass)
 static dnnl_status_t pass_init(struct pass *pass, struct cpu *cpu, const_dnnl_primitive_desc_t desc,
                                int count, const int *arguments)
 {
-    dnnl_status_t result = dnnl_primitive_create(&pass->primitive, desc);
+    dnnl_status_t result =
+        cpu->is_probe ? dnnl_success : dnnl_primitive_create(&pass->primitive, desc);
     for (int i = 0; i < count && result == dnnl_success; i++) {
         const dnnl_memory_desc_t *md =
             dnnl_primitive_desc_query_md(desc, dnnl_query_exec_arg_md, arguments[i]);
@@ -89,7 +91,7 @@ static dnnl_status_t pass_init(struct pass *pass, struct cpu *cpu, const_dnnl_pr
     if (result != dnnl_success)
         return result;
     const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
-    cpu_scratch_grow(&cpu->scratchpad, dnnl_memory_desc_get_size(md));
+    cpu_scratch_grow(cpu, CPU_SCRATCHPAD, dnnl_memory_desc_get_size(md));
     result = dnnl_memory_create(&pass->scratchpad, md, cpu->engine, DNNL_MEMORY_NONE);
     pass->args[count] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, pass->scratchpad};
     return result;
@@ -102,7 +104,8 @@ static void pass_run(const struct pass *pass, const struct cpu *cpu, const void 
     enter(cpu);
     for (int i = 0; i < pass->memory_count; i++)
         CHECK(dnnl_memory_set_data_handle(pass->memory[i], (void *)handles[i]) == dnnl_success);
-    CHECK(dnnl_memory_set_data_handle(pass->scratchpad, cpu->scratchpad.memory) == dnnl_success);
+    CHECK(dnnl_memory_set_data_handle(pass->scratchpad, cpu->scratch[CPU_SCRATCHPAD].memory) ==
+          dnnl_success);
     CHECK(dnnl_primitive_execute(pass->primitive, cpu->stream, pass->memory_count + 1,
                                  pass->args) == dnnl_success);
 }
@@ -203,7 +206,8 @@ static dnnl_status_t forward_init(struct dnnl_conv *conv, const struct conv_geom
 {
     static const int arguments[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
     const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
-    conv->forward_weights = mem_aligned(dnnl_memory_desc_get_size(md));
+    conv->forward_bytes = dnnl_memory_desc_get_size(md);
+    conv->forward_weights = cpu_take(conv->cpu, conv->forward_bytes);
     dnnl_status_t result = reorder_init(&conv->to_forward, conv->cpu, &geometry->master, md);
     return result != dnnl_success ? result
                                   : pass_init(&conv->forward, conv->cpu, desc, 3, arguments);
@@ -221,7 +225,8 @@ static dnnl_status_t data_init(struct dnnl_conv *conv, const struct conv_geometr
     if (dnnl_memory_desc_equal(md, dnnl_primitive_desc_query_md(forward, dnnl_query_weights_md, 0)))
         conv->data_weights = conv->forward_weights;
     else {
-        conv->data_weights = mem_aligned(dnnl_memory_desc_get_size(md));
+        conv->data_bytes = dnnl_memory_desc_get_size(md);
+        conv->data_weights = cpu_take(conv->cpu, conv->data_bytes);
         result = reorder_init(&conv->to_data, conv->cpu, &geometry->master, md);
     }
     if (result == dnnl_success)
@@ -241,8 +246,8 @@ static dnnl_status_t weights_init(struct dnnl_conv *conv, const struct conv_geom
         return result;
     const dnnl_memory_desc_t *md =
         dnnl_primitive_desc_query_md(desc, dnnl_query_diff_weights_md, 0);
-    cpu_scratch_grow(&cpu->grad_blocked, dnnl_memory_desc_get_size(md));
-    cpu_scratch_grow(&cpu->grad_master, dnnl_memory_desc_get_size(&geometry->master));
+    cpu_scratch_grow(cpu, CPU_GRAD_BLOCKED, dnnl_memory_desc_get_size(md));
+    cpu_scratch_grow(cpu, CPU_GRAD_MASTER, dnnl_memory_desc_get_size(&geometry->master));
     result = reorder_init(&conv->from_weights, cpu, md, &geometry->master);
     if (result == dnnl_success)
         result = pass_init(&conv->weights, cpu, desc, 3, arguments);
@@ -265,6 +270,14 @@ static enum status conv_build(struct dnnl_conv *conv, const struct conv_shape *s
         status = checked(weights_init(conv, &geometry, forward), "weight gradient", shape);
     dnnl_primitive_desc_destroy(forward);
     return status;
+}
+
+static void passes_done(struct dnnl_conv *conv)
+{
+    struct pass *const passes[] = {&conv->forward,    &conv->data,    &conv->weights,
+                                   &conv->to_forward, &conv->to_data, &conv->from_weights};
+    for (size_t i = 0; i < sizeof(passes) / sizeof(*passes); i++)
+        pass_done(passes[i]);
 }
 
 enum status dnnl_conv_check(const struct conv_shape *shape)
@@ -293,17 +306,33 @@ enum status dnnl_conv_create(struct cpu *cpu, const struct conv_shape *shape,
     return OK;
 }
 
+/* Descriptors alone say how large everything will be. */
+enum status dnnl_conv_memory(const struct cpu *cpu, const struct conv_shape *shape,
+                             struct conv_memory *ret_memory)
+{
+    struct cpu probe = *cpu;
+    struct dnnl_conv conv = {.cpu = &probe};
+    probe.is_probe = 1;
+    for (int i = 0; i < CONV_SHARED_MAX; i++)
+        probe.scratch[i] = (struct cpu_scratch){0};
+    const enum status status = conv_build(&conv, shape);
+    if (status == OK) {
+        ret_memory->own = conv.forward_bytes + conv.data_bytes;
+        for (int i = 0; i < CONV_SHARED_MAX; i++)
+            ret_memory->shared[i] = probe.scratch[i].bytes;
+    }
+    passes_done(&conv);
+    return status;
+}
+
 void dnnl_conv_destroy(struct dnnl_conv *conv)
 {
     if (conv == NULL)
         return;
-    struct pass *const passes[] = {&conv->forward,    &conv->data,    &conv->weights,
-                                   &conv->to_forward, &conv->to_data, &conv->from_weights};
-    for (size_t i = 0; i < sizeof(passes) / sizeof(*passes); i++)
-        pass_done(passes[i]);
+    passes_done(conv);
     if (conv->data_weights != conv->forward_weights)
-        mem_free(conv->data_weights);
-    mem_free(conv->forward_weights);
+        cpu_give(conv->cpu, conv->data_weights, conv->data_bytes);
+    cpu_give(conv->cpu, conv->forward_weights, conv->forward_bytes);
     mem_free(conv);
 }
 
@@ -329,9 +358,10 @@ void dnnl_conv_backward_weights(struct dnnl_conv *conv, const void *x, const voi
                                 int accumulate)
 {
     const struct cpu *cpu = conv->cpu;
-    float *master = accumulate ? cpu->grad_master.memory : dw;
-    pass_run(&conv->weights, cpu, (const void *[]){x, dy, cpu->grad_blocked.memory});
-    pass_run(&conv->from_weights, cpu, (const void *[]){cpu->grad_blocked.memory, master});
+    float *master = accumulate ? cpu->scratch[CPU_GRAD_MASTER].memory : dw;
+    pass_run(&conv->weights, cpu, (const void *[]){x, dy, cpu->scratch[CPU_GRAD_BLOCKED].memory});
+    pass_run(&conv->from_weights, cpu,
+             (const void *[]){cpu->scratch[CPU_GRAD_BLOCKED].memory, master});
     for (size_t i = 0; i < conv->weight_count && accumulate; i++)
         dw[i] += master[i];
 }

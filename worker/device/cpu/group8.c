@@ -3,8 +3,6 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cpu/group8.h"
 
-#include "common/mem.h"
-
 enum { GROUP = 8, TAPS = 9, CHUNK = 16, LINE_SLACK = 24 };
 
 /* Enough pixels to make loading and storing the sums cheap, few enough lines to stay in the L2
@@ -17,7 +15,7 @@ int group8_is_suited(const struct conv_shape *shape)
            shape->in_channels == GROUP * shape->groups;
 }
 
-static size_t weight_bytes(const struct group8 *group8)
+size_t group8_weight_bytes(const struct group8 *group8)
 {
     const size_t chunks = ((size_t)group8->channels + CHUNK - 1) / CHUNK;
     return chunks * TAPS * GROUP * CHUNK * sizeof(float);
@@ -34,14 +32,6 @@ void group8_init(struct group8 *group8, const struct conv_shape *shape)
         .channels = shape->in_channels,
         .stride = shape->stride,
     };
-    group8->forward = mem_aligned(weight_bytes(group8));
-    group8->transposed = mem_aligned(weight_bytes(group8));
-}
-
-void group8_done(struct group8 *group8)
-{
-    mem_free(group8->forward);
-    mem_free(group8->transposed);
 }
 
 int group8_line_pixels(const struct group8 *group8)

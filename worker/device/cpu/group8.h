@@ -18,7 +18,8 @@
 
 struct group8 {
     int rows, height, width, out_height, out_width, channels, stride;
-    float *forward, *transposed; /* [chunks][3][3][8][16]; a chunk is sixteen channels */
+    /* [chunks][3][3][8][16], a chunk is sixteen channels; group8_weight_bytes each, the owner's. */
+    float *forward, *transposed;
 };
 
 /* The kernels of one instruction set. Bytes of lines: group8_lines_bytes. */
@@ -30,8 +31,9 @@ struct group8_ops {
 };
 
 int group8_is_suited(const struct conv_shape *shape);
+/* All but the weights' memory. */
 void group8_init(struct group8 *group8, const struct conv_shape *shape);
-void group8_done(struct group8 *group8);
+size_t group8_weight_bytes(const struct group8 *group8);
 /* From the master layout [channels][8][3][3]. */
 void group8_weights(struct group8 *group8, const float *weights);
 size_t group8_lines_bytes(const struct group8 *group8);

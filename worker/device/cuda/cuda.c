@@ -87,6 +87,8 @@ enum status cuda_allocate(struct device *device, size_t bytes, int *ret_fd, void
         cudaFree(memory);
         return no_memory(cuda, bytes, error);
     }
+    cuda->held += wanted;
+    cuda->peak = cuda->held > cuda->peak ? cuda->held : cuda->peak;
     if (ret_fd != NULL)
         *ret_fd = -1; /* other processes see copies in memory of the host */
     *ret_memory = memory;
@@ -95,10 +97,28 @@ enum status cuda_allocate(struct device *device, size_t bytes, int *ret_fd, void
 
 void cuda_release(struct device *device, void *memory, size_t bytes, int fd)
 {
-    (void)bytes;
+    struct cuda *cuda = (struct cuda *)device;
     (void)fd;
+    if (memory == NULL)
+        return;
     cuda_stream(device);
-    cuda_note((struct cuda *)device, "release", cudaFree(memory)); /* waits; NULL is fine */
+    cuda_note(cuda, "release", cudaFree(memory)); /* waits */
+    cuda->held -= bytes == 0 ? 1 : bytes;
+}
+
+void cuda_memory(struct device *device, struct device_memory *ret_memory)
+{
+    struct cuda *cuda = (struct cuda *)device;
+    size_t free = 0, total = 0;
+    cuda_stream(device);
+    cuda_note(cuda, "memory", cudaMemGetInfo(&free, &total));
+    *ret_memory = (struct device_memory){
+        .held = cuda->held,
+        .peak = cuda->peak,
+        .fixed = cuda->fixed,
+        .shared = {cuda->padded[0].bytes, cuda->padded[1].bytes, cuda->grad.bytes},
+        .free = free,
+    };
 }
 
 static void move(struct device *device, void *to, const void *from, size_t bytes,
@@ -218,6 +238,7 @@ static enum status start(struct cuda *cuda, const struct cudaDeviceProp *propert
     TRY(cuda_scratch_grow(cuda, &cuda->parts, PARTS_BYTES));
     TRY(gemm_engine_start(cuda));
     TRY(conv_engines_start(cuda));
+    cuda->fixed = cuda->held;
     return cuda_synchronize(&cuda->device);
 }
 

@@ -42,6 +42,7 @@ struct cuda {
     struct cuda_scratch grad;      /* of its weights, packed */
     struct gemm_engine *gemm;
     struct conv_engines *conv;
+    size_t held, peak, fixed; /* as struct device_memory has them */
     int is_failed;
     char failure[256]; /* the first one; "" while there is none */
 };
@@ -76,6 +77,7 @@ void cuda_upload(struct device *device, void *to, const void *host, size_t bytes
 void cuda_download(struct device *device, void *host, const void *from, size_t bytes);
 void cuda_copy(struct device *device, void *to, const void *from, size_t bytes);
 void cuda_zero(struct device *device, void *memory, size_t bytes);
+void cuda_memory(struct device *device, struct device_memory *ret_memory);
 enum status cuda_synchronize(struct device *device);
 void cuda_destroy(struct device *device);
 
@@ -86,6 +88,8 @@ void cuda_gemm(struct device *device, int trans_a, int trans_b, int m, int n, in
 /* cuda_conv.c */
 enum status cuda_conv_create(struct device *device, const struct conv_shape *shape,
                              struct conv **ret_conv);
+enum status cuda_conv_memory(struct device *device, const struct conv_shape *shape,
+                             struct conv_memory *ret_memory);
 void cuda_conv_destroy(struct conv *conv);
 void cuda_conv_weights(struct conv *conv, const float *weights);
 void cuda_conv_forward(struct conv *conv, const void *x, void *y);

@@ -104,14 +104,34 @@ static int is_plain(const struct conv *conv)
     return is_product(&conv->shape) && !is_padded(&conv->in) && !is_padded(&conv->out);
 }
 
+/* In the order of cuda_memory's areas. */
+static struct conv_memory memory_of(const struct conv *conv)
+{
+    return (struct conv_memory){
+        .own = conv->weights_bytes,
+        .shared = {padded_bytes(conv, &conv->in), padded_bytes(conv, &conv->out),
+                   is_plain(conv) ? 0 : weight_count(&conv->pack) * sizeof(float)},
+    };
+}
+
+enum status cuda_conv_memory(struct device *device, const struct conv_shape *shape,
+                             struct conv_memory *ret_memory)
+{
+    TRY(check_shape(shape));
+    struct conv conv = {.cuda = (struct cuda *)device, .shape = *shape};
+    lay_out(&conv);
+    *ret_memory = memory_of(&conv);
+    return OK;
+}
+
 static enum status prepare(struct conv *conv)
 {
     struct cuda *cuda = conv->cuda;
-    TRY(cuda_allocate(&cuda->device, conv->weights_bytes, NULL, &conv->weights));
-    TRY(cuda_scratch_grow(cuda, &cuda->padded[0], padded_bytes(conv, &conv->in)));
-    TRY(cuda_scratch_grow(cuda, &cuda->padded[1], padded_bytes(conv, &conv->out)));
-    if (!is_plain(conv))
-        TRY(cuda_scratch_grow(cuda, &cuda->grad, weight_count(&conv->pack) * sizeof(float)));
+    const struct conv_memory memory = memory_of(conv);
+    TRY(cuda_allocate(&cuda->device, memory.own, NULL, &conv->weights));
+    TRY(cuda_scratch_grow(cuda, &cuda->padded[0], memory.shared[0]));
+    TRY(cuda_scratch_grow(cuda, &cuda->padded[1], memory.shared[1]));
+    TRY(cuda_scratch_grow(cuda, &cuda->grad, memory.shared[2]));
     if (is_product(&conv->shape))
         return OK;
     struct conv_shape shape = conv->shape;

@@ -210,6 +210,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
     return leave(cudaSuccess);
 }
 
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    pthread_mutex_lock(&lock);
+    *free_bytes = total_bytes - gpu.allocated;
+    *total = total_bytes;
+    return leave(cudaSuccess);
+}
+
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
     pthread_mutex_lock(&lock);
