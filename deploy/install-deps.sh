@@ -2,14 +2,16 @@
 # install-deps.sh - installs the Debian/Ubuntu packages that everseer needs. The only list of them.
 #
 #   deploy/install-deps.sh [build] [test] [demo]      (default: all three)
+#   deploy/install-deps.sh --print GROUP...           only says the names; the group `carry` is what a machine with
+#                                                     compilers and no network lacks (tests/gpu.sh)
 #
 # Idempotent; says what it installs; does nothing, and needs no network, when all are there.
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 
-build=(
-    git gcc g++ clang cmake ninja-build pkg-config
-    libzmq3-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler
+tools=(git gcc g++ clang cmake ninja-build)
+libraries=(
+    pkg-config libzmq3-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler
     libopenmpi-dev openmpi-bin libdnnl-dev
     libjpeg62-turbo-dev libpng-dev libarchive-dev zlib1g-dev
     libyaml-dev libjansson-dev libxxhash-dev
@@ -20,19 +22,33 @@ test=(
 )
 demo=(dataset-fashion-mnist jq)
 
+build=("${tools[@]}" "${libraries[@]}")
+carry=("${libraries[@]}" libcmocka-dev jq)
+
 wanted=()
+is_print=0
+if [ "${1-}" = --print ]; then
+    is_print=1
+    shift
+fi
 [ $# -gt 0 ] || set -- build test demo
 for group in "$@"; do
     case $group in
     build) wanted+=("${build[@]}") ;;
     test) wanted+=("${test[@]}") ;;
     demo) wanted+=("${demo[@]}") ;;
+    carry) wanted+=("${carry[@]}") ;;
     *)
         echo "install-deps.sh: unknown group '$group'; use build, test or demo" >&2
         exit 2
         ;;
     esac
 done
+
+if [ $is_print = 1 ]; then
+    printf '%s\n' "${wanted[@]}"
+    exit 0
+fi
 
 is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
