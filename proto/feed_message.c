@@ -58,6 +58,12 @@ static const struct field worker_fields[] = {
     BODY(worker, Seer__FeedWorker, images_per_second),
     BODY(worker, Seer__FeedWorker, memory_bytes),
     BODY(worker, Seer__FeedWorker, heartbeat_age_ms),
+    BODY(worker, Seer__FeedWorker, gpu_utilization_percent),
+    BODY(worker, Seer__FeedWorker, gpu_memory_used_bytes),
+    BODY(worker, Seer__FeedWorker, gpu_temperature_c),
+    BODY(worker, Seer__FeedWorker, gpu_power_mw),
+    BODY(worker, Seer__FeedWorker, gpu_ecc_errors),
+    BODY(worker, Seer__FeedWorker, gpu_xid),
     {.kind = FIELD_END},
 };
 

@@ -41,6 +41,9 @@ struct feed_worker {
     double images_per_second;
     uint64_t memory_bytes;
     int64_t heartbeat_age_ms;
+    /* As struct message_gpu has them; -1: not told. */
+    int64_t gpu_utilization_percent, gpu_memory_used_bytes, gpu_temperature_c, gpu_power_mw;
+    int64_t gpu_ecc_errors, gpu_xid;
 };
 
 struct feed_stream {

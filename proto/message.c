@@ -67,6 +67,19 @@ static const struct field hello_fields[] = {
     {.kind = FIELD_END},
 };
 
+static const struct field gpu_fields[] = {
+    FIELD_SCALAR(message_gpu, Seer__Gpu, utilization_percent),
+    FIELD_SCALAR(message_gpu, Seer__Gpu, memory_used_bytes),
+    FIELD_SCALAR(message_gpu, Seer__Gpu, memory_total_bytes),
+    FIELD_SCALAR(message_gpu, Seer__Gpu, temperature_c),
+    FIELD_SCALAR(message_gpu, Seer__Gpu, power_mw),
+    FIELD_SCALAR(message_gpu, Seer__Gpu, ecc_errors),
+    FIELD_SCALAR(message_gpu, Seer__Gpu, xid),
+    {.kind = FIELD_END},
+};
+static const struct form gpu_form = {sizeof(struct message_gpu), &seer__gpu__descriptor,
+                                     gpu_fields};
+
 static const struct field heartbeat_fields[] = {
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, phase),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, progress),
@@ -76,6 +89,12 @@ static const struct field heartbeat_fields[] = {
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, operations),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, helper_ms),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, is_warm),
+    {.kind = FIELD_MAYBE,
+     .name = "gpu",
+     .own = offsetof(struct message_heartbeat, gpu),
+     .own_count = offsetof(struct message_heartbeat, has_gpu),
+     .wire = offsetof(Seer__Heartbeat, gpu),
+     .form = &gpu_form},
     {.kind = FIELD_END},
 };
 

@@ -106,6 +106,15 @@ struct message_hello {
     uint8_t *record;
 };
 
+/* A GPU as its driver sees it; -1: not told. */
+struct message_gpu {
+    int64_t utilization_percent;
+    int64_t memory_used_bytes, memory_total_bytes; /* of all processes */
+    int64_t temperature_c, power_mw;
+    int64_t ecc_errors; /* uncorrected ones, since the driver was loaded */
+    int64_t xid;        /* number of the last fault since the worker began; 0: none */
+};
+
 struct message_heartbeat {
     uint32_t phase;    /* enum worker_phase of the training thread */
     uint64_t progress; /* counted up by the training thread */
@@ -115,6 +124,8 @@ struct message_heartbeat {
     uint64_t operations; /* collective operations it has called in header.generation */
     int64_t helper_ms; /* how long its helper has given no sign of life; 0 = it does, or is none */
     int is_warm;       /* has computed a step, or rehearsed one: nobody waits for its first time */
+    int has_gpu;
+    struct message_gpu gpu;
 };
 
 /* Member has formed the collective and holds the state of header.step. */

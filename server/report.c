@@ -78,8 +78,16 @@ static uint64_t step_of(const struct worker *worker)
     return worker->heartbeat_step > worker->step ? worker->heartbeat_step : worker->step;
 }
 
+/* As a heartbeat has it; all unknown if it has none. */
+static struct message_gpu gpu_of(const struct worker *worker)
+{
+    static const struct message_gpu unknown = {-1, -1, -1, -1, -1, -1, -1};
+    return worker->heartbeat.has_gpu ? worker->heartbeat.gpu : unknown;
+}
+
 static void report_worker(struct server *server, const struct worker *worker, int64_t now_ms)
 {
+    const struct message_gpu gpu = gpu_of(worker);
     struct feed_message message = {
         .kind = FEED_WORKER,
         .worker =
@@ -96,6 +104,12 @@ static void report_worker(struct server *server, const struct worker *worker, in
                 .images_per_second = worker->heartbeat.images_per_second,
                 .memory_bytes = worker->heartbeat.memory_bytes,
                 .heartbeat_age_ms = now_ms - worker->heard_ms,
+                .gpu_utilization_percent = gpu.utilization_percent,
+                .gpu_memory_used_bytes = gpu.memory_used_bytes,
+                .gpu_temperature_c = gpu.temperature_c,
+                .gpu_power_mw = gpu.power_mw,
+                .gpu_ecc_errors = gpu.ecc_errors,
+                .gpu_xid = gpu.xid,
             },
     };
     feed_send(server->feed, &message);
@@ -142,6 +156,28 @@ static json_t *json_count(uint64_t value)
     return json_integer((json_int_t)value);
 }
 
+/* What is not told is not there. */
+static json_t *gpu_status(const struct message_gpu *gpu)
+{
+    const struct {
+        const char *key;
+        int64_t value;
+    } figures[] = {
+        {"utilization_percent", gpu->utilization_percent},
+        {"memory_used_bytes", gpu->memory_used_bytes},
+        {"memory_total_bytes", gpu->memory_total_bytes},
+        {"temperature_c", gpu->temperature_c},
+        {"power_mw", gpu->power_mw},
+        {"ecc_errors", gpu->ecc_errors},
+        {"xid", gpu->xid},
+    };
+    json_t *object = json_object();
+    for (size_t i = 0; i < sizeof(figures) / sizeof(*figures); i++)
+        if (figures[i].value >= 0)
+            json_object_set_new(object, figures[i].key, json_integer(figures[i].value));
+    return object;
+}
+
 static json_t *worker_status(const struct worker *worker, int64_t now_ms)
 {
     json_t *object = json_object();
@@ -161,6 +197,8 @@ static json_t *worker_status(const struct worker *worker, int64_t now_ms)
     json_object_set_new(object, "images_trained", json_count(worker->images_trained));
     json_object_set_new(object, "memory_bytes", json_count(worker->heartbeat.memory_bytes));
     json_object_set_new(object, "heartbeat_age_ms", json_integer(now_ms - worker->heard_ms));
+    if (worker->heartbeat.has_gpu)
+        json_object_set_new(object, "gpu", gpu_status(&worker->heartbeat.gpu));
     return object;
 }
 

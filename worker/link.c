@@ -375,6 +375,7 @@ static void beat(struct link *link)
         .helper_ms = atomic_load(&pulse->helper_still_ms),
         .is_warm = atomic_load(&progress->is_warm),
     };
+    heartbeat.has_gpu = gpu_health_read(link->setup.health, &heartbeat.gpu);
     struct member_event event = {.kind = MEMBER_TICK, .heartbeat = &heartbeat};
     link_handle(link, &event);
     link->heartbeat_ms = clock_ms();

@@ -10,6 +10,7 @@
 #define WORKER_LINK_H
 
 #include "common/status.h"
+#include "worker/gpu_health.h"
 #include "worker/handover.h"
 #include "worker/step.h"
 
@@ -18,6 +19,7 @@ struct link_setup {
     const char *helper_address;
     struct handover *handover;
     const struct step_progress *progress;
+    struct gpu_health *health;
 };
 
 struct link;

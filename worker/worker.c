@@ -23,6 +23,7 @@
 #include "worker/handover.h"
 #include "worker/link.h"
 #include "worker/memory_plan.h"
+#include "worker/nvml.h"
 #include "worker/preparation.h"
 #include "worker/snapshot_fetch.h"
 #include "worker/snapshot_file.h"
@@ -47,6 +48,7 @@ struct worker {
     struct witness witness;         /* of the step that is computed and not decided yet; owned */
 
     struct device *device;
+    struct gpu_health health; /* of the device; started once there is one */
     /* From here on NULL until the server has sent the config. */
     struct config *config;
     char *config_text;
@@ -379,6 +381,7 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
     }
     TRY(device_open(options->device, options->threads, &worker->device));
     log_info("event=device device=\"%s\"", worker->device->ops->describe(worker->device));
+    gpu_health_start(&worker->health, NVML_LIBRARY, worker->device->ops->address(worker->device));
     TRY(helper_listen(&worker->listen_fd, worker->helper_address));
     TRY(handover_init(&worker->handover));
     worker_phase(worker, PHASE_IDLE);
@@ -388,7 +391,8 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
                                .device = worker->device->ops->name,
                                .helper_address = worker->helper_address,
                                .handover = &worker->handover,
-                               .progress = &worker->progress};
+                               .progress = &worker->progress,
+                               .health = &worker->health};
     return link_start(&setup, &worker->link);
 }
 
@@ -410,8 +414,10 @@ static void worker_stop(struct worker *worker)
     handover_done(&worker->handover);
     if (worker->listen_fd >= 0)
         close(worker->listen_fd);
-    if (worker->device != NULL)
+    if (worker->device != NULL) {
+        gpu_health_stop(&worker->health);
         device_close(worker->device);
+    }
     mem_free(worker->config_text);
     mem_free(worker->config);
 }

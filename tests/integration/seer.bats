@@ -102,7 +102,7 @@ END
 }
 
 @test "a form of output that does not exist is refused by every command" {
-    for command in "audit x" "events --run x" "status --run x" "worker ls --run x" "snapshot ls --run x" \
+    for command in "audit x" "doctor" "events --run x" "status --run x" "worker ls --run x" "snapshot ls --run x" \
         "store ls x" "config show" "bench allreduce" "bench step --config x" "plan --config x" "export x --to y" \
         "embed --snapshot x --store y --to z" "ingest x --store y" "bench loader --store x" "eval knn --snapshot x --train x --test x"; do
         # shellcheck disable=SC2086 # the words of the command
@@ -154,4 +154,34 @@ END
     [[ "$output" == *"activations"*"total"*"At most"* ]]
     run "$seer" plan --config "$tiny" --slots 100000
     [ "$status" -eq 2 ]
+}
+
+@test "seer doctor has a remedy for everything it does not like, and exit 1 only if something fails" {
+    run --separate-stderr "$seer" doctor --folder "$BATS_TEST_TMPDIR/not/yet/there" -o json
+    jq -e '.schema_version == 1 and .failed == ([.checks[] | select(.finding == "fail")] | length) and
+        ([.checks[] | select(.finding != "ok" and .remedy == null)] | length) == 0 and
+        ([.checks[].check] | index("open files") and index("/dev/shm") and index("mpirun") and index("clock") and
+            index("OMP_WAIT_POLICY") and index("file system") and index("driver"))' <<<"$output"
+    [ "$status" -eq "$(jq 'if .failed > 0 then 1 else 0 end' <<<"$output")" ]
+    run env PATH=/nowhere "$seer" doctor
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"fail  mpirun"*"-> install openmpi-bin"*"seer doctor: "* ]]
+    run env OMP_WAIT_POLICY=passive "$seer" doctor
+    [[ "$output" == *"ok    OMP_WAIT_POLICY"* ]]
+}
+
+@test "seer doctor asks the driver, where there is one" {
+    local fake=$SEER_BIN/../fake
+    [ -e "$fake/libnvidia-ml.so.1" ] || skip "no imaginary driver was built"
+    run --separate-stderr env LD_LIBRARY_PATH="$fake" "$seer" doctor -o json
+    jq -e '[.checks[] | select(.check == "driver")] == [{check: "driver", finding: "ok", found: "999.1, 2 GPUs"}] and
+        ([.checks[] | select(.check == "GPU")] | length) == 2 and
+        ([.checks[] | select(.check == "peer access")][0].finding) == "ok"' <<<"$output"
+    run --separate-stderr env LD_LIBRARY_PATH="$fake" SEER_FAKE_NVML=faulty "$seer" doctor -o json
+    [ "$status" -eq 1 ]
+    jq -e '[.checks[] | select(.check == "GPU memory")][0].finding == "fail" and
+        [.checks[] | select(.check == "peer access")][0].finding == "warn"' <<<"$output"
+    run env LD_LIBRARY_PATH="$fake" SEER_FAKE_NVML=broken "$seer" doctor --gpu
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"fail  driver"*"Driver Not Loaded"* ]]
 }

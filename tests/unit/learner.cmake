@@ -25,3 +25,10 @@ if(EVERSEER_EMULATED_GPU)
             TIMEOUT 300 COMMAND test_trajectory_emulated cuda:0:fp32)
     endif()
 endif()
+
+# A driver's library that is none.
+add_library(fake_nvml SHARED ${FRAGMENT_DIR}/fake_nvml.c)
+set_target_properties(fake_nvml PROPERTIES
+    PREFIX "" OUTPUT_NAME libnvidia-ml SUFFIX .so.1 LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fake)
+seer_test(test_gpu_health LIBS worker ARGS $<TARGET_FILE:fake_nvml>)
+add_dependencies(test_gpu_health fake_nvml)

@@ -151,8 +151,17 @@ static void fill_body(struct message *m)
         fill_hello(&m->hello);
         break;
     case MESSAGE_HEARTBEAT:
-        m->heartbeat =
-            (struct message_heartbeat){PHASE_REDUCE, 12, -5, 33.5, UINT64_C(1) << 33, 77, -9, 1};
+        m->heartbeat = (struct message_heartbeat){
+            PHASE_REDUCE,
+            12,
+            -5,
+            33.5,
+            UINT64_C(1) << 33,
+            77,
+            -9,
+            1,
+            1,
+            {97, INT64_C(1) << 36, INT64_C(1) << 37, 61, 550000, -1, 79}};
         break;
     case MESSAGE_FORMED:
         m->formed = (struct message_formed){42};
@@ -301,6 +310,10 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         SAME(heartbeat.phase), SAME(heartbeat.progress), SAME(heartbeat.phase_ms);
         SAME(heartbeat.images_per_second), SAME(heartbeat.memory_bytes);
         SAME(heartbeat.operations), SAME(heartbeat.helper_ms), SAME(heartbeat.is_warm);
+        SAME(heartbeat.has_gpu), SAME(heartbeat.gpu.utilization_percent);
+        SAME(heartbeat.gpu.memory_used_bytes), SAME(heartbeat.gpu.memory_total_bytes);
+        SAME(heartbeat.gpu.temperature_c), SAME(heartbeat.gpu.power_mw);
+        SAME(heartbeat.gpu.ecc_errors), SAME(heartbeat.gpu.xid);
         break;
     case MESSAGE_FORMED:
         SAME(formed.digest);

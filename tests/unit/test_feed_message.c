@@ -32,7 +32,8 @@ static void a_worker_arrives_as_it_was_sent(void **state)
 {
     (void)state;
     struct feed_message received, sent = {.kind = FEED_WORKER, .sequence = 10, .wall_ms = -1};
-    sent.worker = (struct feed_worker){"w1", 2, 3, "h", "cpu", "member", -1, 7, "loss", 8.5, 9, 10};
+    sent.worker = (struct feed_worker){"w1", 2, 3,  "h", "cpu", "member", -1, 7, "loss",
+                                       8.5,  9, 10, 97,  98,    61,       99, 3, 79};
     travel(&sent, &received);
     assert_string_equal(received.worker.name, "w1");
     assert_string_equal(received.worker.host, "h");
@@ -46,6 +47,12 @@ static void a_worker_arrives_as_it_was_sent(void **state)
     assert_true(received.worker.images_per_second == 8.5);
     assert_int_equal(received.worker.memory_bytes, 9);
     assert_int_equal(received.worker.heartbeat_age_ms, 10);
+    assert_int_equal(received.worker.gpu_utilization_percent, 97);
+    assert_int_equal(received.worker.gpu_memory_used_bytes, 98);
+    assert_int_equal(received.worker.gpu_temperature_c, 61);
+    assert_int_equal(received.worker.gpu_power_mw, 99);
+    assert_int_equal(received.worker.gpu_ecc_errors, 3);
+    assert_int_equal(received.worker.gpu_xid, 79);
     feed_message_done(&received);
 }
 

@@ -125,6 +125,8 @@ struct device_ops {
     const char *name; /* "cpu", "cuda" */
     /* One line for people: processor and vector extensions, or GPU. Borrowed. */
     const char *(*describe)(struct device *device);
+    /* PCI address of the GPU, as "0000:65:00.0"; "" where there is none. Borrowed. */
+    const char *(*address)(struct device *device);
 
     /* Memory. Zeroed, 64-byte aligned (256 on cuda). ret_fd, if not NULL, asks for memory that
      * another process can map (a memfd; -1 where the device cannot). ERR_DEVICE: not enough of it.

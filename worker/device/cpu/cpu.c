@@ -123,6 +123,12 @@ const char *cpu_describe(struct device *device)
     return ((struct cpu *)device)->description;
 }
 
+const char *cpu_address(struct device *device)
+{
+    (void)device;
+    return "";
+}
+
 /* "AMD EPYC ..." out of /proc/cpuinfo, or "processor" where there is none. */
 static void processor_name(char *name, size_t size)
 {

@@ -70,6 +70,7 @@ void cpu_conv_backward_weights(struct conv *conv, const void *x, const void *dy,
 
 /* cpu.c: memory. */
 const char *cpu_describe(struct device *device);
+const char *cpu_address(struct device *device);
 enum status cpu_allocate(struct device *device, size_t bytes, int *ret_fd, void **ret_memory);
 void cpu_release(struct device *device, void *memory, size_t bytes, int fd);
 void cpu_copy(struct device *device, void *to, const void *from, size_t bytes);

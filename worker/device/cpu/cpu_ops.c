@@ -9,6 +9,7 @@ extern const struct device_ops KERNEL(cpu_ops);
 const struct device_ops KERNEL(cpu_ops) = {
     .name = "cpu",
     .describe = cpu_describe,
+    .address = cpu_address,
     .allocate = cpu_allocate,
     .release = cpu_release,
     .upload = cpu_copy,

@@ -171,6 +171,11 @@ const char *cuda_describe(struct device *device)
     return ((struct cuda *)device)->description;
 }
 
+const char *cuda_address(struct device *device)
+{
+    return ((struct cuda *)device)->address;
+}
+
 static void scratch_done(struct cuda *cuda, struct cuda_scratch *scratch)
 {
     cuda_release(&cuda->device, scratch->memory, scratch->bytes, -1);
@@ -233,6 +238,8 @@ static enum status start(struct cuda *cuda, const struct cudaDeviceProp *propert
              properties->name, properties->major, properties->minor,
              properties->totalGlobalMem >> 20, kinds[cuda->values].name);
     TRY(check(cuda, "set device", cudaSetDevice(cuda->index)));
+    TRY(check(cuda, "address",
+              cudaDeviceGetPCIBusId(cuda->address, (int)sizeof(cuda->address), cuda->index)));
     TRY(check(cuda, "stream", cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking)));
     TRY(cuda_scratch_grow(cuda, &cuda->rule, sizeof(struct optimizer_rule)));
     TRY(cuda_scratch_grow(cuda, &cuda->parts, PARTS_BYTES));

@@ -35,6 +35,7 @@ struct cuda {
     enum cuda_values values;
     const struct cuda_packing *packing; /* for these */
     char description[384];
+    char address[32]; /* on the PCI bus */
     cudaStream_t stream;
     struct cuda_scratch rule;      /* a struct optimizer_rule: it may change with every step */
     struct cuda_scratch parts;     /* partial sums; of fixed size, see cuda_parts */
@@ -71,6 +72,7 @@ extern const struct device_ops cuda_ops_bf16, cuda_ops_fp16, cuda_ops_fp32;
 
 /* cuda.c: memory */
 const char *cuda_describe(struct device *device);
+const char *cuda_address(struct device *device);
 enum status cuda_allocate(struct device *device, size_t bytes, int *ret_fd, void **ret_memory);
 void cuda_release(struct device *device, void *memory, size_t bytes, int fd);
 void cuda_upload(struct device *device, void *to, const void *host, size_t bytes);

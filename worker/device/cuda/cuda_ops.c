@@ -14,6 +14,7 @@ const struct cuda_packing KERNEL(packing) = {
 const struct device_ops KERNEL(ops) = {
     .name = "cuda",
     .describe = cuda_describe,
+    .address = cuda_address,
     .allocate = cuda_allocate,
     .release = cuda_release,
     .upload = cuda_upload,
