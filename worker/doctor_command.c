@@ -96,6 +96,7 @@ static int doctor_run(int argc, char **argv)
         print_json(&checkup);
     else
         print_table(&checkup);
+    fflush(stdout); /* the message that follows speaks of what stands above it */
     const int failed = count_of(&checkup, FINDING_FAIL);
     if (failed > 0)
         status =

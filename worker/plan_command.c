@@ -91,6 +91,7 @@ static enum status plan(const struct request *request, const struct config *conf
         print_json(&report);
     else
         print_table(&report);
+    fflush(stdout); /* before what may be said on stderr */
     if (slots <= report.most_slots)
         return OK;
     return fail(ERR_DEVICE,

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The everseer authors
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     seer="$SEER_BIN/seer"
     demo="$SEER_SOURCE/configs/demo_cpu.yaml"
