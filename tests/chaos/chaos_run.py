@@ -98,7 +98,8 @@ def processes_with(mark):
 
 
 class ChaosRun:
-    def __init__(self, directory, store, workers, seed, settings, mark, environment=()):
+    def __init__(self, directory, store, workers, seed, settings, mark, environment=(),
+                 config=CONFIG):
         self.directory, self.mark = directory, mark
         # Here all deaths are by accident: workers come back soon, however often they die.
         self.environment = dict(os.environ, **dict(environment), **{MARK: mark},
@@ -113,7 +114,7 @@ class ChaosRun:
         self.supervised = {f"worker-{i + 1}" for i in range(workers)}
         self.bad_ends = []  # of guests
         self.may_server_end = False  # by itself, with code 1
-        self.start_options = ["--config", CONFIG, "--store", store, "--seed", str(seed)]
+        self.start_options = ["--config", config, "--store", store, "--seed", str(seed)]
         for setting in settings:
             self.start_options += ["--set", setting]
         self.workers = workers

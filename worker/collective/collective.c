@@ -28,7 +28,10 @@ enum status collective_form(const struct collective_group *group,
         TRY(collective_self_form(group, &collective));
         break;
     case COLLECTIVE_MPI:
-        TRY(collective_mpi_form(group, &collective));
+        if (group->device != NULL && group->region_fd < 0)
+            TRY(collective_staged_form(group, &collective));
+        else
+            TRY(collective_mpi_form(group, &collective));
         break;
     case COLLECTIVE_NCCL:
         TRY(collective_nccl_form(group, &collective));

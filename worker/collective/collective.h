@@ -8,9 +8,10 @@
  * every member.
  *
  * Engines: self (one member, no library), mpi (Open MPI in a disposable helper process, so no
- * process that holds parameters holds MPI state), nccl (GPU). One thread calls, except
- * collective_abort; the one that forms may hand it to another. One collective may work while the
- * next one of the same member is formed, in the same region: forming touches no data. */
+ * process that holds parameters holds MPI state; memory of a GPU goes through a copy on the host),
+ * nccl (GPU). One thread calls, except collective_abort; the one that forms may hand it to another.
+ * One collective may work while the next one of the same member is formed, in the same region:
+ * forming touches no data. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_COLLECTIVE_COLLECTIVE_H
@@ -33,6 +34,8 @@ struct collective_pulse {
     _Atomic int64_t helper_still_ms; /* mpi: the helper has given no sign of life for so long */
 };
 
+struct device;
+
 /* What the members of a generation must agree on, and this member's place. */
 struct collective_group {
     enum collective_engine engine;
@@ -42,7 +45,8 @@ struct collective_group {
     int rank, size;
     void *region; /* memory that operations work on, in place */
     size_t region_bytes;
-    int region_fd; /* its memfd, for the helper; -1 with self and nccl */
+    struct device *device; /* whose memory it is; NULL: the host's own */
+    int region_fd;         /* its memfd, for the helper; -1: none, the helper gets a copy */
     int listen_fd; /* mpi: listening Unix socket on which the helper calls; see helper_listen */
     int cancel_fd; /* mpi: once readable, as collective_abort, while forming too; 0: none */
     int64_t form_timeout_ms;

@@ -34,6 +34,9 @@ enum status collective_self_form(const struct collective_group *group,
                                  struct collective **ret_collective);
 enum status collective_mpi_form(const struct collective_group *group,
                                 struct collective **ret_collective);
+/* mpi for memory of a device that no other process can map: the helper works on a copy. */
+enum status collective_staged_form(const struct collective_group *group,
+                                   struct collective **ret_collective);
 /* The build links nccl.c or nccl_absent.c, which says what is missing. */
 enum status collective_nccl_form(const struct collective_group *group,
                                  struct collective **ret_collective);
