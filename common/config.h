@@ -104,6 +104,8 @@ struct config {
     } snapshot;
     struct {
         char engine[CONFIG_NAME_BYTES]; /* auto self mpi nccl */
+        char wire[CONFIG_NAME_BYTES];   /* fp32 bf16 */
+        int64_t abort_ms;
         int64_t bucket_kib;
     } collective;
     struct {

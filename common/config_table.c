@@ -25,6 +25,7 @@ static const char *const reduction_names[] = {"exact", "fast", NULL};
 static const char *const recompute_names[] = {"keep", "block", "stages", NULL};
 static const char *const optimizer_names[] = {"larc", "sgd", NULL};
 static const char *const schedule_names[] = {"plateau", "cosine", "constant", NULL};
+static const char *const wire_names[] = {"fp32", "bf16", NULL};
 static const char *const engine_names[] = {"auto", "self", "mpi", "nccl", NULL};
 
 static const struct config_row rows[] = {
@@ -231,8 +232,15 @@ static const struct config_row rows[] = {
      .unit = "snapshots", .meaning = "Every so-many-th is kept for ever; 0 is none."},
 
     {"collective.engine", STRING(collective.engine), .names = engine_names, .fallback = "auto",
-     .meaning = "What adds up gradients: 'auto' is self for one worker, nccl for GPUs, mpi for "
-                "CPUs."},
+     .meaning = "What adds up gradients: 'auto' is nccl if each worker has a GPU of its own, mpi "
+                "otherwise, nothing for one alone; with 'self' one worker trains and others stand "
+                "by."},
+    {"collective.wire", STRING(collective.wire), .names = wire_names, .fallback = "fp32",
+     .meaning = "How gradients travel with engine nccl and fast reduction; bf16 is half as much, "
+                "rounded."},
+    {"collective.abort_ms", INT(collective.abort_ms), RANGE(10, 60000), .fallback = "2000",
+     .unit = "ms",
+     .meaning = "NCCL has so long to abort; then the worker ends, to be started again."},
     {"collective.bucket_kib", INT(collective.bucket_kib), RANGE(4, 1 << 20), .fallback = "1024",
      .unit = "KiB",
      .meaning = "Gradients are reduced in pieces of this size, while backward goes "

@@ -207,6 +207,18 @@ static const struct field prepared_fields[] = {
     {.kind = FIELD_END},
 };
 
+static const struct field rendezvous_fields[] = {
+    FIELD_SCALAR(message_rendezvous, Seer__Rendezvous, nonce),
+    {.kind = FIELD_BYTES,
+     .name = "id",
+     .own = offsetof(struct message_rendezvous, id),
+     .own_count = offsetof(struct message_rendezvous, length),
+     .wire = offsetof(Seer__Rendezvous, id),
+     .wire_count = offsetof(Seer__Rendezvous, has_id),
+     .limit = MESSAGE_ID_BYTES},
+    {.kind = FIELD_END},
+};
+
 static const struct field slot_fields[] = {
     FIELD_SCALAR(message_slot, Seer__Slot, slot),
     FIELD_SCALAR(message_slot, Seer__Slot, position),
@@ -327,6 +339,7 @@ static const struct row rows[] = {
     ROW(SNAPSHOT_READ, snapshot_read, snapshot_read),
     ROW(PREPARED, prepared, prepared),
     ROW(SHARD_UNREADABLE, shard_unreadable, shard_unreadable),
+    ROW(RENDEZVOUS, rendezvous, rendezvous),
     ROW(WELCOME, welcome, welcome),
     ROW(REJECT, reject, reject),
     ROW(REGROUP, regroup, regroup),

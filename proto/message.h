@@ -27,6 +27,7 @@ enum {
     MESSAGE_SHARD_LIST_MAX = 65536,
     MESSAGE_PART_BYTES = 1 << 20, /* bytes of one snapshot part */
     MESSAGE_RECORD_BYTES = 4096,  /* of a verdict's record */
+    MESSAGE_ID_BYTES = 128,       /* of a rendezvous */
 };
 
 /* Fields that do not apply to a message are 0. */
@@ -54,6 +55,7 @@ enum message_kind {
     MESSAGE_SNAPSHOT_READ = 9,
     MESSAGE_PREPARED = 10,
     MESSAGE_SHARD_UNREADABLE = 11,
+    MESSAGE_RENDEZVOUS = 12, /* and back, to the other members */
     /* server -> worker */
     MESSAGE_WELCOME = 20,
     MESSAGE_REJECT = 21,
@@ -241,6 +243,14 @@ struct message_slot {
     uint64_t position;
 };
 
+/* By what the members of header.generation find each other, where the engine wants that: made by
+ * rank 0, passed on by the server. */
+struct message_rendezvous {
+    uint64_t nonce; /* of the Regroup or Prepare */
+    uint32_t length;
+    uint8_t *id;
+};
+
 /* Slots of this member in header.step. */
 struct message_plan {
     uint32_t slot_count;
@@ -325,6 +335,7 @@ struct message {
         struct message_regroup regroup;
         struct message_prepare prepare;
         struct message_prepared prepared;
+        struct message_rendezvous rendezvous;
         struct message_plan plan;
         struct message_verdict verdict;
         struct message_dismiss dismiss;

@@ -8,6 +8,7 @@
 
 #include "common/mem.h"
 #include "server/admission.h"
+#include "server/engine.h"
 #include "server/formation.h"
 #include "server/round.h"
 #include "server/snapshot_name.h"
@@ -141,11 +142,11 @@ static void count_wishes(const struct coordinator *c, int *ret_joining, int *ret
         *ret_staying += formation_is_candidate(worker);
         members += worker->rank >= 0 && worker->state != WORKER_DRAINING;
     }
-    if (members >= (uint64_t)config_slots(c->config))
-        *ret_joining = 0; /* there is no slot for them: they stand by */
+    if (members >= engine_seats(c))
+        *ret_joining = 0; /* there is no seat for them: they stand by */
     if (members == 0 && *ret_joining == 0 && *ret_staying > 0)
         *ret_leaving = 0; /* who takes over the state is still warming up */
-    if (members == 0 && config_slots(c->config) < 2)
+    if (members == 0 && engine_seats(c) < 2)
         *ret_staying = 0; /* no generation has room for who has the state and who wants it */
 }
 

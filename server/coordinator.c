@@ -14,6 +14,7 @@
 #include "server/formation.h"
 #include "server/orders.h"
 #include "server/recovery.h"
+#include "server/rendezvous.h"
 #include "server/round.h"
 #include "server/shard_records.h"
 #include "server/snapshot_records.h"
@@ -181,6 +182,8 @@ static void handle_message(struct coordinator *c, uint64_t connection,
         formation_formed(c, worker, message);
     else if (message->kind == MESSAGE_PREPARED)
         succession_prepared(c, worker, message);
+    else if (message->kind == MESSAGE_RENDEZVOUS)
+        rendezvous_note(c, worker, message);
     else if (message->kind == MESSAGE_READY)
         round_ready(c, worker, message);
     else if (message->kind == MESSAGE_BROKEN)

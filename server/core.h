@@ -48,11 +48,18 @@ struct core_snapshot {
     struct schedule_state schedule;
 };
 
+/* By what the members of a generation find each other; kept to say it again. */
+struct core_rendezvous {
+    uint32_t length; /* 0: there is none */
+    uint8_t id[MESSAGE_ID_BYTES];
+};
+
 /* How the present generation was told to form; kept to say it again. */
 struct core_group {
     uint32_t engine; /* enum collective_engine */
     uint64_t nonce;
     int has_helpers; /* they were started and not stopped yet */
+    struct core_rendezvous rendezvous;
     uint32_t source; /* enum state_source */
     uint32_t source_rank;
     char snapshot[JOURNAL_NAME_BYTES];
@@ -91,6 +98,7 @@ struct core_next {
     uint64_t generation, nonce;
     uint64_t step;     /* AGREED, DOOMED: the first that is not the present generation's */
     uint32_t *starts;  /* AGREED: [count + 1] its deal, as core_deal's */
+    struct core_rendezvous rendezvous;
     int64_t begin_ms;  /* when it was opened */
     int64_t after_ms;  /* none is opened earlier */
     uint32_t failures; /* in a row */
@@ -166,6 +174,7 @@ struct coordinator {
     uint64_t nonces, sequence;
     uint64_t stale[STALE_KIND_COUNT]; /* messages refused */
     int is_severed; /* after a restart: the last generation's helpers have ended */
+    int is_void;    /* after a restart: what the last generation was told holds no more */
     uint32_t complaint_count;
     struct core_complaint *complaints; /* [CORE_COMPLAINTS], or NULL while there were none */
     struct core_snapshot snapshot;

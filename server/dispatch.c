@@ -28,6 +28,7 @@ static const struct {
     {MESSAGE_HEARTBEAT, handle_member},
     {MESSAGE_FORMED, handle_member},
     {MESSAGE_PREPARED, handle_member},
+    {MESSAGE_RENDEZVOUS, handle_member},
     {MESSAGE_READY, handle_member},
     {MESSAGE_BROKEN, handle_member},
     {MESSAGE_SHARD_UNREADABLE, handle_member},

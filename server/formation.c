@@ -13,7 +13,9 @@
 #include "server/blame.h"
 #include "server/boundary.h"
 #include "server/deal.h"
+#include "server/engine.h"
 #include "server/recovery.h"
+#include "server/rendezvous.h"
 #include "server/round.h"
 #include "server/snapshot_records.h"
 #include "server/succession.h"
@@ -31,7 +33,7 @@ int formation_is_coming(const struct worker *worker)
 
 static uint32_t give_rank(const struct coordinator *c, struct worker *worker, uint32_t count)
 {
-    if (worker->rank >= 0 || count == (uint32_t)config_slots(c->config))
+    if (worker->rank >= 0 || count == engine_seats(c))
         return count;
     worker->rank = (int)count;
     return count + 1;
@@ -146,13 +148,6 @@ static int choose_source(struct coordinator *c, uint32_t count)
     return take_from_member(c, count) || take_from_snapshot(c);
 }
 
-uint32_t formation_engine(const struct coordinator *c, uint32_t count)
-{
-    if (count == 1)
-        return ENGINE_SELF;
-    return strcmp(c->config->collective.engine, "nccl") == 0 ? ENGINE_NCCL : ENGINE_MPI;
-}
-
 void formation_start_helpers(struct coordinator *c, uint64_t generation, uint64_t nonce,
                              uint32_t count,
                              struct worker *(*find)(struct roster *roster, int rank))
@@ -224,7 +219,8 @@ static void tell_members(struct coordinator *c, int is_prepared)
 static void form(struct coordinator *c, uint32_t count)
 {
     c->generation = ++c->generations;
-    c->group.engine = formation_engine(c, count);
+    c->group.engine = engine_of(c, count, roster_find_rank);
+    c->group.rendezvous.length = 0;
     c->group.nonce = core_nonce(c);
     seat_members(c, count);
     uint32_t *starts = deal_choose(c, count, roster_find_rank);
@@ -270,6 +266,7 @@ int formation_take_over(struct coordinator *c)
     c->group.engine = next->engine;
     c->group.has_helpers = next->engine == ENGINE_MPI;
     c->group.nonce = next->nonce;
+    c->group.rendezvous = next->rendezvous;
     c->group.source_rank = 0;
     c->group.snapshot[0] = 0;
     take_from_member(c, next->count);
@@ -329,6 +326,8 @@ void formation_tell(struct coordinator *c, const struct worker *worker)
         message.regroup.verdict = core_last_verdict(c);
     core_send(c, worker, &message);
     mem_free(members);
+    if (worker->rank > 0)
+        rendezvous_tell(c, worker, c->generation, c->group.nonce, &c->group.rendezvous);
 }
 
 /* All have formed: from equal state? */

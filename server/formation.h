@@ -14,8 +14,6 @@
 int formation_is_candidate(const struct worker *worker);
 /* Does it wait to come in, and will nobody wait for its first step then? */
 int formation_is_coming(const struct worker *worker);
-/* enum collective_engine of a generation of `count` members. */
-uint32_t formation_engine(const struct coordinator *c, uint32_t count);
 /* Forms the next generation if that is possible by now; to be asked again at every tick. */
 void formation_try(struct coordinator *c);
 /* What was prepared (succession.h) becomes the present generation, and nothing that anybody has

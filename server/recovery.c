@@ -8,7 +8,7 @@
 #include "common/mem.h"
 #include "server/deal.h"
 #include "server/discharge.h"
-#include "server/formation.h"
+#include "server/engine.h"
 #include "server/journal_codec.h"
 #include "server/round.h"
 #include "server/shard_records.h"
@@ -221,14 +221,14 @@ void recovery_note_hello(struct coordinator *c, struct worker *worker, uint64_t 
 
 void recovery_note_helpers_end(struct coordinator *c)
 {
-    c->is_severed |= formation_engine(c, c->member_count) == ENGINE_MPI;
+    c->is_severed = 1;
 }
 
 static void go_on(struct coordinator *c)
 {
     unwatch_absent(c);
     c->world_size = c->member_count;
-    c->group.engine = formation_engine(c, c->world_size);
+    c->group.engine = engine_of(c, c->world_size, roster_find_rank);
     c->group.has_helpers = c->group.engine == ENGINE_MPI;
     round_prepare(c);
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
@@ -246,7 +246,7 @@ static void go_on(struct coordinator *c)
 static void give_up(struct coordinator *c)
 {
     unwatch_absent(c);
-    if (formation_engine(c, c->member_count) == ENGINE_MPI)
+    if (engine_may_have_helpers(c, c->member_count))
         actions_push(c->out, ACTION_STOP_HELPERS)->helpers.generation = c->generation;
     for (uint32_t i = 0; i < c->roster.count; i++)
         c->roster.workers[i].rank = -1;
@@ -261,7 +261,10 @@ void recovery_try(struct coordinator *c)
         settled += worker != NULL || c->members[i].is_gone;
         back += worker != NULL && worker->rank >= 0;
     }
-    if (c->member_count > 0 && back == c->member_count && !c->is_severed)
+    int is_whole = c->member_count > 0 && back == c->member_count && !c->is_void;
+    if (is_whole && c->is_severed) /* which only those know who had helpers */
+        is_whole = engine_of(c, c->member_count, roster_find_rank) != ENGINE_MPI;
+    if (is_whole)
         go_on(c);
     else if (settled == c->member_count || c->now_ms - c->state_ms > 2 * c->config->server.lost_ms)
         give_up(c);

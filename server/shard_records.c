@@ -216,7 +216,7 @@ static void void_plans(struct coordinator *c, uint32_t shard)
     char text[64];
     snprintf(text, sizeof(text), "shard %u is broken", shard);
     if (c->state == RUN_RECOVERING)
-        c->is_severed = 1;
+        c->is_void = 1;
     else if (c->state == RUN_FORMING || c->state == RUN_TRAINING || c->state == RUN_STARVED ||
              c->state == RUN_PAUSED)
         formation_end(c, text, 0);

@@ -9,7 +9,9 @@
 #include "server/admission.h"
 #include "server/boundary.h"
 #include "server/deal.h"
+#include "server/engine.h"
 #include "server/formation.h"
+#include "server/rendezvous.h"
 #include "server/round.h"
 
 static void forget_members(struct coordinator *c)
@@ -76,16 +78,16 @@ static int has_wish(const struct coordinator *c)
         waiting += formation_is_coming(worker);
         leaving += worker->rank >= 0 && worker->state == WORKER_DRAINING;
     }
-    int has_room = c->world_size < (uint64_t)config_slots(c->config);
+    int has_room = c->world_size < engine_seats(c);
     return leaving > 0 || (waiting > 0 && has_room);
 }
 
 /* Ranks for those who stay, in their present order, then for those who come, never more than there
- * are slots. If all members want to go, one stays until it has given its state to those who come.
+ * are seats. If all members want to go, one stays until it has given its state to those who come.
  * Returns the number of those who come. */
 static uint32_t choose_members(struct coordinator *c, uint32_t *ret_count)
 {
-    uint32_t count = 0, coming = 0, slots = (uint32_t)config_slots(c->config);
+    uint32_t count = 0, coming = 0, seats = engine_seats(c);
     forget_members(c);
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
         struct worker *worker = roster_find_rank(&c->roster, (int)rank);
@@ -94,7 +96,7 @@ static uint32_t choose_members(struct coordinator *c, uint32_t *ret_count)
     }
     if (count == 0)
         roster_find_rank(&c->roster, 0)->next_rank = (int)count++;
-    for (uint32_t i = 0; i < c->roster.count && count < slots; i++) {
+    for (uint32_t i = 0; i < c->roster.count && count < seats; i++) {
         struct worker *worker = &c->roster.workers[i];
         if (!formation_is_coming(worker))
             continue;
@@ -137,6 +139,8 @@ static void tell(struct coordinator *c, const struct worker *worker)
     };
     core_send(c, worker, &message);
     mem_free(members);
+    if (worker->next_rank > 0)
+        rendezvous_tell(c, worker, c->next.generation, c->next.nonce, &c->next.rendezvous);
 }
 
 static void open_next(struct coordinator *c, uint32_t count)
@@ -145,7 +149,8 @@ static void open_next(struct coordinator *c, uint32_t count)
     next->state = NEXT_PREPARING;
     next->generation = ++c->generations;
     next->nonce = core_nonce(c);
-    next->engine = formation_engine(c, count);
+    next->engine = engine_of(c, count, roster_find_next);
+    next->rendezvous.length = 0;
     next->count = count;
     next->ready_count = 0;
     next->begin_ms = c->now_ms;

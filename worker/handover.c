@@ -36,8 +36,12 @@ enum status handover_init(struct handover *handover)
     handover->report_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     for (int side = 0; side < 2; side++)
         handover->cancel_fds[side] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (handover->report_fd < 0 || handover->cancel_fds[0] < 0 || handover->cancel_fds[1] < 0) {
-        enum status status = fail(ERR_IO, "eventfd: %s", strerror(errno));
+    enum status status = OK;
+    if (handover->report_fd < 0 || handover->cancel_fds[0] < 0 || handover->cancel_fds[1] < 0)
+        status = fail(ERR_IO, "eventfd: %s", strerror(errno));
+    else
+        status = meeting_init(&handover->meeting);
+    if (status != OK) {
         close_descriptors(handover);
         return status;
     }
@@ -92,6 +96,7 @@ void handover_done(struct handover *handover)
     queue_destroy(handover->preparations, destroy_job_item);
     queue_destroy(handover->reports, report_destroy_item);
     queue_destroy(handover->parts, message_destroy);
+    meeting_done(&handover->meeting);
     close_descriptors(handover);
 }
 

@@ -19,6 +19,7 @@
 #include "common/status.h"
 #include "loader/loader.h"
 #include "worker/collective/collective.h"
+#include "worker/meeting.h"
 #include "worker/member.h"
 
 struct snapshot_share;
@@ -39,10 +40,11 @@ enum report_kind {
     REPORT_FAILED,
     REPORT_PREPARED,
     REPORT_PREPARE_FAILED,
-    REPORT_SHARE, /* a copied share of a snapshot to push */
-    REPORT_READ,  /* asks the server for bytes of a snapshot */
-    REPORT_WARM,  /* a step was rehearsed */
-    REPORT_ENDED, /* the training thread has done its last job */
+    REPORT_SHARE,      /* a copied share of a snapshot to push */
+    REPORT_RENDEZVOUS, /* by what others shall meet us */
+    REPORT_READ,       /* asks the server for bytes of a snapshot */
+    REPORT_WARM,       /* a step was rehearsed */
+    REPORT_ENDED,      /* the training thread has done its last job */
 };
 
 struct report {
@@ -53,7 +55,7 @@ struct report {
     double images_per_second;     /* COMPUTED */
     char *reason;                 /* FAILED, PREPARE_FAILED; owned */
     struct snapshot_share *share; /* SHARE; owned */
-    struct message message;       /* READ; owned */
+    struct message message;       /* READ, RENDEZVOUS; owned */
 };
 
 struct handover {
@@ -61,6 +63,7 @@ struct handover {
     struct queue *preparations; /* struct job (PREPARE), link to prepare */
     struct queue *reports;      /* struct report, train and prepare to link */
     struct queue *parts;        /* struct message (SNAPSHOT_DATA), link to train */
+    struct meeting meeting;     /* link to train or prepare: where members meet */
     int report_fd;              /* eventfd, readable when there are reports */
     int cancel_fds[2];          /* eventfds, readable when what runs on that side is abandoned */
     struct collective_pulse pulses[2];

@@ -42,7 +42,8 @@ struct link {
     struct member *member;
     struct message_header header; /* who we are and of which run, for messages of our own */
     struct snapshot_push push;
-    struct loader *loader; /* borrowed; the worker owns it. NULL before CONFIGURE */
+    struct message rendezvous; /* the last one of ours, for a server that did not hear it */
+    struct loader *loader;     /* borrowed; the worker owns it. NULL before CONFIGURE */
     int64_t slot_images;
     int signal_fd, signal_count;
     int is_up, has_complained;
@@ -210,6 +211,15 @@ static void pass_part(struct link *link, struct message *message)
     }
 }
 
+/* A server that forms another generation by now takes no note of it. */
+static void say_rendezvous(struct link *link)
+{
+    const uint64_t generation = link->rendezvous.header.generation;
+    link->rendezvous.header = link->header;
+    link->rendezvous.header.generation = generation;
+    link_send(link, &link->rendezvous);
+}
+
 static void hear_message(struct link *link, struct message *message)
 {
     if (message->kind == MESSAGE_WELCOME) {
@@ -217,7 +227,11 @@ static void hear_message(struct link *link, struct message *message)
         link->header.epoch = message->header.epoch;
     }
     struct member_event event = {.kind = MEMBER_MESSAGE, .message = message};
-    if (message->kind == MESSAGE_SNAPSHOT_ACK)
+    if (message->kind == MESSAGE_WELCOME && link->rendezvous.kind != 0)
+        say_rendezvous(link);
+    if (message->kind == MESSAGE_RENDEZVOUS)
+        meeting_put(&link->setup.handover->meeting, message);
+    else if (message->kind == MESSAGE_SNAPSHOT_ACK)
         snapshot_push_acknowledge(&link->push, message);
     else if (message->kind == MESSAGE_SNAPSHOT_DATA)
         pass_part(link, message);
@@ -291,6 +305,12 @@ static void see_report(struct link *link, struct report *report)
         break;
     case REPORT_SHARE:
         snapshot_push_start(&link->push, &report->share);
+        break;
+    case REPORT_RENDEZVOUS:
+        message_done(&link->rendezvous);
+        link->rendezvous = report->message;
+        report->message = (struct message){0};
+        say_rendezvous(link);
         break;
     case REPORT_READ:
         report->message.header = link->header;
@@ -425,6 +445,7 @@ static void link_destroy(struct link *link)
     if (link == NULL)
         return;
     snapshot_push_done(&link->push);
+    message_done(&link->rendezvous);
     endpoint_close(link->endpoint);
     member_destroy(link->member);
     if (link->signal_fd >= 0)

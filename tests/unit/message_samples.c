@@ -31,6 +31,7 @@ const enum message_kind message_sample_kinds[] = {
     MESSAGE_COMMAND,
     MESSAGE_REPLY,
     MESSAGE_SHARD_UNREADABLE,
+    MESSAGE_RENDEZVOUS,
     0,
 };
 
@@ -196,6 +197,12 @@ static void fill_body(struct message *m)
     case MESSAGE_PREPARED:
         m->prepared = (struct message_prepared){0xfedcba};
         break;
+    case MESSAGE_RENDEZVOUS:
+        m->rendezvous.nonce = 0xabcdef;
+        m->rendezvous.length = MESSAGE_ID_BYTES;
+        m->rendezvous.id = mem_alloc(MESSAGE_ID_BYTES);
+        memset(m->rendezvous.id, 0xa5, MESSAGE_ID_BYTES);
+        break;
     case MESSAGE_PLAN:
         fill_plan(&m->plan);
         break;
@@ -325,6 +332,10 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         break;
     case MESSAGE_PREPARED:
         SAME(prepared.nonce);
+        break;
+    case MESSAGE_RENDEZVOUS:
+        SAME(rendezvous.nonce), SAME(rendezvous.length);
+        assert_memory_equal(a->rendezvous.id, b->rendezvous.id, a->rendezvous.length);
         break;
     case MESSAGE_SNAPSHOT_READ:
         TEXT(snapshot_read.name), SAME(snapshot_read.offset), SAME(snapshot_read.length);

@@ -24,8 +24,13 @@
 #include "common/status.h"
 
 enum collective_engine { COLLECTIVE_SELF, COLLECTIVE_MPI, COLLECTIVE_NCCL };
-/* What is summed or compared, and of what type. */
-enum reduce_op { REDUCE_SUM, REDUCE_MAX, REDUCE_SUM_DOUBLE };
+/* How floats travel: as they are, or rounded to bf16, half as long. */
+enum collective_wire { WIRE_FP32, WIRE_BF16 };
+/* Of what members meet by: an ncclUniqueId. */
+enum { COLLECTIVE_ID_BYTES = 128 };
+/* What is summed or compared, and of what type. GRADIENTS: floats that may be rounded on the wire.
+ */
+enum reduce_op { REDUCE_SUM, REDUCE_MAX, REDUCE_SUM_DOUBLE, REDUCE_SUM_GRADIENTS };
 
 /* How far a collective is, for watchers in other threads; may outlive it. All members of a
  * generation count the same operations: whoever is behind holds up the others. */
@@ -51,7 +56,14 @@ struct collective_group {
     int cancel_fd; /* mpi: once readable, as collective_abort, while forming too; 0: none */
     int64_t form_timeout_ms;
     int64_t timeout_ms;             /* deadline of each operation once formed */
+    int64_t abort_timeout_ms;       /* nccl: an abort that takes longer ends the process */
+    enum collective_wire wire;      /* nccl: of sums of floats in the background */
     struct collective_pulse *pulse; /* borrowed; NULL: nobody watches */
+    /* nccl: how members meet, while they form. Rank 0 makes an id and publishes it; the others
+     * await it (ERR_TIMEOUT, ERR_STALE). */
+    void (*publish)(void *errand, const uint8_t id[COLLECTIVE_ID_BYTES]);
+    enum status (*await)(void *errand, int64_t deadline_ms, uint8_t ret_id[COLLECTIVE_ID_BYTES]);
+    void *errand;
 };
 
 struct collective;
@@ -69,7 +81,8 @@ int collective_size(const struct collective *collective);
 /* Time that the caller spent in the operations below, waiting for others. */
 int64_t collective_waited_us(const struct collective *collective);
 
-/* In place over count values of the op's type. Blocks. */
+/* In place over count values of the op's type. What the device is given afterwards finds the sum;
+ * with engine nccl the host need not have waited for it, and a failure is told by a later call. */
 enum status collective_allreduce(struct collective *collective, void *data, size_t count,
                                  enum reduce_op op);
 size_t reduce_op_bytes(enum reduce_op op); /* of one value */

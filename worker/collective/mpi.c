@@ -199,6 +199,7 @@ static enum ring_op ring_op_of(enum reduce_op op)
     case REDUCE_SUM_DOUBLE:
         return RING_SUM_DOUBLE;
     case REDUCE_SUM:
+    case REDUCE_SUM_GRADIENTS: /* shared memory and TCP: halves would cost more than they save */
         break;
     }
     return RING_SUM;

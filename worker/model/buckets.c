@@ -44,7 +44,7 @@ static enum status send_from(struct buckets *buckets, size_t first)
     buckets->unsent = first;
     if (buckets->team->rows.is_exact)
         return send(buckets, state->wide_grads + 2 * first, 2 * count, REDUCE_SUM_DOUBLE);
-    return send(buckets, state->grads + first, count, REDUCE_SUM);
+    return send(buckets, state->grads + first, count, REDUCE_SUM_GRADIENTS);
 }
 
 enum status buckets_ready(struct buckets *buckets, const float *first)

@@ -6,6 +6,7 @@
 #ifndef WORKER_DEVICE_CUDA_EMULATED_EMULATOR_H
 #define WORKER_DEVICE_CUDA_EMULATED_EMULATOR_H
 
+#include <cuda_runtime_api.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,11 @@ void emulator_reset(void);
 size_t emulator_allocated(void);
 /* Compute capability that the GPU claims, 80 for sm_80 (the default: 90). */
 void emulator_capability(int capability);
+
+/* Puts into a stream what does not end by itself, such as an exchange with another process: it is
+ * asked again and again, may touch device memory meanwhile, and is done once is_done says so. What
+ * comes behind it in the stream waits; is_done is not called again. */
+void emulator_task(cudaStream_t stream, int (*is_done)(void *data), void *data);
 
 #ifdef __cplusplus
 }

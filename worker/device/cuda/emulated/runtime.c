@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/mem.h"
 #include "worker/device/cuda/emulated/emulator.h"
@@ -15,6 +16,8 @@
 /* A GPU small enough that a test can fill it. */
 static const size_t total_bytes = (size_t)2 << 30;
 enum { ALIGNMENT = 256, CAPABILITY_DEFAULT = 90 };
+/* Between two questions whether a task that waits for others is done. */
+enum { NAP_NS = 200000 };
 
 /* Present only in builds with AddressSanitizer. */
 extern void __asan_poison_memory_region(const volatile void *memory, size_t bytes)
@@ -28,14 +31,24 @@ struct allocation {
     struct allocation *next;
 };
 
+struct CUevent_st {
+    uint64_t recorded, reached; /* times */
+    int task_count;             /* tasks that name it */
+    int is_destroyed;           /* by its owner; the last task frees it */
+};
+
 /* What a stream has to do, in a list. */
 struct task {
     struct task *next;
     struct grid grid; /* a kernel, if body is not NULL */
     cudaHostFn_t function;
-    void *data;       /* of function */
-    char *to;         /* a copy, or a fill if from is NULL */
-    const void *from; /* may be bytes that were taken along: arguments */
+    int (*is_done)(void *data);
+    void *data; /* of function or is_done */
+    struct CUevent_st *event;
+    uint64_t event_count; /* reached by this task, or waited for */
+    int is_wait;          /* for the event */
+    char *to;             /* a copy, or a fill if from is NULL */
+    const void *from;     /* may be bytes that were taken along: arguments */
     size_t bytes;
     int value;
     max_align_t arguments[]; /* of the kernel; or the source of a copy from the host */
@@ -100,6 +113,22 @@ static void run_kernel(const struct task *task)
         break_gpu(wrong);
 }
 
+static void leave_event(struct CUevent_st *event)
+{
+    if (--event->task_count == 0 && event->is_destroyed)
+        mem_free(event);
+}
+
+static int is_event_done(const struct task *task)
+{
+    if (task->is_wait && task->event->reached < task->event_count && gpu.broken == cudaSuccess)
+        return 0;
+    if (!task->is_wait)
+        task->event->reached = task->event_count;
+    leave_event(task->event);
+    return 1;
+}
+
 static void run_task(const struct task *task)
 {
     if (task->function != NULL)
@@ -114,19 +143,63 @@ static void run_task(const struct task *task)
         memset(task->to, task->value, task->bytes);
 }
 
-static void run_stream(cudaStream_t stream)
+/* 0: it waits for something. */
+static int is_task_done(const struct task *task)
 {
-    if (stream->first == NULL)
-        return;
-    memory_open(1);
-    while (stream->first != NULL) {
+    if (task->event != NULL)
+        return is_event_done(task);
+    if (task->is_done != NULL)
+        return task->is_done(task->data);
+    run_task(task);
+    return 1;
+}
+
+/* Runs the stream up to the first task that waits; how many were done. */
+static int run_stream(cudaStream_t stream)
+{
+    int count = 0;
+    while (stream->first != NULL && is_task_done(stream->first)) {
         struct task *task = stream->first;
-        run_task(task);
         stream->first = task->next;
         free(task);
+        count++;
     }
-    stream->last = &stream->first;
+    if (stream->first == NULL)
+        stream->last = &stream->first;
+    return count;
+}
+
+/* All that can be done now. */
+static void run_streams(void)
+{
+    int count = 1;
+    memory_open(1);
+    while (count > 0) {
+        count = 0;
+        for (struct CUstream_st *stream = gpu.streams; stream != NULL; stream = stream->next)
+            count += run_stream(stream);
+    }
     memory_open(0);
+}
+
+static int is_busy(const struct CUstream_st *stream)
+{
+    for (const struct CUstream_st *s = gpu.streams; s != NULL; s = s->next)
+        if ((stream == NULL || s == stream) && s->first != NULL)
+            return 1;
+    return 0;
+}
+
+/* Until the stream (NULL: every one) has done all it has to; others may take the lock meanwhile. */
+static void finish(const struct CUstream_st *stream)
+{
+    run_streams();
+    while (is_busy(stream)) {
+        pthread_mutex_unlock(&lock);
+        nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+        pthread_mutex_lock(&lock);
+        run_streams();
+    }
 }
 
 /* A task at the end of the stream with `bytes` bytes of arguments; not of mem.h, whose calls the
@@ -202,14 +275,75 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     pthread_mutex_lock(&lock);
-    run_stream(stream);
+    finish(stream);
     return leave(cudaSuccess);
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
+{
+    pthread_mutex_lock(&lock);
+    if (flags != 0)
+        return leave(cudaErrorInvalidValue);
+    struct task *task = give(stream, 0);
+    task->event = event;
+    task->event_count = event->recorded;
+    task->is_wait = 1;
+    event->task_count++;
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
+{
+    pthread_mutex_lock(&lock);
+    if (flags != cudaEventDisableTiming)
+        return leave(cudaErrorInvalidValue);
+    *event = mem_zero(sizeof(**event));
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    pthread_mutex_lock(&lock);
+    event->is_destroyed = 1;
+    event->task_count++;
+    leave_event(event);
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    pthread_mutex_lock(&lock);
+    struct task *task = give(stream, 0);
+    task->event = event;
+    task->event_count = ++event->recorded;
+    event->task_count++;
+    return leave(cudaSuccess);
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    pthread_mutex_lock(&lock);
+    run_streams();
+    if (event->reached < event->recorded && gpu.broken == cudaSuccess) {
+        pthread_mutex_unlock(&lock);
+        return cudaErrorNotReady; /* no error that anybody remembers */
+    }
+    return leave(cudaSuccess);
+}
+
+void emulator_task(cudaStream_t stream, int (*is_done)(void *data), void *data)
+{
+    pthread_mutex_lock(&lock);
+    struct task *task = give(stream, 0);
+    task->is_done = is_done;
+    task->data = data;
+    leave(cudaSuccess);
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     pthread_mutex_lock(&lock);
-    run_stream(stream);
+    finish(stream);
     for (struct CUstream_st **at = &gpu.streams; *at != NULL; at = &(*at)->next)
         if (*at == stream) {
             *at = stream->next;
@@ -251,8 +385,7 @@ cudaError_t cudaFree(void *memory)
     pthread_mutex_lock(&lock);
     if (memory == NULL)
         return leave(cudaSuccess);
-    for (struct CUstream_st *stream = gpu.streams; stream != NULL; stream = stream->next)
-        run_stream(stream); /* as cudaFree waits for the device */
+    finish(NULL); /* as cudaFree waits for the device */
     for (struct allocation **at = &gpu.allocations; *at != NULL; at = &(*at)->next)
         if ((*at)->memory == memory) {
             struct allocation *allocation = *at;
@@ -339,6 +472,8 @@ const char *cudaGetErrorString(cudaError_t error)
         return "invalid configuration argument";
     case cudaErrorInvalidDevice:
         return "invalid device ordinal";
+    case cudaErrorNotReady:
+        return "device not ready";
     case cudaErrorLaunchFailure:
         return gpu.words;
     }
