@@ -22,4 +22,10 @@ if(EVERSEER_EMULATED_GPU)
     set_target_properties(seer-worker-emulated PROPERTIES ENABLE_EXPORTS ON)
     target_link_libraries(seer-worker-emulated PRIVATE worker fake_nccl)
     add_dependencies(seer-worker-emulated seer-helper)
+
+    seer_test(test_nccl LIBS collective device fake_nccl m)
+    target_sources(test_nccl PRIVATE $<TARGET_OBJECTS:nccl_emulated>
+        $<TARGET_OBJECTS:device_emulated> $<TARGET_OBJECTS:device_emulated_bf16>
+        $<TARGET_OBJECTS:device_emulated_fp16> $<TARGET_OBJECTS:device_emulated_fp32>)
+    set_target_properties(test_nccl PROPERTIES ENABLE_EXPORTS ON)
 endif()
