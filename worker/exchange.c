@@ -43,5 +43,6 @@ void exchange_init(struct exchange *exchange, const struct config *config)
         exchange->prototypes + exchange_align(assigned * (size_t)config->model.prototypes * width);
     exchange->embeddings = exchange->tail + exchange_align(slots);
     exchange->tail_floats = exchange_align(slots) + embeddings;
-    exchange->total_floats = exchange->tail + exchange_align(exchange->tail_floats);
+    exchange->seal = exchange->tail + exchange_align(exchange->tail_floats);
+    exchange->total_floats = exchange->seal + exchange_align(EXCHANGE_SEAL * 2);
 }

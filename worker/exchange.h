@@ -14,6 +14,8 @@
 
 /* A value as a pair of doubles takes the room of so many floats (device.h, wide_add). */
 enum { WIDE_FLOATS = 4 };
+/* Members, generation, step and messages so far: of all members the same, so sums tell. */
+enum { EXCHANGE_SEAL = 4 };
 
 /* Offsets in floats from the start of the area, multiples of 16. With exact reduction BN sums and
  * Sinkhorn's sums are pairs of doubles. */
@@ -24,6 +26,7 @@ struct exchange {
     size_t tail;       /* the loss of each slot, then the embeddings of the step for the queue */
     size_t embeddings; /* [crops assigned][batch_images][embedding]; none without a queue */
     size_t tail_floats;
+    size_t seal; /* what goes behind the last gradients, to be checked: doubles [EXCHANGE_SEAL] */
     size_t total_floats;
 };
 

@@ -15,7 +15,7 @@
 #include "worker/step.h"
 
 struct link_setup {
-    const char *server, *name, *device;
+    const char *server, *name, *device; /* device: device_public_name */
     const char *helper_address;
     struct handover *handover;
     const struct step_progress *progress;

@@ -90,7 +90,7 @@ static enum status build_model(struct step *step, int slots, int size)
     TRY(model_create(step->config, step->state, slots, plan.arena_bytes, &step->model));
     struct team *team = &step->model->team;
     swav_init(&step->swav, team, &step->model->head, step->config, size);
-    buckets_init(&step->buckets, team, step->config->collective.bucket_kib);
+    buckets_init(&step->buckets, team, step->config);
     step->group_size = size;
     step_watch(step, step->progress);
     return arena_check(&team->arena);
@@ -157,7 +157,7 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
     TRY(swav_loss(&step->swav, batch->slots));
 
     enter(step, PHASE_BACKWARD);
-    TRY(buckets_begin(&step->buckets, step->swav.tail, step->swav.tail_floats));
+    TRY(buckets_begin(&step->buckets, number, step->swav.tail, step->swav.tail_floats));
     TRY(model_backward(step->model, &step->buckets));
 
     enter(step, PHASE_REDUCE);

@@ -5,8 +5,10 @@
 
 #include <string.h>
 
+#include "common/log.h"
 #include "common/mem.h"
 
+enum { NCCL_WAIT_MS = 120000 };
 enum { WAIT_MS = 1000, GREY = 128 }; /* nobody else is in the collective: there is no waiting */
 
 static void paint(const struct config *config, struct batch *batch)
@@ -33,7 +35,7 @@ static void wipe(struct batch *batch)
     mem_free(batch->slots);
 }
 
-enum status warm_up(const struct config *config, struct state *state, struct step *step)
+static enum status rehearse(const struct config *config, struct state *state, struct step *step)
 {
     const struct collective_group group = {
         .engine = COLLECTIVE_SELF,
@@ -54,4 +56,46 @@ enum status warm_up(const struct config *config, struct state *state, struct ste
     wipe(&batch);
     collective_destroy(alone);
     return status;
+}
+
+/* The first communicator of a process takes up to a minute, most of it loading NCCL's kernels. */
+static enum status warm_nccl(const struct config *config, struct state *state)
+{
+    const struct collective_group group = {
+        .engine = COLLECTIVE_NCCL,
+        .size = 1,
+        .region = state->block,
+        .region_bytes = state->bytes,
+        .device = state->device,
+        .region_fd = -1,
+        .listen_fd = -1,
+        .form_timeout_ms = NCCL_WAIT_MS,
+        .timeout_ms = NCCL_WAIT_MS,
+        .abort_timeout_ms = config->collective.abort_ms,
+    };
+    struct collective *alone = NULL;
+    uint64_t ticket = 0;
+    TRY(collective_form(&group, &alone));
+    enum status status =
+        collective_allreduce_start(alone, state->exchange, 1, REDUCE_SUM_DOUBLE, &ticket);
+    if (status == OK)
+        status = collective_wait(alone, ticket);
+    collective_destroy(alone);
+    return status;
+}
+
+enum status warm_up(const struct config *config, struct state *state, struct step *step)
+{
+    const int is_gpu = strcmp(state->device->ops->name, "cuda") == 0;
+    const int is_wanted = strcmp(config->collective.engine, "nccl") == 0;
+    TRY(rehearse(config, state, step));
+    if (!is_wanted && !(is_gpu && strcmp(config->collective.engine, "auto") == 0))
+        return OK;
+    const enum status status = warm_nccl(config, state);
+    if (status == OK || is_wanted)
+        return status;
+    log_warn(
+        "event=nccl_not_warm reason=\"%s\" action=\"set collective.engine to mpi if it stays\"",
+        fail_message());
+    return OK;
 }

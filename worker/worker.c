@@ -20,6 +20,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/collective/helper.h"
+#include "worker/device/device_name.h"
 #include "worker/handover.h"
 #include "worker/link.h"
 #include "worker/memory_plan.h"
@@ -386,9 +387,11 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
     TRY(handover_init(&worker->handover));
     worker_phase(worker, PHASE_IDLE);
     TRY(watchdog_start(&worker->watchdog, &worker->handover, &worker->progress, WATCHDOG_HANG_MS));
+    char device_name[NAME_BYTES];
+    device_public_name(options->device, device_name, sizeof(device_name));
     struct link_setup setup = {.server = options->server,
                                .name = worker->name,
-                               .device = worker->device->ops->name,
+                               .device = device_name,
                                .helper_address = worker->helper_address,
                                .handover = &worker->handover,
                                .progress = &worker->progress,

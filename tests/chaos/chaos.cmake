@@ -12,3 +12,7 @@ foreach(script chaos culprit oversubscribed live_store)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 3600)
     set_tests_properties(chaos.${script} PROPERTIES RUN_SERIAL ON)
 endforeach()
+# On an emulated GPU; short here, long with SEER_TEST_LONG=1.
+foreach(script chaos_nccl gpu_bits)
+    seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 7200)
+endforeach()

@@ -120,15 +120,17 @@ def train_by_schedule(run, rng):
 class Bits:
     """Runs, each judged by the first one, which must be that of one undisturbed worker."""
 
-    def __init__(self, directory, seed):
+    def __init__(self, directory, seed, settings=SETTINGS, steps=STEPS, **means):
+        """means: what else a ChaosRun is made of."""
         self.directory, self.mark = directory, f"{os.getpid()}-{seed}"
+        self.settings, self.steps, self.means = settings, steps, means
         self.store, self.reference, self.run = make_store(directory), None, None
 
-    def compare(self, name, workers, train):
+    def compare(self, name, workers, train, settings=()):
         """Returns the run, which has ended."""
         start = time.monotonic()
-        run = ChaosRun(os.path.join(self.directory, name), self.store, workers, 7, SETTINGS,
-                       self.mark)
+        run = ChaosRun(os.path.join(self.directory, name), self.store, workers, 7,
+                       [*self.settings, *settings], self.mark, **self.means)
         self.run = run  # for tidying up, whatever happens
         run.start()
         train(run)
@@ -142,11 +144,11 @@ class Bits:
         wrong += [f"step {step} differs: {what}" for _, step, what in oracle.differing(
             [line for line in run.steps.items if line["step"] < same],
             self.reference.steps.items)]
-        wrong += [f"tensor '{tensor}' differs after {STEPS} steps" for tensor in
-                  oracle.unequal_tensors(run.directory, self.reference.directory, STEPS)]
+        wrong += [f"tensor '{tensor}' differs after {self.steps} steps" for tensor in
+                  oracle.unequal_tensors(run.directory, self.reference.directory, self.steps)]
         sizes = sorted({line["world_size"] for line in history})
         print(f"{name}: {same} steps compared, by {','.join(map(str, sizes))} workers in "
-              f"{history[-1]['generation']} generations, digest {history[STEPS]['digest']}, "
+              f"{history[-1]['generation']} generations, digest {history[self.steps]['digest']}, "
               f"{time.monotonic() - start:.1f} s", flush=True)
         if wrong:
             raise Failure("\n  ".join([name] + wrong[:5]))

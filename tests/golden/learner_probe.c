@@ -133,8 +133,8 @@ static enum status run_trunk(struct probe *probe)
         for (size_t i = 0; i < (size_t)rows_count(&model->team.rows, r) * width; i++)
             grad[(size_t)rows_first(&model->team.rows, r) * width + i] /=
                 (float)trunk_last_pixels(trunk, r);
-    buckets_init(&buckets, &model->team, 64);
-    TRY(buckets_begin(&buckets, NULL, 0));
+    buckets_init(&buckets, &model->team, &probe->config);
+    TRY(buckets_begin(&buckets, 0, NULL, 0));
     TRY(trunk_backward(trunk, grad, &buckets));
     TRY(buckets_finish(&buckets));
     TRY(write_floats(probe, "grads.f32", probe->state->grads,

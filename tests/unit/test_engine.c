@@ -4,6 +4,7 @@
 #include "tests/test.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "common/clock.h"
 #include "common/mem.h"
@@ -11,6 +12,7 @@
 #include "server/core.h"
 #include "server/engine.h"
 #include "server/rendezvous.h"
+#include "worker/device/device_name.h"
 #include "worker/meeting.h"
 
 #include <sys/eventfd.h>
@@ -107,10 +109,9 @@ static void with_engine_self_one_worker_has_a_seat(void **state)
 static void say(struct fixture *f, int rank, uint64_t generation, uint64_t nonce, uint8_t byte)
 {
     uint8_t id[MESSAGE_ID_BYTES] = {byte};
-    const struct message message = {
-        .kind = MESSAGE_RENDEZVOUS,
-        .header = {.epoch = 3, .generation = generation},
-        .rendezvous = {.nonce = nonce, .length = sizeof(id), .id = id}};
+    const struct message message = {.kind = MESSAGE_RENDEZVOUS,
+                                    .header = {.epoch = 3, .generation = generation},
+                                    .rendezvous = {.nonce = nonce, .length = sizeof(id), .id = id}};
     struct worker *worker = roster_find(&f->c.roster, (uint64_t)rank + 1);
     actions_clear(&f->out);
     rendezvous_note(&f->c, worker, &message);
@@ -184,8 +185,8 @@ static void a_member_waits_for_its_own_generation_and_no_longer_than_it_lasts(vo
     const int cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     assert_ok(meeting_init(&meeting));
     put(&meeting, 4, 40, sizeof(id)); /* of the past */
-    assert_int_equal(
-        meeting_await(&meeting, 5, 50, cancel_fd, clock_ms() + 5, sizeof(id), id), ERR_TIMEOUT);
+    assert_int_equal(meeting_await(&meeting, 5, 50, cancel_fd, clock_ms() + 5, sizeof(id), id),
+                     ERR_TIMEOUT);
     put(&meeting, 5, 50, sizeof(id));
     put(&meeting, 4, 40, sizeof(id)); /* long under way */
     assert_ok(meeting_await(&meeting, 5, 50, cancel_fd, clock_ms() + 5, sizeof(id), id));
@@ -193,13 +194,34 @@ static void a_member_waits_for_its_own_generation_and_no_longer_than_it_lasts(vo
     assert_int_equal(meeting_await(&meeting, 5, 50, cancel_fd, clock_ms() + 5, 64, id),
                      ERR_PROTOCOL);
     put(&meeting, 6, 60, sizeof(id));
-    assert_int_equal(
-        meeting_await(&meeting, 5, 50, cancel_fd, clock_ms() + 9000, sizeof(id), id), ERR_STALE);
+    assert_int_equal(meeting_await(&meeting, 5, 50, cancel_fd, clock_ms() + 9000, sizeof(id), id),
+                     ERR_STALE);
     assert_int_equal(eventfd_write(cancel_fd, 1), 0);
-    assert_int_equal(
-        meeting_await(&meeting, 7, 70, cancel_fd, clock_ms() + 9000, sizeof(id), id), ERR_STALE);
+    assert_int_equal(meeting_await(&meeting, 7, 70, cancel_fd, clock_ms() + 9000, sizeof(id), id),
+                     ERR_STALE);
     meeting_done(&meeting);
     close(cancel_fd);
+}
+
+static void assert_public(const char *name, const char *expected)
+{
+    char found[16];
+    device_public_name(name, found, sizeof(found));
+    assert_string_equal(found, expected);
+}
+
+static void gpus_are_named_as_their_host_counts_them(void **state)
+{
+    (void)state;
+    assert_int_equal(unsetenv("CUDA_VISIBLE_DEVICES"), 0);
+    assert_public("cpu", "cpu");
+    assert_public("cuda", "cuda:0");
+    assert_public("cuda:3:fp32", "cuda:3");
+    assert_int_equal(setenv("CUDA_VISIBLE_DEVICES", "5,GPU-abc", 1), 0);
+    assert_public("cuda:0", "cuda:5");
+    assert_public("cuda:1:bf16", "cuda:GPU-abc");
+    assert_public("cuda:2", "cuda:2");
+    assert_int_equal(unsetenv("CUDA_VISIBLE_DEVICES"), 0);
 }
 
 int main(void)
@@ -213,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nobody_else_says_where_to_meet, setup, teardown),
         cmocka_unit_test_setup_teardown(the_next_generation_meets_while_the_present_one_trains,
                                         setup, teardown),
+        cmocka_unit_test(gpus_are_named_as_their_host_counts_them),
         cmocka_unit_test(a_member_waits_for_its_own_generation_and_no_longer_than_it_lasts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,7 @@ enum status collective_form(const struct collective_group *group,
     }
     collective->rank = group->rank;
     collective->size = group->size;
+    collective->generation = group->generation;
     collective->region = group->region;
     collective->region_bytes = group->region_bytes;
     collective->pulse = group->pulse;
@@ -67,6 +68,11 @@ int collective_rank(const struct collective *collective)
 int collective_size(const struct collective *collective)
 {
     return collective->size;
+}
+
+uint64_t collective_generation(const struct collective *collective)
+{
+    return collective->generation;
 }
 
 int64_t collective_waited_us(const struct collective *collective)

@@ -78,6 +78,7 @@ void collective_abort(struct collective *collective);
 
 int collective_rank(const struct collective *collective);
 int collective_size(const struct collective *collective);
+uint64_t collective_generation(const struct collective *collective);
 /* Time that the caller spent in the operations below, waiting for others. */
 int64_t collective_waited_us(const struct collective *collective);
 

@@ -24,6 +24,7 @@ struct engine_ops {
 struct collective {
     const struct engine_ops *ops;
     int rank, size;
+    uint64_t generation;
     char *region; /* borrowed */
     size_t region_bytes;
     int64_t waited_us;              /* in operations, so far */

@@ -16,7 +16,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-_Static_assert((int)COLLECTIVE_ID_BYTES == (int)NCCL_UNIQUE_ID_BYTES, "members meet by an ncclUniqueId");
+_Static_assert((int)COLLECTIVE_ID_BYTES == (int)NCCL_UNIQUE_ID_BYTES,
+               "members meet by an ncclUniqueId");
 
 /* Neither NCCL nor CUDA tells by an event that something is done: it must be asked again. */
 enum { NAP_MIN_US = 20, NAP_MAX_US = 500 };

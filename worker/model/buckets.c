@@ -3,35 +3,42 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/model/buckets.h"
 
+#include <inttypes.h>
+
 #include "common/check.h"
+#include "worker/exchange.h"
 
 /* Leaves room below COLLECTIVE_PENDING_MAX for the extra message and a short last bucket. */
 enum { BUCKETS_MAX = COLLECTIVE_PENDING_MAX - 16 };
 
-void buckets_init(struct buckets *buckets, struct team *team, int64_t bucket_kib)
+void buckets_init(struct buckets *buckets, struct team *team, const struct config *config)
 {
-    const size_t wanted = (size_t)bucket_kib * 1024 / sizeof(float);
+    struct exchange exchange;
+    exchange_init(&exchange, config);
+    const size_t wanted = (size_t)config->collective.bucket_kib * 1024 / sizeof(float);
     const size_t least = team->state->layout.parameter_floats / BUCKETS_MAX + 1;
     *buckets = (struct buckets){
         .team = team,
         .bucket_floats = wanted > least ? wanted : least,
+        .seal = (double *)(void *)(team->state->exchange + exchange.seal),
     };
 }
 
 static enum status send(struct buckets *buckets, void *data, size_t count, enum reduce_op op)
 {
     TRY(collective_allreduce_start(buckets->team->collective, data, count, op, &buckets->ticket));
-    buckets->is_any_sent = 1;
+    buckets->sent_count++;
     team_progress(buckets->team);
     return OK;
 }
 
-enum status buckets_begin(struct buckets *buckets, float *data, size_t extra)
+enum status buckets_begin(struct buckets *buckets, uint64_t step, float *data, size_t extra)
 {
     const struct team *team = buckets->team;
     const struct state *state = team->state;
     buckets->unsent = state->layout.parameter_floats;
-    buckets->is_any_sent = 0;
+    buckets->step = step;
+    buckets->sent_count = 0;
     if (team->rows.is_exact)
         team->ops->zero(team->device, state->wide_grads, state->layout.wide_floats * sizeof(float));
     return extra > 0 ? send(buckets, data, extra, REDUCE_SUM) : OK;
@@ -54,13 +61,42 @@ enum status buckets_ready(struct buckets *buckets, const float *first)
     return buckets->unsent - offset < buckets->bucket_floats ? OK : send_from(buckets, offset);
 }
 
+static void make_seal(const struct buckets *buckets, double seal[EXCHANGE_SEAL])
+{
+    seal[0] = 1;
+    seal[1] = (double)collective_generation(buckets->team->collective);
+    seal[2] = (double)buckets->step;
+    seal[3] = (double)buckets->sent_count;
+}
+
+/* Of such sums every one is exact. */
+static enum status check_seal(const struct buckets *buckets, const double own[EXCHANGE_SEAL])
+{
+    const struct team *team = buckets->team;
+    const double size = collective_size(team->collective);
+    double sums[EXCHANGE_SEAL];
+    team->ops->download(team->device, sums, buckets->seal, sizeof(sums));
+    for (int i = 0; i < EXCHANGE_SEAL; i++)
+        if (sums[i] != size * own[i])
+            return fail(ERR_PROTOCOL,
+                        "the gradients of step %" PRIu64
+                        " are no sum of %d members: seal %d is %g, "
+                        "not %g",
+                        buckets->step, (int)size, i, sums[i], size * own[i]);
+    return OK;
+}
+
 enum status buckets_finish(struct buckets *buckets)
 {
+    const struct team *team = buckets->team;
+    double seal[EXCHANGE_SEAL];
     if (buckets->unsent > 0)
         TRY(send_from(buckets, 0));
-    if (buckets->is_any_sent)
-        TRY(collective_wait(buckets->team->collective, buckets->ticket));
-    const struct team *team = buckets->team;
+    make_seal(buckets, seal);
+    team->ops->upload(team->device, buckets->seal, seal, sizeof(seal));
+    TRY(send(buckets, buckets->seal, EXCHANGE_SEAL, REDUCE_SUM_DOUBLE));
+    TRY(collective_wait(team->collective, buckets->ticket));
+    TRY(check_seal(buckets, seal));
     if (team->rows.is_exact)
         team->ops->wide_round(team->device, team->state->wide_grads,
                               team->state->layout.parameter_floats, team->state->grads);

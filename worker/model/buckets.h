@@ -1,7 +1,9 @@
 /* buckets.h - gradients leave for the other members while backward still computes.
  *
  * Backward completes the gradient arena from its end towards its start; as soon as a bucket's worth
- * is complete it is summed over members in the background. */
+ * is complete it is summed over members in the background. The last message is a seal: sums of what
+ * every member knows for itself. If they are not what they must be, then what was summed was not of
+ * the same members, step and number of messages, and counts for nothing. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_MODEL_BUCKETS_H
@@ -15,17 +17,19 @@ struct buckets {
     struct team *team;    /* borrowed */
     size_t bucket_floats; /* at least */
     size_t unsent;        /* floats at the arena's start that are not under way yet */
-    uint64_t ticket;      /* of the last one sent */
-    int is_any_sent;
+    double *seal;         /* in the exchange area */
+    uint64_t step;
+    uint64_t ticket;     /* of the last one sent */
+    uint64_t sent_count; /* messages of this step */
 };
 
 /* bucket_kib is raised where it would make more buckets than a collective takes at once. */
-void buckets_init(struct buckets *buckets, struct team *team, int64_t bucket_kib);
-/* Before backward; `extra` floats at data (may be 0) go first. */
-enum status buckets_begin(struct buckets *buckets, float *data, size_t extra);
+void buckets_init(struct buckets *buckets, struct team *team, const struct config *config);
+/* Before backward of `step`; `extra` floats at data (may be 0) go first. */
+enum status buckets_begin(struct buckets *buckets, uint64_t step, float *data, size_t extra);
 /* Every gradient from `first` to the end of the arena is complete. */
 enum status buckets_ready(struct buckets *buckets, const float *first);
-/* Everything is complete: sends the rest and waits for all. */
+/* Everything is complete: sends the rest and waits for all. ERR_PROTOCOL: the seal is broken. */
 enum status buckets_finish(struct buckets *buckets);
 
 #endif
