@@ -96,8 +96,8 @@ struct core_next {
     uint32_t count;  /* members, by worker.next_rank */
     uint32_t ready_count;
     uint64_t generation, nonce;
-    uint64_t step;     /* AGREED, DOOMED: the first that is not the present generation's */
-    uint32_t *starts;  /* AGREED: [count + 1] its deal, as core_deal's */
+    uint64_t step;    /* AGREED, DOOMED: the first that is not the present generation's */
+    uint32_t *starts; /* AGREED: [count + 1] its deal, as core_deal's */
     struct core_rendezvous rendezvous;
     int64_t begin_ms;  /* when it was opened */
     int64_t after_ms;  /* none is opened earlier */

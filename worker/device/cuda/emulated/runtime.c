@@ -12,6 +12,7 @@
 #include "common/mem.h"
 #include "worker/device/cuda/emulated/emulator.h"
 #include "worker/device/cuda/emulated/launch.h"
+#include "worker/device/cuda/emulated/task.h"
 
 /* A GPU small enough that a test can fill it. */
 static const size_t total_bytes = (size_t)2 << 30;
@@ -29,29 +30,6 @@ struct allocation {
     char *memory;
     size_t bytes;
     struct allocation *next;
-};
-
-struct CUevent_st {
-    uint64_t recorded, reached; /* times */
-    int task_count;             /* tasks that name it */
-    int is_destroyed;           /* by its owner; the last task frees it */
-};
-
-/* What a stream has to do, in a list. */
-struct task {
-    struct task *next;
-    struct grid grid; /* a kernel, if body is not NULL */
-    cudaHostFn_t function;
-    int (*is_done)(void *data);
-    void *data; /* of function or is_done */
-    struct CUevent_st *event;
-    uint64_t event_count; /* reached by this task, or waited for */
-    int is_wait;          /* for the event */
-    char *to;             /* a copy, or a fill if from is NULL */
-    const void *from;     /* may be bytes that were taken along: arguments */
-    size_t bytes;
-    int value;
-    max_align_t arguments[]; /* of the kernel; or the source of a copy from the host */
 };
 
 struct CUstream_st {
@@ -72,7 +50,12 @@ static struct {
 /* One GPU, one thing at a time: guards gpu, every stream and grid.c. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static cudaError_t leave(cudaError_t error)
+void gpu_enter(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+cudaError_t gpu_leave(cudaError_t error)
 {
     if (gpu.broken != cudaSuccess)
         error = gpu.broken;
@@ -113,22 +96,6 @@ static void run_kernel(const struct task *task)
         break_gpu(wrong);
 }
 
-static void leave_event(struct CUevent_st *event)
-{
-    if (--event->task_count == 0 && event->is_destroyed)
-        mem_free(event);
-}
-
-static int is_event_done(const struct task *task)
-{
-    if (task->is_wait && task->event->reached < task->event_count && gpu.broken == cudaSuccess)
-        return 0;
-    if (!task->is_wait)
-        task->event->reached = task->event_count;
-    leave_event(task->event);
-    return 1;
-}
-
 static void run_task(const struct task *task)
 {
     if (task->function != NULL)
@@ -147,7 +114,7 @@ static void run_task(const struct task *task)
 static int is_task_done(const struct task *task)
 {
     if (task->event != NULL)
-        return is_event_done(task);
+        return event_is_done(task, gpu.broken != cudaSuccess);
     if (task->is_done != NULL)
         return task->is_done(task->data);
     run_task(task);
@@ -170,7 +137,7 @@ static int run_stream(cudaStream_t stream)
 }
 
 /* All that can be done now. */
-static void run_streams(void)
+void gpu_run(void)
 {
     int count = 1;
     memory_open(1);
@@ -193,18 +160,18 @@ static int is_busy(const struct CUstream_st *stream)
 /* Until the stream (NULL: every one) has done all it has to; others may take the lock meanwhile. */
 static void finish(const struct CUstream_st *stream)
 {
-    run_streams();
+    gpu_run();
     while (is_busy(stream)) {
         pthread_mutex_unlock(&lock);
         nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
-        pthread_mutex_lock(&lock);
-        run_streams();
+        gpu_enter();
+        gpu_run();
     }
 }
 
 /* A task at the end of the stream with `bytes` bytes of arguments; not of mem.h, whose calls the
  * tests count: the runtime's own memory is none of the device's business. */
-static struct task *give(cudaStream_t stream, size_t bytes)
+struct task *gpu_give(cudaStream_t stream, size_t bytes)
 {
     struct task *task = calloc(1, sizeof(*task) + bytes);
     if (task == NULL)
@@ -233,116 +200,55 @@ cudaError_t cudaGetDeviceCount(int *count)
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     if (device != 0)
-        return leave(cudaErrorInvalidDevice);
+        return gpu_leave(cudaErrorInvalidDevice);
     *properties = (struct cudaDeviceProp){
         .name = "emulated GPU",
         .totalGlobalMem = total_bytes,
         .major = gpu.capability / 10,
         .minor = gpu.capability % 10,
     };
-    return leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaDeviceGetPCIBusId(char *address, int bytes, int device)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     if (device != 0)
-        return leave(cudaErrorInvalidDevice);
+        return gpu_leave(cudaErrorInvalidDevice);
     snprintf(address, (size_t)bytes, "0000:65:00.0");
-    return leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    pthread_mutex_lock(&lock);
-    return leave(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
+    gpu_enter();
+    return gpu_leave(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     if (flags != cudaStreamNonBlocking)
-        return leave(cudaErrorInvalidValue);
+        return gpu_leave(cudaErrorInvalidValue);
     *stream = mem_zero(sizeof(**stream));
     (*stream)->last = &(*stream)->first;
     (*stream)->next = gpu.streams;
     gpu.streams = *stream;
-    return leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     finish(stream);
-    return leave(cudaSuccess);
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
-{
-    pthread_mutex_lock(&lock);
-    if (flags != 0)
-        return leave(cudaErrorInvalidValue);
-    struct task *task = give(stream, 0);
-    task->event = event;
-    task->event_count = event->recorded;
-    task->is_wait = 1;
-    event->task_count++;
-    return leave(cudaSuccess);
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
-{
-    pthread_mutex_lock(&lock);
-    if (flags != cudaEventDisableTiming)
-        return leave(cudaErrorInvalidValue);
-    *event = mem_zero(sizeof(**event));
-    return leave(cudaSuccess);
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t event)
-{
-    pthread_mutex_lock(&lock);
-    event->is_destroyed = 1;
-    event->task_count++;
-    leave_event(event);
-    return leave(cudaSuccess);
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
-{
-    pthread_mutex_lock(&lock);
-    struct task *task = give(stream, 0);
-    task->event = event;
-    task->event_count = ++event->recorded;
-    event->task_count++;
-    return leave(cudaSuccess);
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t event)
-{
-    pthread_mutex_lock(&lock);
-    run_streams();
-    if (event->reached < event->recorded && gpu.broken == cudaSuccess) {
-        pthread_mutex_unlock(&lock);
-        return cudaErrorNotReady; /* no error that anybody remembers */
-    }
-    return leave(cudaSuccess);
-}
-
-void emulator_task(cudaStream_t stream, int (*is_done)(void *data), void *data)
-{
-    pthread_mutex_lock(&lock);
-    struct task *task = give(stream, 0);
-    task->is_done = is_done;
-    task->data = data;
-    leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     finish(stream);
     for (struct CUstream_st **at = &gpu.streams; *at != NULL; at = &(*at)->next)
         if (*at == stream) {
@@ -350,7 +256,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
             break;
         }
     mem_free(stream);
-    return leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
@@ -363,10 +269,10 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     const int is_to_fail = gpu.fail_allocation > 0 && --gpu.fail_allocation == 0;
     if (gpu.broken != cudaSuccess || is_to_fail || bytes > total_bytes - gpu.allocated)
-        return leave(cudaErrorMemoryAllocation);
+        return gpu_leave(cudaErrorMemoryAllocation);
     struct allocation *allocation = mem_zero(sizeof(*allocation));
     void *got = NULL;
     if (posix_memalign(&got, ALIGNMENT, bytes) != 0)
@@ -377,14 +283,14 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
     gpu.allocated += bytes;
     host_may_touch(allocation, 0);
     *memory = got;
-    return leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaFree(void *memory)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     if (memory == NULL)
-        return leave(cudaSuccess);
+        return gpu_leave(cudaSuccess);
     finish(NULL); /* as cudaFree waits for the device */
     for (struct allocation **at = &gpu.allocations; *at != NULL; at = &(*at)->next)
         if ((*at)->memory == memory) {
@@ -394,65 +300,65 @@ cudaError_t cudaFree(void *memory)
             host_may_touch(allocation, 1);
             free(allocation->memory);
             mem_free(allocation);
-            return leave(cudaSuccess);
+            return gpu_leave(cudaSuccess);
         }
-    return leave(cudaErrorInvalidValue);
+    return gpu_leave(cudaErrorInvalidValue);
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     const int to_device = kind != cudaMemcpyDeviceToHost;
     const int from_device = kind != cudaMemcpyHostToDevice;
     if ((allocation_of(to, bytes) != NULL) != to_device ||
         (allocation_of(from, bytes) != NULL) != from_device)
-        return leave(cudaErrorInvalidValue);
+        return gpu_leave(cudaErrorInvalidValue);
     /* Pageable host memory has been read when the call returns. */
-    struct task *task = give(stream, from_device ? 0 : bytes);
+    struct task *task = gpu_give(stream, from_device ? 0 : bytes);
     task->to = to;
     task->bytes = bytes;
     task->from = from_device ? from : memcpy(task->arguments, from, bytes);
-    return leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     if (allocation_of(memory, bytes) == NULL)
-        return leave(cudaErrorInvalidValue);
-    struct task *task = give(stream, 0);
+        return gpu_leave(cudaErrorInvalidValue);
+    struct task *task = gpu_give(stream, 0);
     task->to = memory;
     task->bytes = bytes;
     task->value = value;
-    return leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void *data)
 {
-    pthread_mutex_lock(&lock);
-    struct task *task = give(stream, 0);
+    gpu_enter();
+    struct task *task = gpu_give(stream, 0);
     task->function = function;
     task->data = data;
-    return leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 void launch_grid(const struct grid *grid, size_t argument_bytes, cudaStream_t stream)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     if (!grid_is_valid(grid)) {
-        leave(cudaErrorInvalidConfiguration);
+        gpu_leave(cudaErrorInvalidConfiguration);
         return;
     }
-    struct task *task = give(stream, argument_bytes);
+    struct task *task = gpu_give(stream, argument_bytes);
     task->grid = *grid;
     task->grid.arguments = memcpy(task->arguments, grid->arguments, argument_bytes);
-    leave(cudaSuccess);
+    gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaGetLastError(void)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     const cudaError_t error = gpu.broken != cudaSuccess ? gpu.broken : gpu.last_error;
     gpu.last_error = cudaSuccess;
     pthread_mutex_unlock(&lock);
@@ -482,35 +388,35 @@ const char *cudaGetErrorString(cudaError_t error)
 
 void emulator_seed(uint64_t seed)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     gpu.seed = seed;
     pthread_mutex_unlock(&lock);
 }
 
 void emulator_fail_allocation(int n)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     gpu.fail_allocation = n;
     pthread_mutex_unlock(&lock);
 }
 
 void emulator_fail_kernel(int n)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     gpu.fail_kernel = n;
     pthread_mutex_unlock(&lock);
 }
 
 void emulator_capability(int capability)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     gpu.capability = capability;
     pthread_mutex_unlock(&lock);
 }
 
 void emulator_reset(void)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     gpu.broken = gpu.last_error = cudaSuccess;
     gpu.fail_allocation = gpu.fail_kernel = 0;
     pthread_mutex_unlock(&lock);
@@ -518,7 +424,7 @@ void emulator_reset(void)
 
 size_t emulator_allocated(void)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     const size_t bytes = gpu.allocated;
     pthread_mutex_unlock(&lock);
     return bytes;
