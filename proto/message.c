@@ -209,13 +209,7 @@ static const struct field prepared_fields[] = {
 
 static const struct field rendezvous_fields[] = {
     FIELD_SCALAR(message_rendezvous, Seer__Rendezvous, nonce),
-    {.kind = FIELD_BYTES,
-     .name = "id",
-     .own = offsetof(struct message_rendezvous, id),
-     .own_count = offsetof(struct message_rendezvous, length),
-     .wire = offsetof(Seer__Rendezvous, id),
-     .wire_count = offsetof(Seer__Rendezvous, has_id),
-     .limit = MESSAGE_ID_BYTES},
+    FIELD_DATA(message_rendezvous, Seer__Rendezvous, length, id, MESSAGE_ID_BYTES),
     {.kind = FIELD_END},
 };
 
