@@ -9,7 +9,7 @@ a NCCL of ours (tests/chaos/fakes) that hangs, completes an operation on some me
 errors late, stalls while a generation forms and in aborts, whenever it is told to. Between these
 faults workers are killed. After each fault all workers must train again; at the end every committed
 step has the digest and loss of an undisturbed run of one worker, so have the parameters, the audit
-is clean and nothing is left. 6 faults, with SEER_TEST_LONG=1 120. The seed decides what happens to
+is clean and nothing is left. 4 faults, with SEER_TEST_LONG=1 120. The seed decides what happens to
 whom. Exits 0, 1 with the reason and the logs, 77 when it cannot run here."""
 import argparse, collections, os, random, shutil, signal, sys, tempfile, time
 
@@ -28,7 +28,7 @@ SETTINGS = ["server.heartbeat_ms=100", "server.lost_ms=4000", f"server.form_ms={
 REFERENCE_S = 900  # for the run that is compared with
 chaos_run.HEAL_S = 300  # a GPU that is emulated on a busy machine takes seconds for a step
 SLOW_ABORT_MS, FAR_OPERATION = 200, 150
-FAULTS, LONG_FAULTS = 6, 120
+FAULTS, LONG_FAULTS = 4, 120
 
 
 def worker_of(device):

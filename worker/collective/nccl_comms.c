@@ -181,13 +181,15 @@ static enum status meet(const struct collective_group *group, int64_t deadline_m
     return OK;
 }
 
-/* Children that share with their parent share its abort too: none does. */
+/* Under the lock. Children that share with their parent share its abort too: none does. */
 static enum status make_comms(struct nccl_comms *comms, const struct collective_group *group,
                               ncclUniqueId id, int64_t deadline_ms)
 {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     config.splitShare = 0;
+    if (atomic_load(&comms->is_aborted))
+        return stale(comms); /* the watcher has been here: what is made now nobody would abort */
     TRY(settle(
         comms, NCCL_WORLD, "forming",
         ncclCommInitRankConfig(&comms->comms[NCCL_WORLD], group->size, id, group->rank, &config),
