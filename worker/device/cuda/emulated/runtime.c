@@ -261,10 +261,10 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
-    pthread_mutex_lock(&lock);
+    gpu_enter();
     *free_bytes = total_bytes - gpu.allocated;
     *total = total_bytes;
-    return leave(cudaSuccess);
+    return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaMalloc(void **memory, size_t bytes)
