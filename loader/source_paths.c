@@ -6,16 +6,14 @@
 #include "loader/source.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <fts.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/mem.h"
 #include "loader/record.h"
+#include "loader/source_file.h"
 
 enum { PATH_BYTES_MAX = 4096 };
 
@@ -43,12 +41,6 @@ static FTS *walk_open(char *root)
     return fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, by_name);
 }
 
-/* Dot files and what is still being copied ("x.part") belong to somebody else. */
-static int is_ignored(const char *name, size_t length)
-{
-    return name[0] == '.' || (length > 5 && strcmp(name + length - 5, ".part") == 0);
-}
-
 static uint64_t count_files(char *root)
 {
     uint64_t count = 0;
@@ -58,77 +50,6 @@ static uint64_t count_files(char *root)
     if (walk != NULL)
         fts_close(walk);
     return count;
-}
-
-static int ends_with(const char *path, const char *suffix)
-{
-    size_t length = strlen(path), suffix_length = strlen(suffix);
-    return length >= suffix_length && strcasecmp(path + length - suffix_length, suffix) == 0;
-}
-
-/* Worth a look inside; what it is, its contents tell. */
-static int may_be_archive(const char *path)
-{
-    static const char *const suffixes[] = {".tar", ".tgz", ".gz", ".zip", ".zst", ".xz", "-ubyte"};
-    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-        if (ends_with(path, suffixes[i]))
-            return 1;
-    }
-    return 0;
-}
-
-static enum status read_whole(int file, struct source_item *item)
-{
-    struct stat info;
-    if (fstat(file, &info) != 0)
-        return fail(ERR_IO, "%s", strerror(errno));
-    if (info.st_size > RECORD_BYTES_MAX) {
-        source_item_refuse(item, IMAGE_REASON_TOO_LARGE, "%lld bytes are over the limit of %d",
-                           (long long)info.st_size, RECORD_BYTES_MAX);
-        return OK;
-    }
-    size_t capacity = (size_t)info.st_size;
-    item->bytes = mem_alloc(capacity + 1);
-    while (item->length < capacity) {
-        ssize_t count = read(file, item->bytes + item->length, capacity - item->length);
-        if (count == 0)
-            break;
-        if (count < 0 && errno != EINTR)
-            return fail(ERR_IO, "%s", strerror(errno));
-        item->length += count > 0 ? (size_t)count : 0;
-    }
-    return OK;
-}
-
-static void read_file(const char *path, struct source_item *item)
-{
-    /* Not to hang on a named pipe: O_NONBLOCK; it has no effect on files. */
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file < 0)
-        source_item_refuse(item, IMAGE_REASON_IO, "%s", strerror(errno));
-    else if (read_whole(file, item) != OK)
-        source_item_refuse(item, IMAGE_REASON_IO, "%s", fail_message());
-    if (file >= 0)
-        close(file);
-}
-
-/* x.cls beside x.png, as in an unpacked WebDataset. */
-static int32_t label_beside(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    const char *dot = strchr(slash == NULL ? path : slash, '.');
-    if (dot == NULL)
-        return LABEL_NONE;
-    char *beside = mem_format("%.*s.cls", (int)(dot - path), path);
-    FILE *file = fopen(beside, "re");
-    int label = LABEL_NONE;
-    if (file != NULL) {
-        if (fscanf(file, "%d", &label) != 1 || label < 0)
-            label = LABEL_NONE;
-        fclose(file);
-    }
-    mem_free(beside);
-    return label;
 }
 
 /* The first folder below the root of a walk; the last folder of a listed path. */
@@ -152,7 +73,7 @@ static enum status next_walked(struct paths *paths, const char **ret_path)
 {
     for (FTSENT *entry; (entry = fts_read(paths->walk)) != NULL;) {
         *ret_path = entry->fts_path;
-        if (entry->fts_level > 0 && is_ignored(entry->fts_name, entry->fts_namelen)) {
+        if (entry->fts_level > 0 && source_file_is_ignored(entry->fts_name, entry->fts_namelen)) {
             fts_set(paths->walk, entry, FTS_SKIP);
             continue;
         }
@@ -219,10 +140,8 @@ static enum status next_path(struct paths *paths, const char **ret_path)
 
 static int enter_archive(struct paths *paths, const char *path)
 {
-    if ((paths->walk == NULL && paths->list == NULL) || !may_be_archive(path))
-        return 0;
-    return source_idx_open(path, paths->options, &paths->inner) == OK ||
-           source_archive_open(path, paths->options, &paths->inner) == OK;
+    return (paths->walk != NULL || paths->list != NULL) &&
+           source_file_enter(path, paths->options, &paths->inner);
 }
 
 static enum status paths_next(struct source *source, struct source_item *ret_item)
@@ -242,17 +161,17 @@ static enum status paths_next(struct source *source, struct source_item *ret_ite
             return ERR_END;
         if (status == OK && enter_archive(paths, path))
             continue;
-        if (status == OK && rule == LABEL_RULE_AUTO && ends_with(path, ".cls"))
+        if (status == OK && rule == LABEL_RULE_AUTO && source_file_ends(path, ".cls"))
             continue;
         *ret_item = (struct source_item){.name = mem_string(path), .label = LABEL_NONE};
         if (status != OK)
             source_item_refuse(ret_item, IMAGE_REASON_IO, "%s", fail_message());
         else
-            read_file(path, ret_item);
+            source_file_read(path, ret_item);
         if (rule == LABEL_RULE_FOLDER)
             ret_item->folder = folder_of(paths, path);
         else if (rule == LABEL_RULE_AUTO)
-            ret_item->label = label_beside(path);
+            ret_item->label = source_file_label(path);
         return OK;
     }
 }
@@ -270,7 +189,7 @@ static enum status paths_folders(struct source *source, struct labels *labels)
         if (entry->fts_info != FTS_D || entry->fts_level == 0)
             continue;
         fts_set(walk, entry, FTS_SKIP);
-        if (!is_ignored(entry->fts_name, entry->fts_namelen))
+        if (!source_file_is_ignored(entry->fts_name, entry->fts_namelen))
             status = labels_add(labels, entry->fts_name);
     }
     if (walk != NULL)
