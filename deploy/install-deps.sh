@@ -13,7 +13,7 @@ tools=(git gcc g++ clang cmake ninja-build)
 libraries=(
     pkg-config libzmq3-dev liblmdb-dev libprotobuf-c-dev protobuf-c-compiler
     libopenmpi-dev openmpi-bin libdnnl-dev
-    libjpeg62-turbo-dev libpng-dev libarchive-dev zlib1g-dev
+    libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libarchive-dev zlib1g-dev
     libyaml-dev libjansson-dev libxxhash-dev
 )
 test=(

@@ -64,6 +64,13 @@ int hash_set_add(struct hash_set *set, struct hash128 hash)
     return 1;
 }
 
+int hash_set_has(const struct hash_set *set, struct hash128 hash)
+{
+    if (is_free(&hash))
+        hash.high = 1;
+    return set->capacity > 0 && !is_free(find_slot(set->slots, set->capacity, hash));
+}
+
 static enum status add_shard(struct hash_set *set, const struct store_shard *shard)
 {
     struct buf hashes;

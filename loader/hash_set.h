@@ -19,6 +19,7 @@ void hash_set_init(struct hash_set *set);
 void hash_set_done(struct hash_set *set);
 /* 1 if it was new. */
 int hash_set_add(struct hash_set *set, struct hash128 hash);
+int hash_set_has(const struct hash_set *set, struct hash128 hash);
 /* Adds what every shard of a store holds (their hashes.bin). A shard without such a file is passed
  * over. ERR_CORRUPT, ERR_IO. */
 enum status hash_set_add_store(struct hash_set *set, const char *store);

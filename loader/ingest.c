@@ -10,36 +10,23 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "common/fs.h"
 #include "common/mem.h"
 #include "common/queue.h"
 #include "common/thread.h"
-#include "loader/hash_set.h"
-#include "loader/ingest_report.h"
-#include "loader/labels.h"
+#include "loader/ingest_sink.h"
 #include "loader/progress.h"
-#include "loader/shard_writer.h"
-#include "loader/store_lock.h"
 
 enum {
     PICTURES_PER_JOB = 16,           /* in flight */
     IN_FLIGHT_BYTES_MAX = 512 << 20, /* encoded; one picture may exceed it */
-    SHARD_RECORDS_MAX = 1000000,
-    STEM_BYTES = CLOCK_TEXT_BYTES + 16, /* time and pid */
-    SHARD_NAME_BYTES = STEM_BYTES + 16,
 };
 
-/* Named so as not to be taken for the loader's own struct image: the file, then its fate. */
 struct picture {
-    struct source_item item;
-    struct hash128 hash;
-    int32_t width;
-    int32_t height;
+    struct ingest_picture facts;
     int is_decoded; /* guarded by ingest.lock */
 };
 
@@ -47,14 +34,10 @@ struct ingest {
     const struct ingest_options *options;
     struct ingest_result *result;
     struct source **sources; /* [source_count]; the reader's once it runs */
-    int store_lock;          /* -1: none */
     int64_t start_us;        /* since when we are at work, not waiting for the store */
-    struct labels labels;
-    struct hash_set seen;
-    struct ingest_report report;
+    struct ingest_sink sink; /* the writer's */
     struct progress progress;
-    struct shard_writer *writer; /* NULL between shards */
-    char name_stem[STEM_BYTES];
+    char *watch_words; /* why a watch came to its end; the reader's until it has ended; or NULL */
 
     struct thread reader;
     struct thread decoders[INGEST_JOBS_MAX];
@@ -73,7 +56,7 @@ static void picture_destroy(void *picture_pointer)
     struct picture *picture = picture_pointer;
     if (picture == NULL)
         return;
-    source_item_done(&picture->item);
+    source_item_done(&picture->facts.item);
     mem_free(picture);
 }
 
@@ -96,20 +79,39 @@ static void wait_for_room(struct ingest *ingest, uint64_t bytes)
 static void hand_over(struct ingest *ingest, const struct source_item *item)
 {
     struct picture *picture = mem_zero(sizeof(*picture));
-    picture->item = *item;
-    wait_for_room(ingest, picture->item.length);
+    picture->facts.item = *item;
+    wait_for_room(ingest, picture->facts.item.length);
     void *owned = picture, *borrowed = picture;
     /* Both queues are closed by this thread alone, so pushing cannot fail. */
     CHECK(queue_push(ingest->work, &borrowed, -1) == OK);
     CHECK(queue_push(ingest->order, &owned, -1) == OK);
 }
 
+static int is_over(struct ingest *ingest)
+{
+    return atomic_load(&ingest->is_stopping) || is_stop_asked(ingest);
+}
+
+/* Nothing more is wanted of the reader, which may be waiting for a picture. */
+static void stop_reading(struct ingest *ingest)
+{
+    const uint64_t one = 1;
+    atomic_store(&ingest->is_stopping, 1);
+    if (ingest->options->source.is_watching &&
+        write(ingest->options->source.wake, &one, sizeof(one)) < 0)
+        return; /* it is full: the reader is woken already */
+}
+
 static void read_source(struct ingest *ingest, int index)
 {
     struct source *source = ingest->sources[index];
     struct source_item item;
-    while (!atomic_load(&ingest->is_stopping) && !is_stop_asked(ingest) &&
-           source_next(source, &item) == OK) {
+    while (!is_over(ingest)) {
+        if (source_next(source, &item) != OK) {
+            if (ingest->options->source.is_watching && !is_over(ingest))
+                ingest->watch_words = mem_string(fail_message());
+            return;
+        }
         hand_over(ingest, &item);
         double part = (index + source_progress(source)) / ingest->options->source_count;
         atomic_store(&ingest->permille, (int)(part * 1000));
@@ -127,17 +129,20 @@ static void reader_run(void *argument)
 
 static void decode_picture(struct ingest *ingest, struct picture *picture, struct image *image)
 {
-    struct source_item *item = &picture->item;
+    struct source_item *item = &picture->facts.item;
     if (item->reason != IMAGE_REASON_NONE)
+        return;
+    picture->facts.hash = hash128_bytes(item->bytes, item->length);
+    picture->facts.is_known = ingest_sink_knows(&ingest->sink, picture->facts.hash);
+    if (picture->facts.is_known)
         return;
     if (image_decode(image, item->bytes, item->length, &ingest->options->limits) != OK) {
         item->reason = image->reason == IMAGE_REASON_NONE ? IMAGE_REASON_CORRUPT : image->reason;
         snprintf(item->detail, sizeof(item->detail), "%s", fail_message());
         return;
     }
-    picture->width = image->stored_width;
-    picture->height = image->stored_height;
-    picture->hash = hash128_bytes(item->bytes, item->length);
+    picture->facts.width = image->stored_width;
+    picture->facts.height = image->stored_height;
 }
 
 static void decoder_run(void *argument)
@@ -155,90 +160,6 @@ static void decoder_run(void *argument)
         pthread_mutex_unlock(&ingest->lock);
     }
     image_done(&image);
-}
-
-static enum status seal_shard(struct ingest *ingest)
-{
-    struct ingest_result *result = ingest->result;
-    struct store_shard shard;
-    if (ingest->writer == NULL)
-        return OK;
-    TRY(labels_save(&ingest->labels, ingest->options->store));
-    TRY(shard_writer_seal(&ingest->writer, &shard));
-    result->shards =
-        mem_resize(result->shards, (result->shard_count + 1) * sizeof(*result->shards));
-    result->shards[result->shard_count++] = shard;
-    return OK;
-}
-
-static enum status open_shard(struct ingest *ingest)
-{
-    char name[SHARD_NAME_BYTES];
-    snprintf(name, sizeof(name), "%s-%04u", ingest->name_stem, ingest->result->shard_count);
-    return shard_writer_open(ingest->options->store, name, ingest->options->shard_bytes,
-                             &ingest->writer);
-}
-
-/* Folders known beforehand are settled; a list on stdin brings new ones as it goes. */
-static enum status number_folder(struct ingest *ingest, const struct source_item *item,
-                                 int32_t *ret_label)
-{
-    *ret_label = item->label;
-    if (item->folder == NULL)
-        return OK;
-    *ret_label = labels_find(&ingest->labels, item->folder);
-    if (*ret_label != LABEL_NONE)
-        return OK;
-    TRY(labels_add(&ingest->labels, item->folder));
-    labels_settle(&ingest->labels);
-    *ret_label = labels_find(&ingest->labels, item->folder);
-    return OK;
-}
-
-static enum status write_picture(struct ingest *ingest, const struct picture *picture,
-                                 int32_t label)
-{
-    const struct source_item *item = &picture->item;
-    struct record record = {.bytes = item->bytes,
-                            .length = item->length,
-                            .label = label,
-                            .width = picture->width,
-                            .height = picture->height};
-    if (ingest->writer == NULL)
-        TRY(open_shard(ingest));
-    TRY(shard_writer_add(ingest->writer, &record, picture->hash));
-    if (shard_writer_bytes(ingest->writer) >= ingest->options->shard_bytes ||
-        shard_writer_count(ingest->writer) >= SHARD_RECORDS_MAX)
-        return seal_shard(ingest);
-    return OK;
-}
-
-static enum status judge(struct ingest *ingest, const struct picture *picture)
-{
-    const struct source_item *item = &picture->item;
-    struct ingest_result *result = ingest->result;
-    result->scanned++;
-    if (item->reason != IMAGE_REASON_NONE) {
-        result->rejected[item->reason]++;
-        result->rejected_count++;
-        return ingest_report_add(&ingest->report, item->name, image_reason_name(item->reason),
-                                 item->detail);
-    }
-    if (!hash_set_add(&ingest->seen, picture->hash) && !ingest->options->is_keeping_duplicates) {
-        result->duplicates++;
-        return ingest_report_add(&ingest->report, item->name, "duplicate",
-                                 "the same file is in the store already");
-    }
-    int32_t label;
-    TRY(number_folder(ingest, item, &label));
-    if (!ingest->options->is_dry_run)
-        TRY(write_picture(ingest, picture, label));
-    result->accepted++;
-    result->labelled += label != LABEL_NONE;
-    result->bytes += item->length;
-    if (ingest->options->limit != 0 && result->accepted == ingest->options->limit)
-        atomic_store(&ingest->is_stopping, 1);
-    return OK;
 }
 
 static void await_decoded(struct ingest *ingest, struct picture *picture)
@@ -268,23 +189,45 @@ static double fraction_done(struct ingest *ingest)
     return sources > limit ? sources : limit;
 }
 
-/* Takes every picture out of the queue, also those that come after the end was called. */
+static enum status put(struct ingest *ingest, struct picture *picture)
+{
+    const struct ingest_result *result = ingest->result;
+    if (atomic_load(&ingest->is_stopping))
+        return OK;
+    TRY(ingest_sink_put(&ingest->sink, &picture->facts));
+    if (ingest->options->limit != 0 && result->accepted == ingest->options->limit)
+        stop_reading(ingest);
+    return OK;
+}
+
+/* Takes every picture out of the queue, also those that come after the end was called. A shard that
+ * has waited long enough for more is sealed in between. */
 static enum status write_all(struct ingest *ingest)
 {
     const struct ingest_result *result = ingest->result;
-    enum status status = OK;
+    enum status status = OK, popped;
     char *words = NULL; /* of the first failure: the queue has words of its own */
     void *item;
-    while (queue_pop(ingest->order, -1, &item) == OK) {
-        struct picture *picture = item;
-        await_decoded(ingest, picture);
-        if (status == OK && !atomic_load(&ingest->is_stopping))
-            status = judge(ingest, picture);
+    for (;;) {
+        popped = queue_pop(ingest->order, status == OK ? ingest_sink_deadline(&ingest->sink) : -1,
+                           &item);
+        if (popped == ERR_END)
+            break;
+        struct picture *picture = popped == OK ? item : NULL;
+        if (picture == NULL) {
+            status = ingest_sink_seal(&ingest->sink);
+        } else {
+            await_decoded(ingest, picture);
+            if (status == OK)
+                status = put(ingest, picture);
+        }
         if (status != OK && words == NULL) {
             words = mem_string(fail_message());
-            atomic_store(&ingest->is_stopping, 1);
+            stop_reading(ingest);
         }
-        release(ingest, picture, picture->item.length);
+        if (picture == NULL)
+            continue;
+        release(ingest, picture, picture->facts.item.length);
         progress_show(&ingest->progress, fraction_done(ingest), result->scanned,
                       result->rejected_count, result->bytes);
     }
@@ -309,6 +252,7 @@ static void stop_threads(struct ingest *ingest)
 {
     if (ingest->work == NULL)
         return;
+    stop_reading(ingest);
     thread_stop(&ingest->reader);
     queue_close(ingest->work);
     for (int i = 0; i < ingest->options->jobs; i++)
@@ -327,86 +271,38 @@ static enum status open_sources(struct ingest *ingest)
     return OK;
 }
 
-/* The store is made even if no image will be accepted: an empty store is one. From here to done()
- * nobody else numbers labels or looks for duplicates in it. */
-static enum status enter_store(struct ingest *ingest)
-{
-    if (ingest->options->is_dry_run)
-        return OK;
-    const struct ingest_options *options = ingest->options;
-    char *shards = mem_format("%s/shards", options->store);
-    enum status status = fs_make_directory(shards);
-    mem_free(shards);
-    if (status == OK)
-        status =
-            store_lock_take(options->store, options->waiting, options->stop, &ingest->store_lock);
-    return status;
-}
-
-/* What the store holds already; a dry run may be told of none. */
-static enum status load_store(struct ingest *ingest)
-{
-    const char *store = ingest->options->store;
-    char *shards = mem_format("%s/shards", store);
-    enum status status = OK;
-    if (!fs_exists(shards))
-        goto out;
-    if (!ingest->options->is_dry_run)
-        TRY_OUT(shard_writer_clean(store));
-    TRY_OUT(labels_load(&ingest->labels, store));
-    if (!ingest->options->is_keeping_duplicates)
-        TRY_OUT(hash_set_add_store(&ingest->seen, store));
-out:
-    mem_free(shards);
-    return status;
-}
-
 static enum status number_folders(struct ingest *ingest)
 {
     if (ingest->options->source.rule != LABEL_RULE_FOLDER)
         return OK;
     for (int i = 0; i < ingest->options->source_count; i++)
-        TRY(source_folders(ingest->sources[i], &ingest->labels));
-    labels_settle(&ingest->labels);
+        TRY(source_folders(ingest->sources[i], &ingest->sink.labels));
+    labels_settle(&ingest->sink.labels);
     return OK;
-}
-
-/* UTC time, then the process: unique within a store and in the order of time. */
-static void name_shards(struct ingest *ingest)
-{
-    char stamp[CLOCK_TEXT_BYTES];
-    clock_stamp(clock_wall_ms(), stamp);
-    snprintf(ingest->name_stem, sizeof(ingest->name_stem), "%s-%d", stamp, (int)getpid());
 }
 
 static enum status run(struct ingest *ingest)
 {
     TRY(open_sources(ingest));
-    TRY(enter_store(ingest));
+    TRY(ingest_sink_open(&ingest->sink));
     ingest->start_us = clock_us();
     progress_start(&ingest->progress, "ingest", ingest->options->is_quiet);
-    TRY(load_store(ingest));
     TRY(number_folders(ingest));
-    TRY(ingest_report_open(&ingest->report, ingest->options->report));
-    name_shards(ingest);
     TRY(start_threads(ingest));
     TRY(write_all(ingest));
-    TRY(seal_shard(ingest));
+    TRY(ingest_sink_close(&ingest->sink));
     ingest->result->is_stopped = is_stop_asked(ingest);
-    return ingest_report_close(&ingest->report);
+    return ingest->watch_words == NULL ? OK : fail(ERR_IO, "%s", ingest->watch_words);
 }
 
 static void done(struct ingest *ingest)
 {
     stop_threads(ingest);
-    shard_writer_destroy(ingest->writer);
-    ingest_report_close(&ingest->report);
+    ingest_sink_done(&ingest->sink);
     for (int i = 0; ingest->sources != NULL && i < ingest->options->source_count; i++)
         source_close(ingest->sources[i]);
     mem_free(ingest->sources);
-    labels_done(&ingest->labels);
-    hash_set_done(&ingest->seen);
-    store_lock_give(ingest->store_lock);
+    mem_free(ingest->watch_words);
     pthread_cond_destroy(&ingest->changed);
     pthread_mutex_destroy(&ingest->lock);
 }
@@ -420,7 +316,7 @@ enum status ingest_run(const struct ingest_options *options, struct ingest_resul
     ingest->result = ret_result;
     pthread_mutex_init(&ingest->lock, NULL);
     pthread_cond_init(&ingest->changed, NULL);
-    ingest->store_lock = -1;
+    ingest_sink_init(&ingest->sink, options, ret_result);
     ingest->start_us = clock_us();
     enum status status = run(ingest);
     progress_stop(&ingest->progress);

@@ -3,7 +3,8 @@
  * One thread reads the sources, several decode, the caller's writes; records stand in the shards in
  * the order of the sources, whatever the number of decoders. An image that cannot be used is
  * counted and reported, and ingest goes on. What is sealed stays valid whatever happens later. A
- * store takes one ingest at a time; a second one waits until the first has ended. */
+ * store takes one ingest at a time; a second one waits until the first has ended, or, of one that
+ * watches a folder, until its present shard is sealed. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_INGEST_H
@@ -26,6 +27,9 @@ struct ingest_options {
     struct source_options source;
     struct image_limits limits;
     uint64_t shard_bytes; /* of images, after which a new shard is begun */
+    int64_t seal_ms;      /* a shard that is so old is sealed, however small; 0: never */
+    int is_living;        /* what comes of it may expire (store.h) */
+    const char *spool;    /* where files of a watched folder are moved to; or NULL */
     uint64_t limit;       /* stop after accepting this many; 0: no limit */
     int jobs;             /* decode threads, 1 to INGEST_JOBS_MAX */
     int is_dry_run;       /* decode and count, write nothing */
@@ -36,6 +40,8 @@ struct ingest_options {
     /* Called once if another ingest has the store and must be waited for; pid 0: unknown; or NULL.
      */
     void (*waiting)(const char *store, int pid);
+    void (*sealed)(const struct store_shard *shard); /* called for each; or NULL */
+    void (*complain)(const char *words);             /* of a file that cannot be moved; or NULL */
 };
 
 struct ingest_result {

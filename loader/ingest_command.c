@@ -1,11 +1,13 @@
 /* ingest_command.c - `seer ingest`: options in, counts out. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -21,20 +23,29 @@ enum {
     SHARD_MB_DEFAULT = 1024,
     SHARD_MB_MAX = 1 << 20,
     JOBS_DEFAULT_MAX = 16,
+    /* 288 shards a day at most: 26,000 in the 90 days that they live, each a file that workers map.
+     */
+    SEAL_SECONDS_DEFAULT = 300,
+    SEAL_SECONDS_MAX = 86400,
 };
 
 struct arguments {
-    const char *store, *labels, *report, *output;
-    int64_t shard_mb, limit, jobs, max_pixels, min_side;
+    const char *store, *labels, *report, *output, *watch, *spool;
+    int64_t shard_mb, seal_seconds, limit, jobs, max_pixels, min_side;
+    int is_living;
     int is_dry_run, is_keeping_duplicates, is_strict, is_quiet, is_zero_separated;
 };
 
 static atomic_int is_stop_asked;
+static int wake = -1; /* made before signals are caught */
 
 static void on_signal(int number)
 {
+    const uint64_t one = 1;
     (void)number;
     atomic_store(&is_stop_asked, 1);
+    if (wake >= 0 && write(wake, &one, sizeof(one)) < 0)
+        return; /* it is full, so whoever waits is awake */
 }
 
 static void catch_signals(void)
@@ -72,6 +83,25 @@ static enum status check_range(const char *name, int64_t value, int64_t low, int
     return OK;
 }
 
+static enum status check_watch(const struct arguments *arguments, int source_count)
+{
+    if (arguments->watch == NULL)
+        return arguments->spool == NULL
+                   ? OK
+                   : fail(ERR_INPUT, "--spool goes with --watch: name the folder to watch");
+    if (source_count > 0)
+        return fail(ERR_INPUT,
+                    "--watch takes no SOURCE beside it: ingest '...' by a command of its own");
+    if (arguments->is_dry_run)
+        return fail(ERR_INPUT, "--watch has no end, so --dry-run cannot count it: name the folder "
+                               "as a SOURCE to try it");
+    if (arguments->is_keeping_duplicates)
+        return fail(ERR_INPUT,
+                    "--watch knows by their bytes alone which files it stored before it was "
+                    "started again: --keep-duplicates would store them twice");
+    return OK;
+}
+
 static enum status check_arguments(const struct arguments *arguments, int source_count)
 {
     TRY(check_range("shard-mb", arguments->shard_mb, 1, SHARD_MB_MAX));
@@ -79,8 +109,10 @@ static enum status check_arguments(const struct arguments *arguments, int source
     TRY(check_range("limit", arguments->limit, 0, INT64_MAX));
     TRY(check_range("max-pixels", arguments->max_pixels, 1, 1 << 30));
     TRY(check_range("min-side", arguments->min_side, 1, 65500));
-    if (source_count < 1)
-        return fail(ERR_INPUT, "name at least one SOURCE");
+    TRY(check_range("seal-after", arguments->seal_seconds, 1, SEAL_SECONDS_MAX));
+    TRY(check_watch(arguments, source_count));
+    if (source_count < 1 && arguments->watch == NULL)
+        return fail(ERR_INPUT, "name at least one SOURCE, or a folder to --watch");
     if (arguments->store == NULL || arguments->store[0] == '\0')
         return fail(ERR_INPUT, "--store DIR is missing");
     return options_check_output(arguments->output);
@@ -127,6 +159,26 @@ static void print_table(const struct arguments *arguments, const struct ingest_r
         fprintf(stderr, "--report FILE.jsonl lists what was refused and why\n");
 }
 
+static void tell_sealed(const struct store_shard *shard)
+{
+    printf("sealed %s: %u images, %.1f MB\n", shard->name, shard->record_count,
+           (double)shard->bytes / 1e6);
+    fflush(stdout);
+}
+
+static void print_sealed(const struct store_shard *shard)
+{
+    printf("{\"schema_version\": %d, \"sealed\": \"%s\", \"records\": %u, \"bytes\": %llu}\n",
+           INGEST_SCHEMA_VERSION, shard->name, shard->record_count,
+           (unsigned long long)shard->bytes);
+    fflush(stdout);
+}
+
+static void complain(const char *words)
+{
+    fprintf(stderr, "seer ingest: %s; it stays where it is\n", words);
+}
+
 static void tell_waiting(const char *store, int pid)
 {
     fprintf(stderr, "seer ingest: another ingest (pid %d) writes into '%s': waiting for its end\n",
@@ -144,12 +196,43 @@ static int ingest(const struct arguments *arguments, const struct ingest_options
         else
             print_table(arguments, &result);
     }
-    if (status == OK && result.is_stopped)
-        code = EXIT_INTERRUPTED;
+    if (status == OK && result.is_stopped && !options->source.is_watching)
+        code = EXIT_INTERRUPTED; /* a watch has no other end */
     else if (status == OK && arguments->is_strict && result.rejected_count > 0)
         code = EXIT_PARTLY;
     ingest_result_done(&result);
     return code;
+}
+
+/* All but the source's own options. */
+static struct ingest_options plan(const struct arguments *arguments, const char *const *sources,
+                                  int source_count)
+{
+    const int is_watching = arguments->watch != NULL;
+    return (struct ingest_options){
+        .sources = is_watching ? &arguments->watch : sources,
+        .source_count = is_watching ? 1 : source_count,
+        .store = arguments->store,
+        .limits = {.max_pixels = arguments->max_pixels,
+                   .max_side = image_limits_default.max_side,
+                   .min_side = (int32_t)arguments->min_side},
+        .shard_bytes = (uint64_t)arguments->shard_mb << 20,
+        .seal_ms = is_watching ? arguments->seal_seconds * 1000 : 0,
+        .is_living = arguments->is_living || is_watching,
+        .spool = arguments->spool,
+        .limit = (uint64_t)arguments->limit,
+        .jobs = (int)arguments->jobs,
+        .is_dry_run = arguments->is_dry_run,
+        .is_keeping_duplicates = arguments->is_keeping_duplicates,
+        .is_quiet = arguments->is_quiet,
+        .report = arguments->report,
+        .stop = &is_stop_asked,
+        .waiting = tell_waiting,
+        .sealed = !is_watching                         ? NULL
+                  : options_is_json(arguments->output) ? print_sealed
+                                                       : tell_sealed,
+        .complain = complain,
+    };
 }
 
 static int ingest_command_run(int argc, char **argv)
@@ -159,6 +242,7 @@ static int ingest_command_run(int argc, char **argv)
         .labels = "auto",
         .output = "table",
         .shard_mb = SHARD_MB_DEFAULT,
+        .seal_seconds = SEAL_SECONDS_DEFAULT,
         .jobs = cores < 1                  ? 1
                 : cores > JOBS_DEFAULT_MAX ? JOBS_DEFAULT_MAX
                                            : cores,
@@ -171,6 +255,14 @@ static int ingest_command_run(int argc, char **argv)
         {"labels", 0, OPTION_STRING, &a->labels, "RULE",
          "auto (.cls and IDX labels where they are), dir, none, idx:FILE"},
         {"shard-mb", 0, OPTION_INT, &a->shard_mb, "N", "begin a new shard after so many MB (1024)"},
+        {"watch", 0, OPTION_STRING, &a->watch, "DIR",
+         "take in what is there and what comes, until stopped"},
+        {"spool", 0, OPTION_STRING, &a->spool, "DIR",
+         "--watch: move files to DIR/accepted and DIR/rejected"},
+        {"seal-after", 0, OPTION_INT, &a->seal_seconds, "N",
+         "--watch: seal a shard after so many seconds, however small (300)"},
+        {"living", 0, OPTION_FLAG, &a->is_living, NULL,
+         "what is ingested may expire, as with --watch (seer stream policy)"},
         {"limit", 0, OPTION_INT, &a->limit, "N", "stop after accepting N images"},
         {"jobs", 'j', OPTION_INT, &a->jobs, "N", "decode threads (one per core, at most 16)"},
         {"keep-duplicates", 0, OPTION_FLAG, &a->is_keeping_duplicates, NULL,
@@ -188,7 +280,7 @@ static int ingest_command_run(int argc, char **argv)
     };
     const struct usage usage = {
         .program = "seer ingest",
-        .synopsis = "SOURCE... --store DIR [options]",
+        .synopsis = "SOURCE... | --watch DIR  --store DIR [options]",
         .summary =
             "Decodes every image of the sources once and writes the good ones into sealed "
             "shards.\nA SOURCE is a folder, an image, a tar or zip archive (also WebDataset), "
@@ -196,6 +288,7 @@ static int ingest_command_run(int argc, char **argv)
         .examples = "  seer ingest photos/ --store store\n"
                     "  seer ingest train-*.tar --store store --report refused.jsonl\n"
                     "  seer ingest classes/ --store labelled --labels dir\n"
+                    "  seer ingest --watch incoming --spool done --store store\n"
                     "  find /data -name '*.jpg' -print0 | seer ingest - -0 --store store",
         .options = rows,
     };
@@ -209,24 +302,14 @@ static int ingest_command_run(int argc, char **argv)
     if (status != OK)
         return options_exit(&usage, status);
     source.is_zero_separated = arguments.is_zero_separated;
-    struct ingest_options options = {
-        .sources = (const char *const *)argv + first,
-        .source_count = argc - first,
-        .store = arguments.store,
-        .source = source,
-        .limits = {.max_pixels = arguments.max_pixels,
-                   .max_side = image_limits_default.max_side,
-                   .min_side = (int32_t)arguments.min_side},
-        .shard_bytes = (uint64_t)arguments.shard_mb << 20,
-        .limit = (uint64_t)arguments.limit,
-        .jobs = (int)arguments.jobs,
-        .is_dry_run = arguments.is_dry_run,
-        .is_keeping_duplicates = arguments.is_keeping_duplicates,
-        .is_quiet = arguments.is_quiet,
-        .report = arguments.report,
-        .stop = &is_stop_asked,
-        .waiting = tell_waiting,
-    };
+    source.is_watching = arguments.watch != NULL;
+    source.wake = wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake < 0)
+        return command_exit(usage.program,
+                            fail(ERR_IO, "cannot make an eventfd: %s", strerror(errno)));
+    struct ingest_options options =
+        plan(&arguments, (const char *const *)argv + first, argc - first);
+    options.source = source;
     catch_signals();
     return ingest(&arguments, &options);
 }

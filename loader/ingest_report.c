@@ -10,14 +10,16 @@
 
 #include "common/json.h"
 
-enum status ingest_report_open(struct ingest_report *report, const char *path)
+enum status ingest_report_open(struct ingest_report *report, const char *path, int is_going_on)
 {
     *report = (struct ingest_report){.path = path};
     if (path == NULL)
         return OK;
-    report->file = fopen(path, "we");
+    report->file = fopen(path, is_going_on ? "ae" : "we");
     if (report->file == NULL)
         return fail(ERR_IO, "cannot create the report '%s': %s", path, strerror(errno));
+    if (is_going_on)
+        setvbuf(report->file, NULL, _IOLBF, BUFSIZ);
     return OK;
 }
 

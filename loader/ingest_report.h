@@ -13,8 +13,9 @@ struct ingest_report {
     const char *path;
 };
 
-/* path may be NULL; borrowed. */
-enum status ingest_report_open(struct ingest_report *report, const char *path);
+/* path may be NULL; borrowed. is_going_on: lines are added to those that are there, and each is
+ * written at once. */
+enum status ingest_report_open(struct ingest_report *report, const char *path, int is_going_on);
 /* {"source": ..., "reason": ..., "detail": ...}. Bytes that are not UTF-8 become '?'. */
 enum status ingest_report_add(struct ingest_report *report, const char *source, const char *reason,
                               const char *detail);

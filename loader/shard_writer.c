@@ -174,6 +174,11 @@ out:
     return status;
 }
 
+void shard_writer_mark_living(struct shard_writer *writer)
+{
+    writer->shard.is_living = 1;
+}
+
 static void count_record(struct shard_writer *writer, const struct record *record)
 {
     writer->shard.record_count++;

@@ -21,6 +21,8 @@ struct shard_writer;
 /* name is unique within the store; limit_bytes bounds the sum of the images' bytes. ERR_IO. */
 enum status shard_writer_open(const char *store, const char *name, uint64_t limit_bytes,
                               struct shard_writer **ret_writer);
+/* Its manifest will say that it may expire (is_living of struct store_shard). */
+void shard_writer_mark_living(struct shard_writer *writer);
 /* Appends a record. hash: of record->bytes. ERR_IO with the system's words, e.g. on a full disk:
  * the writer is then of no more use. */
 enum status shard_writer_add(struct shard_writer *writer, const struct record *record,

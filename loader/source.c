@@ -16,6 +16,7 @@ void source_item_done(struct source_item *item)
     mem_free(item->name);
     mem_free(item->folder);
     mem_free(item->bytes);
+    mem_free(item->file);
     *item = (struct source_item){0};
 }
 
@@ -35,6 +36,8 @@ enum status source_open(const char *path, const struct source_options *options,
                         struct source **ret_source)
 {
     struct stat info;
+    if (options->is_watching)
+        return source_watch_open(path, options, ret_source);
     if (strcmp(path, "-") == 0)
         return source_paths_open(path, options, ret_source);
     if (stat(path, &info) != 0)

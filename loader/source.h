@@ -1,7 +1,8 @@
 /* source.h - where images come from: folders, lists, archives, IDX files; one item after another.
  *
  * A source never fails half-way: what cannot be read becomes an item that says why, and the source
- * goes on or ends. Items come in an order that depends on the data alone. Threads: one owner. */
+ * goes on or ends; a watched folder ends when it is told to, or is gone. Items come in an order
+ * that depends on the data alone. Threads: one owner. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_SOURCE_H
@@ -24,6 +25,14 @@ struct source_options {
     enum label_rule rule;
     const char *idx_labels; /* labels of an IDX source; NULL: the matching file beside it */
     int is_zero_separated;  /* paths on stdin end with 0 instead of a new line */
+    int is_watching;        /* sources are folders that keep filling up: they end when woken */
+    int wake;               /* descriptor whose being readable ends a watch; borrowed */
+};
+
+/* Which state of a file was read: another one is another file. */
+struct file_stamp {
+    uint64_t device, inode, bytes;
+    int64_t changed_ns; /* time of its last change */
 };
 
 struct source_item {
@@ -34,6 +43,9 @@ struct source_item {
     int32_t label;            /* LABEL_NONE if there is none or the folder decides */
     enum image_reason reason; /* why there are no bytes; IMAGE_REASON_NONE if there are */
     char detail[200];         /* the same in words */
+    char *file;               /* of a watched folder: the file on disk it is of; owned, or NULL */
+    struct file_stamp stamp;  /* of file */
+    int is_last;              /* of its file */
 };
 
 void source_item_done(struct source_item *item);
@@ -45,7 +57,7 @@ struct source;
 
 /* What a kind of source can do; none is optional. */
 struct source_ops {
-    /* ERR_END after the last item. No other failure. */
+    /* ERR_END after the last item; with words if a watch came to its end. No other failure. */
     enum status (*next)(struct source *source, struct source_item *ret_item);
     /* Adds the names of all folders that items may name; called before the first next. */
     enum status (*folders)(struct source *source, struct labels *labels);
@@ -75,5 +87,8 @@ enum status source_archive_open(const char *path, const struct source_options *o
                                 struct source **ret_source);
 enum status source_idx_open(const char *path, const struct source_options *options,
                             struct source **ret_source);
+/* Never ERR_STALE: ERR_INPUT, ERR_IO. */
+enum status source_watch_open(const char *path, const struct source_options *options,
+                              struct source **ret_source);
 
 #endif

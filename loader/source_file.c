@@ -71,13 +71,18 @@ void source_file_read(const char *path, struct source_item *item)
         close(file);
 }
 
-int32_t source_file_label(const char *path)
+char *source_file_label_path(const char *path)
 {
     const char *slash = strrchr(path, '/');
     const char *dot = strchr(slash == NULL ? path : slash, '.');
-    if (dot == NULL)
+    return dot == NULL ? NULL : mem_format("%.*s.cls", (int)(dot - path), path);
+}
+
+int32_t source_file_label(const char *path)
+{
+    char *beside = source_file_label_path(path);
+    if (beside == NULL)
         return LABEL_NONE;
-    char *beside = mem_format("%.*s.cls", (int)(dot - path), path);
     FILE *file = fopen(beside, "re");
     int label = LABEL_NONE;
     if (file != NULL) {
@@ -94,4 +99,23 @@ int source_file_enter(const char *path, const struct source_options *options,
 {
     return may_be_archive(path) && (source_idx_open(path, options, ret_source) == OK ||
                                     source_archive_open(path, options, ret_source) == OK);
+}
+
+int source_file_stamp(const char *path, struct file_stamp *ret_stamp)
+{
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+        return 0;
+    *ret_stamp = (struct file_stamp){.device = info.st_dev,
+                                     .inode = info.st_ino,
+                                     .bytes = (uint64_t)info.st_size,
+                                     .changed_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 +
+                                                   info.st_mtim.tv_nsec};
+    return 1;
+}
+
+int file_stamp_is_equal(const struct file_stamp *a, const struct file_stamp *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->bytes == b->bytes &&
+           a->changed_ns == b->changed_ns;
 }

@@ -61,11 +61,12 @@ enum status store_manifest_save(const char *directory, const struct store_shard 
 {
     char hash[17];
     snprintf(hash, sizeof(hash), "%016" PRIx64, shard->content_hash);
-    json_t *manifest = json_pack(
-        "{si ss sI sI sI sI ss sI}", "schema_version", STORE_SCHEMA_VERSION, "name", shard->name,
-        "records", (json_int_t)shard->record_count, "labelled", (json_int_t)shard->label_count,
-        "image_bytes", (json_int_t)shard->bytes, "file_bytes", (json_int_t)shard->file_bytes,
-        "content_xxh3", hash, "created_ms", (json_int_t)shard->created_ms);
+    json_t *manifest =
+        json_pack("{si ss sI sI sI sI ss sI sb}", "schema_version", STORE_SCHEMA_VERSION, "name",
+                  shard->name, "records", (json_int_t)shard->record_count, "labelled",
+                  (json_int_t)shard->label_count, "image_bytes", (json_int_t)shard->bytes,
+                  "file_bytes", (json_int_t)shard->file_bytes, "content_xxh3", hash, "created_ms",
+                  (json_int_t)shard->created_ms, "living", shard->is_living);
     char *text = manifest == NULL ? NULL : json_dumps(manifest, JSON_INDENT(2));
     char *path = mem_format("%s/manifest.json", directory);
     enum status status = text == NULL
@@ -88,10 +89,11 @@ static enum status unpack_manifest(const char *path, const struct buf *text,
     int version = 0;
     json_int_t records = -1, labelled = -1, bytes = -1, file_bytes = -1, created = -1;
     const char *hash = "";
-    int is_bad =
-        json_unpack_ex(manifest, &error, 0, "{si sI sI sI sI ss sI}", "schema_version", &version,
-                       "records", &records, "labelled", &labelled, "image_bytes", &bytes,
-                       "file_bytes", &file_bytes, "content_xxh3", &hash, "created_ms", &created);
+    int is_living = 0; /* as all shards were before there were living ones */
+    int is_bad = json_unpack_ex(manifest, &error, 0, "{si sI sI sI sI ss sI s?b}", "schema_version",
+                                &version, "records", &records, "labelled", &labelled, "image_bytes",
+                                &bytes, "file_bytes", &file_bytes, "content_xxh3", &hash,
+                                "created_ms", &created, "living", &is_living);
     enum status status = OK;
     if (is_bad)
         status = fail(ERR_CORRUPT, "'%s': %s; remove the shard and ingest its images again", path,
@@ -114,6 +116,7 @@ static enum status unpack_manifest(const char *path, const struct buf *text,
                                           .file_bytes = (uint64_t)file_bytes,
                                           .content_hash = strtoull(hash, NULL, 16),
                                           .created_ms = created,
+                                          .is_living = is_living,
                                           .has_manifest = 1};
     json_decref(manifest);
     return status;

@@ -29,6 +29,7 @@ struct store_shard {
     uint64_t file_bytes;   /* of data.mdb */
     uint64_t content_hash; /* XXH3-64 of data.mdb */
     int64_t created_ms;    /* since 1970, UTC */
+    int is_living;         /* part of a stream that refreshes itself: it may expire */
     int has_manifest;      /* 0: foreign shard; counts come from opening it, hash is 0 */
 };
 
