@@ -51,6 +51,9 @@ struct config {
         int64_t decode_threads;
         int64_t prefetch_steps; /* batches prepared ahead */
         int64_t max_pixels;     /* larger images are refused */
+        int64_t max_age_days;   /* living shards expire; 0: never */
+        int64_t max_gb;         /* of living shards, GiB; 0: any */
+        int64_t unlink_expired; /* 1: the server removes the files of what nobody needs */
     } data;
     int64_t crop_count; /* kinds of crop; the first kind is the one whose codes are assigned */
     struct config_crop crops[CONFIG_CROPS_MAX];

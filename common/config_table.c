@@ -54,6 +54,17 @@ static const struct config_row rows[] = {
     {"data.max_pixels", INT(data.max_pixels), MATHS, RANGE(1, 1 << 30), .fallback = "50000000",
      .unit = "pixels",
      .meaning = "Larger images are refused, from their header, before memory is taken for them."},
+    {"data.max_age_days", INT(data.max_age_days), RANGE(0, 36500), .fallback = "90", .unit = "days",
+     .meaning =
+         "Living shards, which 'seer ingest --watch' writes, are retired at this age; others "
+         "never. 90 is the refresh of Goyal et al. 2021. 0: none."},
+    {"data.max_gb", INT(data.max_gb), RANGE(0, 1 << 30), .fallback = "0", .unit = "GiB",
+     .meaning =
+         "Of living shards the oldest are retired while all together are larger. 0: any size."},
+    {"data.unlink_expired", BOOL(data.unlink_expired), .fallback = "true",
+     .meaning =
+         "Remove the files of a living shard that is retired once no step and no snapshot can "
+         "need it. Where runs share a store: true in one of them at most."},
 
     {"crops.N.count", INT(crops[0].count), MATHS, RANGE(1, 32), .fallback = "[2, 4]",
      .unit = "crops",

@@ -141,6 +141,7 @@ enum status audit_add(struct audit *audit, const struct journal_record *record)
     case JOURNAL_DISCHARGE:
     case JOURNAL_SNAPSHOT_REMOVED:
     case JOURNAL_STOP:
+    case JOURNAL_POLICY:
         return OK;
     }
     return fail(ERR_CORRUPT, "is of unknown kind %d", (int)record->kind);

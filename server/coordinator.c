@@ -38,8 +38,9 @@ struct coordinator *coordinator_create(const struct coordinator_setup *setup)
         .seed = (uint64_t)config->run.seed,
         .block_records = (uint64_t)config->data.block_records,
         .window_blocks = (uint64_t)config->data.window_blocks,
-        .is_repeating = config->data.exhausted == EXHAUSTED_REPEAT,
     });
+    struct stream_policy policy = stream_policy_of(config);
+    expiry_take(c, &policy);
     roster_init(&c->roster);
     return c;
 }
@@ -51,6 +52,7 @@ void coordinator_destroy(struct coordinator *c)
     round_clear(c);
     shard_records_done(c);
     stream_destroy(c->stream);
+    mem_free(c->facts);
     roster_done(&c->roster);
     mem_free(c->members);
     mem_free(c->deal.starts);
@@ -203,6 +205,16 @@ static void handle_connection_lost(struct coordinator *c, uint64_t connection)
             c->roster.workers[i].connection = 0;
 }
 
+/* Newly found shards have the last number. */
+static void note_fact(struct coordinator *c, const char *path, const struct expiry_fact *fact)
+{
+    uint32_t id = stream_shard_count(c->stream);
+    while (id > 0 && strcmp(c->shards[id - 1].path, path) != 0)
+        id--;
+    if (id > 0)
+        expiry_note(c, id - 1, fact);
+}
+
 static void handle_helpers_failed(struct coordinator *c, uint64_t generation, const char *reason)
 {
     reason = reason != NULL ? reason : "the collective's helpers ended";
@@ -242,6 +254,10 @@ static void dispatch(struct coordinator *c, const struct coordinator_event *even
         break;
     case COORDINATOR_SHARD_FOUND:
         shard_records_found(c, event->shard.path, event->shard.records);
+        note_fact(c, event->shard.path, &event->shard.fact);
+        break;
+    case COORDINATOR_TIME:
+        expiry_check(c, event->wall_ms);
         break;
     case COORDINATOR_SNAPSHOT_DONE:
         boundary_snapshot_done(c, event->snapshot.name);
@@ -399,11 +415,13 @@ void coordinator_view(const struct coordinator *c, struct coordinator_view *ret_
         .position = c->step * c->batch_images,
         .stream_end = stream_end(c->stream),
         .shards_live = live,
+        .shards_known = stream_shard_count(c->stream),
         .world_size = c->world_size,
         .roster = &c->roster,
         .schedule = &c->schedule,
         .snapshot = newest != NULL ? newest->name : "",
         .snapshot_step = newest != NULL ? newest->step : 0,
+        .policy = &c->policy,
         .stale = c->stale,
     };
 }
@@ -419,6 +437,11 @@ int coordinator_shard(const struct coordinator *c, uint32_t id, struct coordinat
         .is_broken = c->shards[id].is_broken,
         .is_used = shard_records_is_needed(c, id),
     };
+    if (id < c->fact_count)
+        ret_shard->fact = c->facts[id];
+    ret_shard->is_surplus =
+        ret_shard->fact.is_living && ret_shard->is_retired && !ret_shard->is_used &&
+        !ret_shard->is_broken;
     return 1;
 }
 

@@ -23,6 +23,7 @@
 #include "common/status.h"
 #include "proto/message.h"
 #include "server/actions.h"
+#include "server/expiry.h"
 #include "server/journal_record.h"
 #include "server/roster.h"
 #include "server/stale.h"
@@ -43,6 +44,7 @@ enum coordinator_event_kind {
     COORDINATOR_TICK,             /* at least every TICK_MS */
     COORDINATOR_COMMAND,          /* an operator's word */
     COORDINATOR_SHARD_FOUND,      /* a shard is in a store; known paths are ignored */
+    COORDINATOR_TIME,             /* now and then: shards expire by it */
     COORDINATOR_SNAPSHOT_DONE,    /* the parameter store holds the whole of it, durably */
     COORDINATOR_SNAPSHOT_FAILED,  /* it will not become complete; what came of it is removed */
     COORDINATOR_SNAPSHOT_GONE,    /* a complete one cannot be read */
@@ -60,6 +62,7 @@ enum coordinator_command {
     COMMAND_SNAPSHOT, /* argument: a name, or "" */
     COMMAND_REMOVE,   /* argument: the name of a complete snapshot that is not pinned */
     COMMAND_RETIRE,   /* argument: a shard's path or number */
+    COMMAND_POLICY,   /* policy: what is to hold of the stream from now on */
 };
 
 struct coordinator_event {
@@ -73,11 +76,14 @@ struct coordinator_event {
             enum coordinator_command command;
             uint64_t request;     /* repeated in the reply */
             const char *argument; /* "" = none */
+            const struct stream_policy *policy;
         } command;
         struct {
             const char *path;
             uint64_t records;
+            struct expiry_fact fact; /* noted also of a path that is known */
         } shard;
+        int64_t wall_ms; /* TIME: since 1970, UTC */
         struct {
             const char *name;
             uint64_t step;
@@ -106,12 +112,13 @@ struct coordinator_view {
     double loss, lr;     /* of the last committed step */
     uint64_t position;   /* of the next step's first image */
     uint64_t stream_end; /* images are known up to here */
-    uint32_t shards_live;
+    uint32_t shards_live, shards_known;
     uint32_t world_size;
     const struct roster *roster;
     const struct schedule_state *schedule;
     const char *snapshot; /* newest complete one, "" = none */
     uint64_t snapshot_step;
+    const struct stream_policy *policy;
     const uint64_t *stale; /* [STALE_KIND_COUNT] messages refused since this server started */
 };
 
@@ -121,6 +128,8 @@ struct coordinator_shard {
     int is_retired; /* its records are passed over from what is not planned yet on */
     int is_broken;  /* it cannot be read: from then on its records count as bad */
     int is_used;    /* some of them are still to be trained on, or may be after a restore */
+    int is_surplus; /* living, retired, whole and not used: its files may go */
+    struct expiry_fact fact; /* what its store says of it */
 };
 
 struct coordinator;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "server/coordinator.h"
+#include "server/expiry.h"
 #include "server/stream.h"
 
 enum {
@@ -151,6 +152,7 @@ struct coordinator {
     struct schedule_state schedule;
     struct stream *stream;
     struct core_shard *shards; /* [stream_shard_count]; is_closed follows from the rest */
+    struct stream_policy policy;
     int is_paused;
     int is_stop_ordered; /* by an operator: holds until the run has ended */
     uint32_t discharge_count;
@@ -177,6 +179,8 @@ struct coordinator {
     int is_void;    /* after a restart: what the last generation was told holds no more */
     uint32_t complaint_count;
     struct core_complaint *complaints; /* [CORE_COMPLAINTS], or NULL while there were none */
+    uint32_t fact_count; /* shards that the stores told of since this process began, or more */
+    struct expiry_fact *facts; /* [fact_count] by id */
     struct core_snapshot snapshot;
     int is_snapshot_due; /* by every_steps: taken at the first boundary at which it can be */
     struct core_blame blame;

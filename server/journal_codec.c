@@ -178,6 +178,12 @@ static void code_record(struct codec *codec, struct journal_record *record)
     case JOURNAL_STOP:
         code_bool(codec, &record->stop.is_stopping);
         return;
+    case JOURNAL_POLICY:
+        code_i64(codec, &record->policy.max_age_days);
+        code_u64(codec, &record->policy.max_bytes);
+        code_u32(codec, &record->policy.is_repeating);
+        code_u32(codec, &record->policy.is_unlinking);
+        return;
     }
     codec->status = fail(ERR_CORRUPT, "is of unknown kind %u", (unsigned)record->kind);
 }

@@ -87,6 +87,7 @@ const char *journal_kind_name(enum journal_kind kind)
         [JOURNAL_DISCHARGE] = "discharge",
         [JOURNAL_SNAPSHOT_REMOVED] = "snapshot_removed",
         [JOURNAL_STOP] = "stop",
+        [JOURNAL_POLICY] = "policy",
     };
     return kind >= JOURNAL_START && kind <= JOURNAL_KIND_LAST ? names[kind] : "unknown";
 }

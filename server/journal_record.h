@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "proto/message.h"
+#include "server/expiry.h"
 #include "server/schedule.h"
 #include "server/stream.h"
 
@@ -29,7 +30,8 @@ enum journal_kind {
     JOURNAL_DISCHARGE = 11, /* an operator sends a worker away */
     JOURNAL_SNAPSHOT_REMOVED = 12, /* a complete snapshot is about to be removed */
     JOURNAL_STOP = 13,             /* an operator ends the run, or: it has ended */
-    JOURNAL_KIND_LAST = JOURNAL_STOP,
+    JOURNAL_POLICY = 14,           /* an operator's policy for the stream */
+    JOURNAL_KIND_LAST = JOURNAL_POLICY,
 };
 
 enum { JOURNAL_NAME_BYTES = 64 };
@@ -140,6 +142,7 @@ struct journal_record {
         struct journal_discharge discharge;
         struct journal_removed removed;
         struct journal_stop stop;
+        struct stream_policy policy;
     };
 };
 

@@ -16,6 +16,23 @@
 #include "server/report.h"
 #include "server/snapshot_list.h"
 
+enum { WORDS_BYTES = 1024, REASON_BYTES = 200 };
+
+/* Words of an operator go into lines of key="value": no quotes, no line ends. */
+static void tame(char *words)
+{
+    for (char *at = words; *at != 0; at++)
+        if ((unsigned char)*at < ' ' || *at == '"')
+            *at = *at == '"' ? '\'' : ' ';
+}
+
+static void copy_reason(const json_t *arguments, char reason[REASON_BYTES])
+{
+    const char *words = json_string_value(json_object_get(arguments, "reason"));
+    snprintf(reason, REASON_BYTES, "%s", words != NULL ? words : "");
+    tame(reason);
+}
+
 /* Questions answered here. *ret_body is the caller's. */
 
 static enum status ask_status(struct server *server, const json_t *arguments, json_t **ret_body)
@@ -77,12 +94,113 @@ static enum status check_new_snapshot(struct parameter_store *store, const json_
     return name_of(arguments)[0] == 0 ? OK : parameter_store_check_new(store, name_of(arguments));
 }
 
+static json_t *json_of_policy(const struct server *server)
+{
+    struct coordinator_view view;
+    coordinator_view(server->coordinator, &view);
+    return json_pack("{s:i, s:I, s:I, s:s, s:b}", "schema_version", 1, "max_age_days",
+                     (json_int_t)view.policy->max_age_days, "max_bytes",
+                     (json_int_t)view.policy->max_bytes, "exhausted",
+                     view.policy->is_repeating ? "repeat" : "wait", "unlink",
+                     view.policy->is_unlinking != 0);
+}
+
+/* What of it is named is changed. */
+static enum status read_policy(const json_t *arguments, struct stream_policy *policy)
+{
+    const json_t *age = json_object_get(arguments, "max_age_days");
+    const json_t *bytes = json_object_get(arguments, "max_bytes");
+    const char *exhausted = json_string_value(json_object_get(arguments, "exhausted"));
+    const json_t *unlink = json_object_get(arguments, "unlink");
+    if (age != NULL)
+        policy->max_age_days = json_integer_value(age);
+    if (bytes != NULL)
+        policy->max_bytes = (uint64_t)json_integer_value(bytes);
+    if (unlink != NULL)
+        policy->is_unlinking = json_is_true(unlink);
+    if (exhausted != NULL)
+        policy->is_repeating = strcmp(exhausted, "repeat") == 0;
+    if (policy->max_age_days < 0 || policy->max_age_days > 36500)
+        return fail(ERR_INPUT, "an age is 0 to 36500 days");
+    if (policy->max_bytes > INT64_MAX)
+        return fail(ERR_INPUT, "bytes are 0 or more");
+    if (exhausted != NULL && !policy->is_repeating && strcmp(exhausted, "wait") != 0)
+        return fail(ERR_INPUT, "an exhausted stream can 'repeat' or 'wait', not '%.40s'",
+                    exhausted);
+    return OK;
+}
+
+static enum status ask_policy(struct server *server, const json_t *arguments, json_t **ret_body)
+{
+    struct coordinator_view view;
+    char reason[REASON_BYTES];
+    coordinator_view(server->coordinator, &view);
+    struct stream_policy policy = *view.policy;
+    TRY(read_policy(arguments, &policy));
+    copy_reason(arguments, reason);
+    server_handle(server, &(struct coordinator_event){
+                              .kind = COORDINATOR_COMMAND,
+                              .command = {.command = COMMAND_POLICY, .policy = &policy},
+                              .reason = reason,
+                          });
+    TRY(server->status);
+    *ret_body = json_of_policy(server);
+    return OK;
+}
+
+static enum status read_shard(struct parameter_store *store, const json_t *arguments,
+                              json_t **ret_body)
+{
+    struct shard_found found;
+    (void)store;
+    TRY(shard_watch_read(name_of(arguments), &found));
+    *ret_body =
+        json_pack("{s:s, s:I, s:I, s:I, s:b}", "path", found.path, "records",
+                  (json_int_t)found.records, "created_ms", (json_int_t)found.fact.created_ms,
+                  "bytes", (json_int_t)found.fact.bytes, "living", found.fact.is_living);
+    shard_found_done(&found);
+    return *ret_body != NULL ? OK : fail(ERR_INPUT, "the shard's path is not UTF-8");
+}
+
+/* Replaces what read_shard found by the number that the shard has from now on. */
+static enum status take_shard(struct server *server, json_t **body)
+{
+    const char *path = json_string_value(json_object_get(*body, "path"));
+    struct coordinator_shard shard;
+    uint32_t id = 0;
+    server_handle(
+        server,
+        &(struct coordinator_event){
+            .kind = COORDINATOR_SHARD_FOUND,
+            .shard = {.path = path,
+                      .records = (uint64_t)json_integer_value(json_object_get(*body, "records")),
+                      .fact = {json_integer_value(json_object_get(*body, "created_ms")),
+                               (uint64_t)json_integer_value(json_object_get(*body, "bytes")),
+                               json_is_true(json_object_get(*body, "living"))}}});
+    TRY(server->status);
+    while (coordinator_shard(server->coordinator, id, &shard) && strcmp(shard.path, path) != 0)
+        id++;
+    if (!coordinator_shard(server->coordinator, id, &shard))
+        return fail(ERR_INPUT, "the shard was refused; the event shard_refused says why");
+    if (shard.is_retired)
+        return fail(ERR_INPUT,
+                    "shard %u was retired, which is for good: to train on its images again, ingest "
+                    "them anew",
+                    id);
+    json_decref(*body);
+    *body = json_pack("{s:i, s:I, s:I}", "schema_version", 1, "shard", (json_int_t)id, "records",
+                      (json_int_t)shard.records);
+    return OK;
+}
+
 /* Who answers: this end at once (ask), the disk (work), or the coordinator (order); with work and
- * order the disk is asked first, and the coordinator if the disk made no answer. */
+ * order the disk is asked first, and the coordinator if the disk made no answer; with work and
+ * take this end makes the disk's answer its own. */
 static const struct row {
     const char *name;
     enum status (*ask)(struct server *server, const json_t *arguments, json_t **ret_body);
     enum status (*work)(struct parameter_store *store, const json_t *arguments, json_t **ret_body);
+    enum status (*take)(struct server *server, json_t **body);
     int is_order;
     enum coordinator_command order;
     int is_change; /* work that changes something: it stands in the event log as orders do */
@@ -98,10 +216,12 @@ static const struct row {
     {.name = "stop", .is_order = 1, .order = COMMAND_STOP},
     {.name = "worker_drain", .is_order = 1, .order = COMMAND_DRAIN},
     {.name = "worker_evict", .is_order = 1, .order = COMMAND_EVICT},
+    {.name = "stream_add", .work = read_shard, .take = take_shard, .is_change = 1},
+    {.name = "stream_policy", .ask = ask_policy},
     {.name = "stream_retire", .is_order = 1, .order = COMMAND_RETIRE},
 };
 
-enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]), WORDS_BYTES = 1024, REASON_BYTES = 200 };
+enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };
 
 static const struct row *row_find(const char *name)
 {
@@ -138,21 +258,6 @@ static void reply(struct server *server, const struct question *question, enum s
     operator_answer(server, question->connection, question->request, status,
                     text != NULL ? text : words);
     free(text);
-}
-
-/* Words of an operator go into lines of key="value": no quotes, no line ends. */
-static void tame(char *words)
-{
-    for (char *at = words; *at != 0; at++)
-        if ((unsigned char)*at < ' ' || *at == '"')
-            *at = *at == '"' ? '\'' : ' ';
-}
-
-static void copy_reason(const json_t *arguments, char reason[REASON_BYTES])
-{
-    const char *words = json_string_value(json_object_get(arguments, "reason"));
-    snprintf(reason, REASON_BYTES, "%s", words != NULL ? words : "");
-    tame(reason);
 }
 
 static void log_change(struct server *server, const struct question *question)
@@ -212,6 +317,10 @@ static void question_finish(struct disk_job *job, void *context)
     }
     if (self->status == OK && self->question.row->is_change)
         log_change(server, &self->question);
+    if (self->status == OK && self->question.row->take != NULL) {
+        self->status = self->question.row->take(server, &self->body);
+        snprintf(self->words, sizeof(self->words), "%s", fail_message());
+    }
     reply(server, &self->question, self->status, self->words, self->body);
 }
 
@@ -233,7 +342,8 @@ static enum status give_work(struct server *server, const struct question *quest
     self->question = *question;
     json_incref(self->question.arguments);
     struct disk_job *job = &self->job;
-    return disk_push(server->disk, DISK_SNAPSHOTS, &job);
+    return disk_push(server->disk, question->row->take != NULL ? DISK_STORES : DISK_SNAPSHOTS,
+                     &job);
 }
 
 static enum status check_question(const struct question *question, const char *name)

@@ -115,6 +115,9 @@ void orders_handle(struct coordinator *c, const struct coordinator_event *event)
     case COMMAND_RETIRE:
         status = shard_records_retire(c, argument, reason);
         break;
+    case COMMAND_POLICY:
+        expiry_order(c, event->command.policy, reason);
+        break;
     }
     if (status != OK)
         snprintf(body, sizeof(body), "%s", fail_message());

@@ -109,6 +109,9 @@ enum status recovery_restore(struct coordinator *c, const struct journal_record 
     case JOURNAL_SNAPSHOT_REMOVED:
         snapshot_records_forget(c, record->removed.name);
         return OK;
+    case JOURNAL_POLICY:
+        expiry_take(c, &record->policy);
+        return OK;
     case JOURNAL_STOP:
         c->is_stop_ordered = c->is_stopping = record->stop.is_stopping;
         return OK;

@@ -258,6 +258,18 @@ static const char *shard_state(const struct coordinator_shard *shard)
     return !shard->is_retired ? "live" : shard->is_used ? "retired" : "unused";
 }
 
+static json_t *shard_status(uint32_t id, const struct coordinator_shard *shard)
+{
+    json_t *object = json_pack("{s:I, s:I, s:s, s:o, s:b}", "shard", (json_int_t)id, "records",
+                               (json_int_t)shard->records, "state", shard_state(shard), "path",
+                               json_text(shard->path), "living", shard->fact.is_living);
+    if (shard->fact.created_ms > 0) {
+        json_object_set_new(object, "created_ms", json_integer(shard->fact.created_ms));
+        json_object_set_new(object, "bytes", json_count(shard->fact.bytes));
+    }
+    return object;
+}
+
 json_t *report_stream(const struct server *server, uint32_t from)
 {
     json_t *shards = json_array();
@@ -266,10 +278,7 @@ json_t *report_stream(const struct server *server, uint32_t from)
     int has_more = coordinator_shard(server->coordinator, id, &shard);
     for (; has_more && id - from < STREAM_SHARDS_TOLD;
          has_more = coordinator_shard(server->coordinator, ++id, &shard))
-        json_array_append_new(shards,
-                              json_pack("{s:I, s:I, s:s, s:o}", "shard", (json_int_t)id, "records",
-                                        (json_int_t)shard.records, "state", shard_state(&shard),
-                                        "path", json_text(shard.path)));
+        json_array_append_new(shards, shard_status(id, &shard));
     json_t *body = json_pack("{s:i, s:o}", "schema_version", STREAM_SCHEMA, "shards", shards);
     json_object_set_new(body, "next", has_more ? json_integer(id) : json_null());
     return body;

@@ -235,6 +235,7 @@ void server_destroy(struct server *server)
     process_watch_done(&server->watch);
     disk_destroy(server->disk);
     shard_watch_done(&server->shard_watch);
+    mem_free(server->shard_watch.is_unlinked);
     endpoint_close(server->control);
     feed_close(server->feed);
     coordinator_destroy(server->coordinator);
@@ -297,6 +298,7 @@ static void handle_time(struct server *server)
         server->report_ms = now_ms;
         report_present(server);
         shard_watch_look(server);
+        shard_watch_expire(server);
     }
 }
 

@@ -122,15 +122,20 @@ static void journal_retirement(struct coordinator *c, uint32_t shard, int is_bro
     round_revise(c); /* now: a server that starts again knows less well what is planned */
 }
 
+void shard_records_take_out(struct coordinator *c, uint32_t shard, const char *reason)
+{
+    journal_retirement(c, shard, 0);
+    actions_event(c->out, "shard_retired", 0, "shard=%u path=%s reason=\"%s\"", shard,
+                  c->shards[shard].path, reason);
+}
+
 enum status shard_records_retire(struct coordinator *c, const char *word, const char *reason)
 {
     uint32_t shard = 0;
     TRY(find_shard(c, word, &shard));
     if (stream_is_retired(c->stream, shard))
         return OK;
-    journal_retirement(c, shard, 0);
-    actions_event(c->out, "shard_retired", 0, "shard=%u path=%s reason=\"%s\"", shard,
-                  c->shards[shard].path, reason);
+    shard_records_take_out(c, shard, reason);
     shard_records_release(c);
     return OK;
 }

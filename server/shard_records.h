@@ -22,6 +22,8 @@
 void shard_records_found(struct coordinator *c, const char *path, uint64_t records);
 /* By path, or by number as `seer stream ls` shows it; again is fine. ERR_INPUT: no such shard. */
 enum status shard_records_retire(struct coordinator *c, const char *word, const char *reason);
+/* Retires this one, which is live, and says why. What it closes is for shard_records_release. */
+void shard_records_take_out(struct coordinator *c, uint32_t shard, const char *reason);
 /* A worker cannot read one. The worker may be gone from the roster afterwards. */
 void shard_records_unreadable(struct coordinator *c, struct worker *worker,
                               const struct message_shard_unreadable *unreadable);

@@ -82,8 +82,7 @@ void store_scan_destroy(struct store_scan *scan)
 
 /* Both lists are sorted by name. */
 static void report_new(const struct store *known, const struct store *present,
-                       void (*found)(void *context, const char *path, uint64_t records),
-                       void *context)
+                       void (*found)(void *context, const struct store_shard *shard), void *context)
 {
     uint32_t k = 0;
     for (uint32_t i = 0; i < present->shard_count; i++) {
@@ -92,12 +91,12 @@ static void report_new(const struct store *known, const struct store *present,
             k++;
         int is_known = k < known->shard_count && strcmp(known->shards[k].name, shard->name) == 0;
         if (!is_known)
-            found(context, shard->path, shard->record_count);
+            found(context, shard);
     }
 }
 
 void store_scan_run(struct store_scan *scan,
-                    void (*found)(void *context, const char *path, uint64_t records), void *context)
+                    void (*found)(void *context, const struct store_shard *shard), void *context)
 {
     for (int i = 0; i < scan->count; i++) {
         struct scanned_store *store = &scan->stores[i];

@@ -81,6 +81,11 @@ void stream_retire_shard(struct stream *stream, uint32_t shard)
     stream->shards[shard].is_retired = 1;
 }
 
+void stream_set_repeating(struct stream *stream, int is_repeating)
+{
+    stream->setup.is_repeating = is_repeating;
+}
+
 uint32_t stream_shard_count(const struct stream *stream)
 {
     return stream->shard_count;

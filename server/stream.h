@@ -61,6 +61,8 @@ void stream_destroy(struct stream *stream); /* NULL is fine */
  * for no or too many records. */
 enum status stream_add_shard(struct stream *stream, uint64_t records, uint32_t *ret_id);
 void stream_retire_shard(struct stream *stream, uint32_t shard);
+/* Another answer to the end of all images: from what is not described yet on. */
+void stream_set_repeating(struct stream *stream, int is_repeating);
 uint32_t stream_shard_count(const struct stream *stream);
 uint64_t stream_shard_records(const struct stream *stream, uint32_t shard);
 int stream_is_retired(const struct stream *stream, uint32_t shard);

@@ -1,13 +1,22 @@
-/* stream_command.c - `seer stream`: the shards a run trains on, and which it shall no more. */
+/* stream_command.c - `seer stream`: the shards a run trains on, which it shall no more, and when.
+ */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "common/json.h"
 #include "server/client.h"
 #include "server/commands.h"
 
 enum { SCHEMA = 1 };
+
+struct request {
+    struct client_options options; /* first: some verbs need no more */
+    int64_t max_age_days, max_gb;  /* -1: as it is */
+    const char *exhausted, *unlink;
+};
 
 static void print_table(const json_t *shards)
 {
@@ -55,6 +64,75 @@ static enum status list(const void *request, int count, char **words)
     return status;
 }
 
+static enum status add(const void *request, int count, char **words)
+{
+    (void)count;
+    char *absolute = realpath(words[0], NULL); /* where the server is on this host */
+    json_t *arguments = json_pack("{s:s}", "name", absolute != NULL ? absolute : words[0]);
+    free(absolute);
+    return client_order(request, "stream_add", &arguments);
+}
+
+static enum status read_switch(const char *word, int *ret_is_on)
+{
+    *ret_is_on = strcmp(word, "yes") == 0;
+    return *ret_is_on || strcmp(word, "no") == 0
+               ? OK
+               : fail(ERR_INPUT, "--unlink is yes or no, not '%s'", word);
+}
+
+static enum status pack_policy(const struct request *request, json_t *arguments)
+{
+    enum { GB_MAX = 1 << 30 };
+    int is_unlinking;
+    if (request->max_age_days >= 0)
+        json_object_set_new(arguments, "max_age_days", json_integer(request->max_age_days));
+    if (request->max_gb > GB_MAX)
+        return fail(ERR_INPUT, "--max-gb is 0 to %d", GB_MAX);
+    if (request->max_gb >= 0)
+        json_object_set_new(arguments, "max_bytes", json_integer(request->max_gb << 30));
+    if (request->exhausted != NULL)
+        json_object_set_new(arguments, "exhausted", json_string(request->exhausted));
+    if (request->unlink == NULL)
+        return OK;
+    TRY(read_switch(request->unlink, &is_unlinking));
+    json_object_set_new(arguments, "unlink", json_boolean(is_unlinking));
+    return OK;
+}
+
+static void print_policy(const json_t *body)
+{
+    const json_int_t days = json_integer_value(json_object_get(body, "max_age_days"));
+    const double gb =
+        (double)json_integer_value(json_object_get(body, "max_bytes")) / (double)(1 << 30);
+    if (days > 0)
+        printf("%-12s after %lld days\n", "living", (long long)days);
+    else
+        printf("%-12s never by age\n", "living");
+    if (gb > 0)
+        printf("%-12s beyond %g GiB\n", "living", gb);
+    printf("%-12s %s\n", "unlink", json_is_true(json_object_get(body, "unlink")) ? "yes" : "no");
+    printf("%-12s %s\n", "exhausted", json_string_value(json_object_get(body, "exhausted")));
+}
+
+static enum status policy(const void *given, int count, char **words)
+{
+    const struct request *request = given;
+    (void)count;
+    (void)words;
+    json_t *arguments = json_object(), *body = NULL;
+    enum status status = pack_policy(request, arguments);
+    if (status == OK)
+        status = client_ask(&request->options, "stream_policy", &arguments, &body);
+    if (status == OK && options_is_json(request->options.output))
+        json_print(body);
+    else if (status == OK)
+        print_policy(body);
+    json_decref(body);
+    json_decref(arguments);
+    return status;
+}
+
 static enum status retire(const void *request, int count, char **words)
 {
     (void)count;
@@ -62,26 +140,43 @@ static enum status retire(const void *request, int count, char **words)
     return client_order(request, "stream_retire", &arguments);
 }
 
-static const struct verb verbs[] = {{"ls", "", 0, 0, list}, {"retire", "SHARD", 1, 1, retire}};
+static const struct verb verbs[] = {{"ls", "", 0, 0, list},
+                                    {"add", "PATH", 1, 1, add},
+                                    {"retire", "SHARD", 1, 1, retire},
+                                    {"policy", "", 0, 0, policy}};
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
 static int stream_run(int argc, char **argv)
 {
-    struct client_options options = {0};
-    const struct option_row rows[] = {CLIENT_OPTIONS(options), CLIENT_REASON(options), {0}};
+    struct request request = {.max_age_days = -1, .max_gb = -1};
+    const struct option_row rows[] = {{"max-age-days", 0, OPTION_INT, &request.max_age_days, "N",
+                                       "policy: living shards expire at this age; 0: never"},
+                                      {"max-gb", 0, OPTION_INT, &request.max_gb, "N",
+                                       "policy: GiB of all living shards together; 0: any"},
+                                      {"exhausted", 0, OPTION_STRING, &request.exhausted, "WORD",
+                                       "policy: at the end of all images 'repeat' them or 'wait'"},
+                                      {"unlink", 0, OPTION_STRING, &request.unlink, "WORD",
+                                       "policy: remove the files of expired shards, yes or no"},
+                                      CLIENT_OPTIONS(request.options),
+                                      CLIENT_REASON(request.options),
+                                      {0}};
     const struct usage usage = {
         .program = "seer stream",
-        .synopsis = "ls | retire SHARD  --run DIR | --server URL [--reason TEXT] [-o json]",
-        .summary = "Lists the shards that a run knows, or takes one out of what is still to come:\n"
-                   "by its path or its number. Its files may be deleted once it is 'unused'.",
+        .synopsis = "ls | add PATH | retire SHARD | policy  --run DIR | --server URL [options]",
+        .summary =
+            "Lists the shards that a run knows, adds one by its path on the server's host, or "
+            "takes one out of\nwhat is still to come: by its path or its number. Its files "
+            "may be deleted once it is 'unused'.\npolicy shows, or changes, when living shards "
+            "(seer ingest --watch) expire by themselves.",
         .examples = "  seer stream ls --run run\n"
-                    "  seer stream retire 3 --run run --reason 'licence withdrawn'",
+                    "  seer stream retire 3 --run run --reason 'licence withdrawn'\n"
+                    "  seer stream policy --max-age-days 30 --max-gb 500 --run run",
         .options = rows,
     };
-    const struct client_verbs all = {&usage, verbs, VERB_COUNT, &options};
-    return client_run(&all, &options, argc, argv);
+    const struct client_verbs all = {&usage, verbs, VERB_COUNT, &request.options};
+    return client_run(&all, &request, argc, argv);
 }
 
-const struct command stream_command = {"stream", "list the shards of a run, retire one",
-                                       stream_run};
+const struct command stream_command = {
+    "stream", "list, add and retire the shards of a run, let them expire", stream_run};

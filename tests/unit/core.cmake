@@ -1,4 +1,6 @@
 seer_test(test_stream LIBS core)
+target_link_options(test_stream PRIVATE -Wl,--wrap=random_permute)
+seer_test(test_expiry LIBS core)
 seer_test(test_schedule LIBS core)
 foreach(part coordinator agreement admission formation succession recovery snapshot_records shard_records)
     seer_test(test_${part} SOURCES test_${part}.c coordinator_fixture.c LIBS core)

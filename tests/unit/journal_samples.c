@@ -32,6 +32,9 @@ struct journal_record journal_sample(enum journal_kind kind)
     case JOURNAL_SHARD:
         record.shard = (struct journal_shard){1, 2, "/store/shards/a"};
         break;
+    case JOURNAL_POLICY:
+        record.policy = (struct stream_policy){90, UINT64_C(1) << 40, 1, 0};
+        break;
     case JOURNAL_RETIRE:
         record.retire = (struct journal_retire){77, 1};
         break;

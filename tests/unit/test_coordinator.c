@@ -259,9 +259,67 @@ static void a_retirement_is_in_the_catalogue_at_once(void **state)
     assert_int_equal(f->actions.items[entry].record.entry.dropped_count, 1);
 }
 
+static void find_living(struct fixture *f, const char *path, int64_t created_ms)
+{
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_SHARD_FOUND,
+                  .shard = {.path = path, .records = 1000, .fact = {created_ms, 10, 1}}});
+}
+
+static const int64_t day_ms = 24LL * 3600 * 1000;
+
+static void a_living_shard_expires_beyond_what_is_planned(void **state)
+{
+    struct fixture *f = *state;
+    struct coordinator_shard shard;
+    find_living(f, "store/old", 0);
+    find_living(f, "store/new", 60 * day_ms);
+    train(f, 1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_TIME, .wall_ms = 90 * day_ms});
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_RETIRE), -1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_TIME, .wall_ms = 91 * day_ms});
+    int retire = find(f, ACTION_JOURNAL, JOURNAL_RETIRE);
+    int entry = find(f, ACTION_JOURNAL, JOURNAL_ENTRY);
+    assert_true(retire >= 0 && entry > retire);
+    assert_int_equal(f->actions.items[retire].record.retire.shard, 1);
+    assert_int_equal(f->actions.items[entry].record.entry.dropped_count, 1);
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_TIME, .wall_ms = 92 * day_ms});
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_RETIRE), -1);
+    assert_true(coordinator_shard(f->coordinator, 1, &shard));
+    assert_true(shard.is_retired && shard.is_used && !shard.is_surplus);
+    assert_true(coordinator_shard(f->coordinator, 0, &shard));
+    assert_true(!shard.is_retired && !shard.fact.is_living);
+}
+
+static void give_policy(struct fixture *f, struct stream_policy policy)
+{
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_COMMAND,
+                  .connection = 9,
+                  .command = {.command = COMMAND_POLICY, .request = 1, .policy = &policy}});
+}
+
+static void a_policy_is_durable_before_it_is_answered_and_survives_the_server(void **state)
+{
+    struct fixture *f = *state;
+    struct coordinator_view view;
+    struct stream_policy policy = {.max_age_days = 3, .max_bytes = 5, .is_repeating = 0};
+    give_policy(f, policy);
+    int record = find(f, ACTION_JOURNAL, JOURNAL_POLICY);
+    assert_true(record >= 0 && find(f, ACTION_SEND, MESSAGE_REPLY) > record);
+    give_policy(f, policy);
+    assert_int_equal(answer(f)->reply.status, OK);
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_POLICY), -1);
+    restart(f);
+    coordinator_view(f->coordinator, &view);
+    assert_memory_equal(view.policy, &policy, sizeof(policy));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        coordinator_test(a_living_shard_expires_beyond_what_is_planned),
+        coordinator_test(a_policy_is_durable_before_it_is_answered_and_survives_the_server),
         coordinator_test(a_verdict_is_journaled_before_it_is_sent),
         coordinator_test(a_loss_that_is_not_finite_moves_the_stream_and_nothing_else),
         coordinator_test(a_step_with_a_slot_of_bad_records_is_skipped_visibly),

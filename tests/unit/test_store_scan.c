@@ -38,11 +38,11 @@ struct found {
     char names[200]; /* one letter each */
 };
 
-static void note(void *context, const char *path, uint64_t records)
+static void note(void *context, const struct store_shard *shard)
 {
     struct found *found = context;
-    assert_int_equal(records, 1);
-    found->names[found->count++] = path[strlen(path) - 1];
+    assert_int_equal(shard->record_count, 1);
+    found->names[found->count++] = shard->name[strlen(shard->name) - 1];
 }
 
 static void a_damaged_manifest_costs_its_own_shard_only(void **state)
