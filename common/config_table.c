@@ -51,7 +51,7 @@ static const struct config_row rows[] = {
      .unit = "threads", .meaning = "Threads of each worker that decode and augment."},
     {"data.prefetch_steps", INT(data.prefetch_steps), RANGE(1, 64), .fallback = "2",
      .unit = "steps", .meaning = "Batches each worker prepares ahead."},
-    {"data.max_pixels", INT(data.max_pixels), MATHS, RANGE(1, 1 << 30), .fallback = "50000000",
+    {"data.max_pixels", INT(data.max_pixels), MATHS, RANGE(1, 1 << 30), .fallback = "100000000",
      .unit = "pixels",
      .meaning = "Larger images are refused, from their header, before memory is taken for them."},
     {"data.max_age_days", INT(data.max_age_days), RANGE(0, 36500), .fallback = "90", .unit = "days",

@@ -32,12 +32,11 @@ static uint32_t read_32(const struct tiff *tiff, size_t at)
     return tiff->is_big_endian ? first << 16 | second : second << 16 | first;
 }
 
-int exif_orientation(const uint8_t *payload, size_t length)
+static int orientation_of(const uint8_t *bytes, size_t length)
 {
-    if (length < EXIF_HEADER_BYTES + TIFF_HEADER_BYTES ||
-        memcmp(payload, "Exif\0\0", EXIF_HEADER_BYTES) != 0)
+    if (length < TIFF_HEADER_BYTES)
         return 1;
-    struct tiff tiff = {.bytes = payload + EXIF_HEADER_BYTES, .length = length - EXIF_HEADER_BYTES};
+    struct tiff tiff = {.bytes = bytes, .length = length};
     tiff.is_big_endian = tiff.bytes[0] == 'M';
     if (memcmp(tiff.bytes, tiff.is_big_endian ? "MM\0*" : "II*\0", 4) != 0)
         return 1;
@@ -56,4 +55,22 @@ int exif_orientation(const uint8_t *payload, size_t length)
         return is_valid ? (int)value : 1;
     }
     return 1;
+}
+
+static int has_header(const uint8_t *payload, size_t length)
+{
+    return length >= EXIF_HEADER_BYTES && memcmp(payload, "Exif\0\0", EXIF_HEADER_BYTES) == 0;
+}
+
+int exif_orientation(const uint8_t *payload, size_t length)
+{
+    return has_header(payload, length)
+               ? orientation_of(payload + EXIF_HEADER_BYTES, length - EXIF_HEADER_BYTES)
+               : 1;
+}
+
+int exif_orientation_of_file(const uint8_t *chunk, size_t length)
+{
+    return has_header(chunk, length) ? exif_orientation(chunk, length)
+                                     : orientation_of(chunk, length);
 }

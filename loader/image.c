@@ -9,11 +9,13 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "loader/gif.h"
 #include "loader/jpeg.h"
 #include "loader/png.h"
+#include "loader/webp.h"
 
 const struct image_limits image_limits_default = {
-    .max_pixels = 100 * 1000 * 1000, .max_side = 65500, .min_side = 1};
+    .max_pixels = 100 * 1000 * 1000, .max_side = 65500, .min_side = 1, .max_bytes = 1 << 30};
 
 static const char *const reason_names[IMAGE_REASON_COUNT] = {
     "none",    "empty",     "not_an_image", "unsupported", "truncated",
@@ -48,15 +50,38 @@ enum status image_refuse(struct image *image, enum image_reason reason, const ch
     return fail(ERR_CORRUPT, "%s", words);
 }
 
-enum status image_reserve(struct image *image, uint32_t width, uint32_t height,
+static uint64_t budget(const struct image_limits *limits)
+{
+    return (uint64_t)(limits->max_bytes > 0 ? limits->max_bytes : image_limits_default.max_bytes);
+}
+
+static int is_within(uint32_t width, uint32_t height, const struct image_limits *limits)
+{
+    uint64_t max_side = (uint64_t)limits->max_side;
+    return (uint64_t)width * height <= (uint64_t)limits->max_pixels && width <= max_side &&
+           height <= max_side;
+}
+
+int image_fits(uint32_t width, uint32_t height, size_t extra_bytes,
+               const struct image_limits *limits)
+{
+    return is_within(width, height, limits) &&
+           (uint64_t)width * height * 3 + extra_bytes <= budget(limits);
+}
+
+enum status image_reserve(struct image *image, uint32_t width, uint32_t height, size_t extra_bytes,
                           const struct image_limits *limits)
 {
     uint64_t pixels = (uint64_t)width * height;
-    uint64_t max_side = (uint64_t)limits->max_side;
-    if (pixels > (uint64_t)limits->max_pixels || width > max_side || height > max_side)
+    if (!is_within(width, height, limits))
         return image_refuse(image, IMAGE_REASON_TOO_LARGE,
                             "%u x %u pixels are over the limit of %lld pixels, %d a side", width,
                             height, (long long)limits->max_pixels, limits->max_side);
+    if (!image_fits(width, height, extra_bytes, limits))
+        return image_refuse(image, IMAGE_REASON_TOO_LARGE,
+                            "decoding %u x %u pixels takes %llu MB, over the limit of %llu MB",
+                            width, height, (unsigned long long)((pixels * 3 + extra_bytes) >> 20),
+                            (unsigned long long)(budget(limits) >> 20));
     uint32_t min_side = limits->min_side < 1 ? 1 : (uint32_t)limits->min_side;
     if (width < min_side || height < min_side)
         return image_refuse(image, IMAGE_REASON_TOO_SMALL,
@@ -71,6 +96,15 @@ enum status image_reserve(struct image *image, uint32_t width, uint32_t height,
     image->width = image->stored_width = (int32_t)width;
     image->height = image->stored_height = (int32_t)height;
     return OK;
+}
+
+void image_flatten(const uint8_t *rgba, uint8_t *rgb, size_t count)
+{
+    for (size_t i = 0; i < count; i++, rgba += 4, rgb += 3) {
+        unsigned alpha = rgba[3];
+        for (int c = 0; c < 3; c++)
+            rgb[c] = (uint8_t)((rgba[c] * alpha + 255 * (255 - alpha) + 127) / 255);
+    }
 }
 
 uint8_t *image_scratch(struct image *image, size_t bytes)
@@ -143,10 +177,9 @@ static const struct {
     const char *magic;
     size_t length;
 } unsupported[] = {
-    {"WebP", 8, "WEBP", 4},        {"GIF", 0, "GIF8", 4},     {"TIFF", 0, "II*\0", 4},
-    {"TIFF", 0, "MM\0*", 4},       {"BMP", 0, "BM", 2},       {"HEIC or AVIF", 4, "ftyp", 4},
-    {"JPEG XL", 0, "\xFF\x0A", 2}, {"JPEG XL", 4, "JXL ", 4}, {"JPEG 2000", 4, "jP  ", 4},
-    {"Photoshop", 0, "8BPS", 4},
+    {"TIFF", 0, "II*\0", 4},        {"TIFF", 0, "MM\0*", 4},       {"BMP", 0, "BM", 2},
+    {"HEIC or AVIF", 4, "ftyp", 4}, {"JPEG XL", 0, "\xFF\x0A", 2}, {"JPEG XL", 4, "JXL ", 4},
+    {"JPEG 2000", 4, "jP  ", 4},    {"Photoshop", 0, "8BPS", 4},
 };
 
 static enum status refuse_kind(struct image *image, const uint8_t *bytes, size_t length)
@@ -155,11 +188,11 @@ static enum status refuse_kind(struct image *image, const uint8_t *bytes, size_t
         if (starts_with(bytes, length, unsupported[i].at, unsupported[i].magic,
                         unsupported[i].length))
             return image_refuse(image, IMAGE_REASON_UNSUPPORTED,
-                                "%s is not supported: convert it to JPEG or PNG",
+                                "%s is not supported: convert it to JPEG, PNG or WebP",
                                 unsupported[i].name);
     }
     return image_refuse(image, IMAGE_REASON_NOT_AN_IMAGE,
-                        "neither JPEG nor PNG nor any image known by its first bytes");
+                        "no image that is known by its first bytes");
 }
 
 enum status image_decode(struct image *image, const void *bytes, size_t length,
@@ -174,5 +207,9 @@ enum status image_decode(struct image *image, const void *bytes, size_t length,
         return jpeg_decode(image, bytes, length, limits);
     if (starts_with(bytes, length, 0, "\x89PNG\r\n\x1A\n", 8))
         return png_decode(image, bytes, length, limits);
+    if (starts_with(bytes, length, 0, "RIFF", 4) && starts_with(bytes, length, 8, "WEBP", 4))
+        return webp_decode(image, bytes, length, limits);
+    if (starts_with(bytes, length, 0, "GIF8", 4))
+        return gif_decode(image, bytes, length, limits);
     return refuse_kind(image, bytes, length);
 }

@@ -35,9 +35,10 @@ struct image_limits {
     int64_t max_pixels; /* width * height */
     int32_t max_side;
     int32_t min_side;
+    int64_t max_bytes; /* that one decode may take, all buffers together; 0: the default */
 };
 
-/* 100 megapixels, sides of 1 to 65,500 (libjpeg's own bound). */
+/* 100 megapixels, sides of 1 to 65,500 (libjpeg's own bound), 1 GiB. */
 extern const struct image_limits image_limits_default;
 
 struct image {
@@ -54,15 +55,23 @@ struct image {
 
 void image_init(struct image *image);
 void image_done(struct image *image);
-/* Decodes JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline, progressive; turned by EXIF orientation)
- * and PNG (all kinds; alpha over white; 16 bits cut to 8). ERR_CORRUPT: image->reason says
- * why, the message in words; pixels are then undefined. limits may be NULL for the default. */
+/* Decodes JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline, progressive), PNG (all kinds; 16 bits
+ * rounded to 8), WebP and GIF (the first frame). Alpha is laid over white; EXIF orientation is
+ * applied. A JPEG that is over the limits is decoded at 1/2, 1/4 or 1/8 of its size, up to a
+ * gigapixel. ERR_CORRUPT: image->reason says why, the message in words; pixels are then undefined.
+ * limits may be NULL for the default. */
 enum status image_decode(struct image *image, const void *bytes, size_t length,
                          const struct image_limits *limits);
 
-/* For decoders: checks the header's size against limits and makes room for the pixels. */
-enum status image_reserve(struct image *image, uint32_t width, uint32_t height,
+/* For decoders: checks the header's size against limits, with all the bytes that the decoder will
+ * take beside the pixels, and makes room for the pixels. */
+enum status image_reserve(struct image *image, uint32_t width, uint32_t height, size_t extra_bytes,
                           const struct image_limits *limits);
+/* 1 if image_reserve would not call it too large. */
+int image_fits(uint32_t width, uint32_t height, size_t extra_bytes,
+               const struct image_limits *limits);
+/* rgba [count][4] over white, into rgb [count][3]. */
+void image_flatten(const uint8_t *rgba, uint8_t *rgb, size_t count);
 /* For decoders: scratch of at least this many bytes (bounded by the checked size). */
 uint8_t *image_scratch(struct image *image, size_t bytes);
 /* Sets the reason and fails with ERR_CORRUPT and these words. */

@@ -17,7 +17,12 @@
 
 /* A progressive file may hold any number of scans, each a pass over the whole picture; real ones
  * have about ten (libjpeg-turbo's own -maxscans example uses 500). */
-enum { SCANS_MAX = 500 };
+enum {
+    SCANS_MAX = 500,
+    SHRUNK_PIXELS_MAX =
+        1 << 30,    /* of a file that is decoded smaller: time, not memory, bounds it */
+    SHRINK_MAX = 8, /* the least that libjpeg decodes is an eighth */
+};
 
 struct decoder {
     struct jpeg_decompress_struct jpeg;
@@ -45,6 +50,8 @@ static enum image_reason reason_of_error(int code)
     case JERR_CCIR601_NOTIMPL:
         return IMAGE_REASON_UNSUPPORTED;
     case JERR_IMAGE_TOO_BIG:
+    case JERR_NO_BACKING_STORE: /* more than max_memory_to_use */
+    case JERR_OUT_OF_MEMORY:
         return IMAGE_REASON_TOO_LARGE;
     default:
         return IMAGE_REASON_CORRUPT;
@@ -127,6 +134,46 @@ static void read_rows(struct decoder *decoder)
     }
 }
 
+/* Of a progressive file libjpeg keeps all coefficients, of 2 bytes, whatever the size of what comes
+ * out. */
+static size_t coefficient_bytes(const struct jpeg_decompress_struct *jpeg)
+{
+    size_t bytes = 0;
+    if (!jpeg->progressive_mode && jpeg->comps_in_scan == jpeg->num_components)
+        return 0;
+    for (int i = 0; i < jpeg->num_components; i++)
+        bytes += (size_t)jpeg->comp_info[i].width_in_blocks * jpeg->comp_info[i].height_in_blocks *
+                 DCTSIZE2 * sizeof(JCOEF);
+    return bytes;
+}
+
+/* The largest of 1/1, 1/2, 1/4, 1/8 that is within the limits; then makes room for it. */
+static enum status reserve(struct decoder *decoder, const struct image_limits *limits)
+{
+    struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
+    uint64_t all = (uint64_t)jpeg->image_width * jpeg->image_height;
+    unsigned shrink_max = all <= SHRUNK_PIXELS_MAX ? SHRINK_MAX : 1;
+    size_t kept = coefficient_bytes(jpeg), extra = 0;
+    jpeg->scale_num = 1;
+    for (jpeg->scale_denom = 1; jpeg->scale_denom <= shrink_max; jpeg->scale_denom *= 2) {
+        jpeg_calc_output_dimensions(jpeg);
+        extra = kept;
+        if (decoder->orientation > 1)
+            extra += (size_t)jpeg->output_width * jpeg->output_height * 3;
+        if (image_fits(jpeg->output_width, jpeg->output_height, extra, limits))
+            break;
+    }
+    if (jpeg->scale_denom > shrink_max) { /* refused below, in the file's own numbers */
+        jpeg->scale_denom = 1;
+        jpeg_calc_output_dimensions(jpeg);
+    }
+    TRY(image_reserve(decoder->image, jpeg->output_width, jpeg->output_height, extra, limits));
+    decoder->image->stored_width = (int32_t)jpeg->image_width;
+    decoder->image->stored_height = (int32_t)jpeg->image_height;
+    jpeg->mem->max_memory_to_use = (long)(2 * kept + (64 << 20)); /* a second line of defence */
+    return OK;
+}
+
 /* All that libjpeg may leave by longjmp; the caller destroys. */
 static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t length,
                           const struct image_limits *limits)
@@ -141,12 +188,12 @@ static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t 
     jpeg_mem_src(jpeg, bytes, length);
     jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(jpeg, TRUE);
-    TRY(image_reserve(image, jpeg->image_width, jpeg->image_height, limits));
+    decoder->orientation = saved_orientation(jpeg); /* finishing frees the markers */
+    TRY(reserve(decoder, limits));
     int is_ink = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
     jpeg->out_color_space = is_ink ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(jpeg);
     read_rows(decoder);
-    decoder->orientation = saved_orientation(jpeg); /* finishing frees the markers */
     jpeg_finish_decompress(jpeg);
     image_turn(image, decoder->orientation);
     return OK;

@@ -9,6 +9,8 @@
 
 #include <png.h>
 
+#include "loader/exif.h"
+
 enum {
     CHUNK_BYTES_MAX = 8 << 20, /* text, profiles: nothing we read */
     CHUNKS_MAX = 1000,
@@ -21,6 +23,8 @@ struct decoder {
     size_t left;
     struct image *image;
     enum image_reason reason;
+    int has_alpha;
+    int passes; /* over the rows */
     char words[160];
 };
 
@@ -50,30 +54,48 @@ static void read_bytes(png_structp png, png_bytep into, size_t length)
     decoder->left -= length;
 }
 
-static void flatten_on_white(const uint8_t *rgba, uint8_t *rgb, size_t pixels)
+/* Interlaced files come in seven passes over all rows, each filling in more pixels; so their alpha
+ * is kept whole, that of others row by row. */
+static int keeps_all_rows(const struct decoder *decoder)
 {
-    for (size_t i = 0; i < pixels; i++, rgba += 4, rgb += 3) {
-        unsigned alpha = rgba[3];
-        for (int c = 0; c < 3; c++)
-            rgb[c] = (uint8_t)((rgba[c] * alpha + 255 * (255 - alpha) + 127) / 255);
-    }
+    return decoder->has_alpha && decoder->passes > 1;
 }
 
-/* Interlaced files come in seven passes over all rows, each filling in more pixels. */
 static void read_rows(struct decoder *decoder)
 {
     struct image *image = decoder->image;
-    size_t pixels = (size_t)image->width * (size_t)image->height;
-    int has_alpha = png_get_channels(decoder->png, decoder->info) == 4;
-    uint8_t *rows = has_alpha ? image_scratch(image, pixels * 4) : image->pixels;
-    size_t stride = (size_t)image->width * (has_alpha ? 4 : 3);
-    int passes = png_set_interlace_handling(decoder->png);
-    for (int pass = 0; pass < passes; pass++) {
-        for (int32_t y = 0; y < image->height; y++)
-            png_read_row(decoder->png, rows + (size_t)y * stride, NULL);
+    size_t width = (size_t)image->width, height = (size_t)image->height;
+    int keeps_all = keeps_all_rows(decoder);
+    uint8_t *rgba =
+        decoder->has_alpha ? image_scratch(image, width * 4 * (keeps_all ? height : 1)) : NULL;
+    for (int pass = 0; pass < decoder->passes; pass++) {
+        for (size_t y = 0; y < height; y++) {
+            uint8_t *rgb = image->pixels + y * width * 3;
+            png_read_row(decoder->png,
+                         !decoder->has_alpha ? rgb : rgba + (keeps_all ? y * width * 4 : 0), NULL);
+            if (decoder->has_alpha && !keeps_all)
+                image_flatten(rgba, rgb, width);
+        }
     }
-    if (has_alpha)
-        flatten_on_white(rows, image->pixels, pixels);
+    if (keeps_all)
+        image_flatten(rgba, image->pixels, width * height);
+}
+
+/* eXIf may stand behind the pixels, so it is known at the end alone. */
+static enum status turn(struct decoder *decoder, const struct image_limits *limits)
+{
+    struct image *image = decoder->image;
+    png_uint_32 length = 0;
+    png_bytep exif = NULL;
+    if (png_get_eXIf_1(decoder->png, decoder->info, &length, &exif) == 0)
+        return OK;
+    int orientation = exif_orientation_of_file(exif, length);
+    size_t turned = (size_t)image->width * (size_t)image->height * 3;
+    if (orientation > 1 &&
+        !image_fits((uint32_t)image->width, (uint32_t)image->height, turned, limits))
+        return image_refuse(image, IMAGE_REASON_TOO_LARGE, "PNG: too large to be turned");
+    image_turn(image, orientation);
+    return OK;
 }
 
 static enum status decode(struct decoder *decoder, const struct image_limits *limits)
@@ -86,16 +108,25 @@ static enum status decode(struct decoder *decoder, const struct image_limits *li
     png_set_chunk_malloc_max(png, CHUNK_BYTES_MAX);
     png_set_chunk_cache_max(png, CHUNKS_MAX);
     png_read_info(png, decoder->info);
-    TRY(image_reserve(decoder->image, png_get_image_width(png, decoder->info),
-                      png_get_image_height(png, decoder->info), limits));
+    uint32_t width = png_get_image_width(png, decoder->info);
+    uint32_t height = png_get_image_height(png, decoder->info);
+    decoder->has_alpha = (png_get_color_type(png, decoder->info) & PNG_COLOR_MASK_ALPHA) != 0 ||
+                         png_get_valid(png, decoder->info, PNG_INFO_tRNS) != 0;
+    decoder->passes = png_get_interlace_type(png, decoder->info) == PNG_INTERLACE_NONE
+                          ? 1
+                          : PNG_INTERLACE_ADAM7_PASSES;
+    TRY(image_reserve(
+        decoder->image, width, height,
+        decoder->has_alpha ? (size_t)width * 4 * (keeps_all_rows(decoder) ? height : 1) : 0,
+        limits));
     png_set_expand(png);
-    png_set_strip_16(png);
+    png_set_scale_16(png);
     png_set_gray_to_rgb(png);
     png_set_interlace_handling(png);
     png_read_update_info(png, decoder->info);
     read_rows(decoder);
-    png_read_end(png, NULL);
-    return OK;
+    png_read_end(png, decoder->info);
+    return turn(decoder, limits);
 }
 
 enum status png_decode(struct image *image, const uint8_t *bytes, size_t length,

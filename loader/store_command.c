@@ -65,7 +65,7 @@ static enum status run_ls(const struct store *store, const struct arguments *arg
 
 /* What one pass over all records counts. */
 struct census {
-    uint64_t jpeg, png, other;
+    uint64_t jpeg, png, webp, gif, other;
     uint64_t bytes;
     uint64_t unlabelled, labels_beyond;
     uint32_t label_count;                /* one more than the largest label */
@@ -78,6 +78,10 @@ static void count_record(struct census *census, const struct record *record)
         census->jpeg++;
     else if (record->length >= 4 && memcmp(record->bytes, "\x89PNG", 4) == 0)
         census->png++;
+    else if (record->length >= 4 && memcmp(record->bytes, "RIFF", 4) == 0)
+        census->webp++;
+    else if (record->length >= 4 && memcmp(record->bytes, "GIF8", 4) == 0)
+        census->gif++;
     else
         census->other++;
     census->bytes += record->length;
@@ -140,20 +144,22 @@ static void print_census(const struct store *store, const struct census *census,
         printf("%-12s %u\n%-12s %" PRIu64 "\n%-12s %.1f MB, on disk %.1f MB\n", "shards",
                store->shard_count, "records", store->record_count, "images",
                (double)census->bytes / 1e6, (double)file_bytes / 1e6);
-        printf("%-12s JPEG %" PRIu64 ", PNG %" PRIu64 ", other %" PRIu64 "\n", "formats",
-               census->jpeg, census->png, census->other);
+        printf("%-12s JPEG %" PRIu64 ", PNG %" PRIu64 ", WebP %" PRIu64 ", GIF %" PRIu64
+               ", other %" PRIu64 "\n",
+               "formats", census->jpeg, census->png, census->webp, census->gif, census->other);
         printf("%-12s %zu classes, %" PRIu64 " records without\n", "labels",
                json_object_size(labels), census->unlabelled);
         json_decref(labels);
         return;
     }
-    json_t *answer =
-        json_pack("{si ss sI sI sI sI s{sI sI sI} so sI}", "schema_version", OUTPUT_SCHEMA_VERSION,
-                  "store", store->path, "shards", (json_int_t)store->shard_count, "records",
-                  (json_int_t)store->record_count, "image_bytes", (json_int_t)census->bytes,
-                  "file_bytes", (json_int_t)file_bytes, "formats", "jpeg", (json_int_t)census->jpeg,
-                  "png", (json_int_t)census->png, "other", (json_int_t)census->other, "labels",
-                  labels, "unlabelled", (json_int_t)census->unlabelled);
+    json_t *answer = json_pack(
+        "{si ss sI sI sI sI s{sI sI sI sI sI} so sI}", "schema_version", OUTPUT_SCHEMA_VERSION,
+        "store", store->path, "shards", (json_int_t)store->shard_count, "records",
+        (json_int_t)store->record_count, "image_bytes", (json_int_t)census->bytes, "file_bytes",
+        (json_int_t)file_bytes, "formats", "jpeg", (json_int_t)census->jpeg, "png",
+        (json_int_t)census->png, "webp", (json_int_t)census->webp, "gif", (json_int_t)census->gif,
+        "other", (json_int_t)census->other, "labels", labels, "unlabelled",
+        (json_int_t)census->unlabelled);
     json_print(answer);
     json_decref(answer);
 }

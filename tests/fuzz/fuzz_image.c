@@ -71,6 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     int orientation = exif_orientation(bytes, length);
     CHECK(orientation >= 1 && orientation <= 8);
+    orientation = exif_orientation_of_file(bytes, length);
+    CHECK(orientation >= 1 && orientation <= 8);
     decode_twice(bytes, length);
     uint8_t *repaired = mem_alloc(length);
     memcpy(repaired, bytes, length);

@@ -27,7 +27,7 @@ for name in ('zebra', 'ant', 'cow/brown'):
 os.makedirs(f'{root}/mixed')
 good = picture()
 files = {'a.png': good, 'same.png': good, 'b.jpg': picture('JPEG'), 'text.jpg': b'hello', 'empty.png': b'',
-         'cut.png': picture()[:-30], 'gif.gif': picture('GIF'), '.hidden.png': picture(), 'new.png.part': b'x'}
+         'cut.png': picture()[:-30], 'bmp.bmp': picture('BMP'), '.hidden.png': picture(), 'new.png.part': b'x'}
 for name, data in files.items():
     open(f'{root}/mixed/{name}', 'wb').write(data)
 samples = [('%06d.png' % i, picture()) for i in range(6)]
@@ -73,6 +73,40 @@ ingest() {
         ["duplicate", "empty", "not_an_image", "truncated", "unsupported"] and
         (.[] | select(.reason == "empty") | .source | endswith("mixed/empty.png"))' \
         "$BATS_TEST_TMPDIR/refused.jsonl"
+}
+
+@test "a bomb is refused from its header, with its reason, in little memory" {
+    mkdir "$BATS_TEST_TMPDIR/bombs"
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR/bombs" <<'PYTHON'
+import io, struct, sys, zlib
+from PIL import Image
+def save(name, data):
+    open(sys.argv[1] + '/' + name, 'wb').write(data)
+def chunk(kind, body):
+    return struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+def small(kind, **options):
+    to = io.BytesIO()
+    Image.new('RGB', (16, 16), (9, 200, 70)).save(to, kind, **options)
+    return to.getvalue()
+for i, interlaced in enumerate((0, 1)):
+    header = struct.pack('>IIBBBBB', 60000, 60000, 16, 6, 0, 0, interlaced)
+    save(f'{i}.png', b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(1 << 20))))
+for name, progressive in (('flat.jpg', False), ('progressive.jpg', True)):
+    data = small('JPEG', progressive=progressive)
+    at = data.index(b'\xff\xc2' if progressive else b'\xff\xc0')
+    save(name, data[:at + 5] + struct.pack('>HH', 65000, 65000) + data[at + 9:])
+gif = small('GIF')
+save('wide.gif', gif[:6] + b'\xff\xff\xff\xff' + gif[10:])
+body = (b'WEBPVP8X' + struct.pack('<I', 10) + bytes(4) + b'\xfe\x3f\0' * 2 + b'VP8L' + struct.pack('<I', 6) + b'\x2f' +
+        struct.pack('<I', 16382 | 16382 << 14) + b'\0')
+save('lossless.webp', b'RIFF' + struct.pack('<I', len(body)) + body)
+PYTHON
+    # A dry run, since a shard being written maps more than that; 300 MB would hold no bomb's pixels.
+    run bash -c "ulimit -v 300000; '$seer' ingest '$BATS_TEST_TMPDIR/bombs' --dry-run --jobs 1 --store '$store' -q -o json \
+        --report '$BATS_TEST_TMPDIR/report'"
+    [ "$status" -eq 0 ]
+    jq -e '.scanned == 6 and .accepted == 0 and .rejected == {too_large: 6}' <<< "$output"
+    jq -se 'all(.detail | test("over the limit of"))' "$BATS_TEST_TMPDIR/report"
 }
 
 @test "a misspelt source leaves no store behind, and an empty one makes one" {

@@ -128,10 +128,11 @@ for interlaced in (False, True):
     good(f'png-grey-alpha{tail}.png', png(np.dstack([grey, alpha]), 8, 4, interlaced),
          on_white(np.repeat(grey, 3, 2), alpha), 1)
     wide = rgb.astype(int) * 256 + rng.integers(0, 256, rgb.shape)
-    good(f'png-rgb16{tail}.png', png(wide, 16, 2, interlaced), rgb)
+    eight = (wide * 255 + 32767) // 65535  # rounded, not cut
+    good(f'png-rgb16{tail}.png', png(wide, 16, 2, interlaced), eight)
     good(f'png-rgba16{tail}.png', png(np.dstack([wide, alpha * 256 + 7]), 16, 6, interlaced),
-         on_white(rgb, alpha), 1)
-    good(f'png-grey16{tail}.png', png(wide[..., :1], 16, 0, interlaced), np.repeat(grey, 3, 2))
+         on_white(eight, alpha), 1)
+    good(f'png-grey16{tail}.png', png(wide[..., :1], 16, 0, interlaced), np.repeat(eight[..., :1], 3, 2))
     for depth in (1, 2, 4, 8):
         levels = grey.astype(int) >> (8 - depth)
         full = levels * 255 // ((1 << depth) - 1)
@@ -144,14 +145,72 @@ for interlaced in (False, True):
         good(f'png-palette{depth}-clear{tail}.png', png(levels, depth, 3, interlaced, plte + trns),
              on_white(colours[levels[..., 0]], clear[levels[..., 0]]), 1)
 
+# The orientation of PNG and WebP, whose Exif has no header of its own.
+exif = Image.Exif()
+exif[0x0112] = 6
+for kind, options in (('PNG', {}), ('WEBP', {'lossless': True})):
+    data = saved(Image.fromarray(picture(24, 13)), kind, exif=exif.tobytes(), **options)
+    good(f'{kind.lower()}-exif-6.{kind.lower()}', data, seen(data))
+
+# WebP: lossy and lossless, with alpha, animated, a frame smaller than its canvas; under a wrong name.
+for name, options in (('lossy', {'quality': 80}), ('lossless', {'lossless': True})):
+    rgb = picture(47, 31)
+    data = saved(Image.fromarray(rgb), 'WEBP', **options)
+    good(f'webp-{name}.jpg', data, seen(data))
+    alpha = rng.integers(0, 256, rgb.shape[:2]).astype(np.uint8)
+    data = saved(Image.fromarray(np.dstack([rgb, alpha])), 'WEBP', exact=True, **options)
+    rgba = np.asarray(Image.open(io.BytesIO(data)))
+    good(f'webp-{name}-alpha.webp', data, on_white(rgba[..., :3], rgba[..., 3]), 1)
+    frames = [Image.fromarray(picture(20, 14)) for _ in range(3)]
+    data = saved(frames[0], 'WEBP', save_all=True, append_images=frames[1:], **options)
+    good(f'webp-{name}-animated.webp', data, seen(data))
+part = picture(10, 8)
+frame = saved(Image.fromarray(part), 'WEBP', lossless=True)[12:]
+frame = struct.pack('<I', 2)[:3] + struct.pack('<I', 1)[:3] + struct.pack('<I', 9)[:3] + struct.pack('<I', 7)[:3] + b'\x64\0\0\0' + frame
+body = (b'WEBPVP8X' + struct.pack('<I', 10) + b'\x02\0\0\0' + struct.pack('<I', 19)[:3] + struct.pack('<I', 14)[:3] +
+        b'ANIM' + struct.pack('<I', 6) + bytes(6) + b'ANMF' + struct.pack('<I', len(frame)) + frame + bytes(len(frame) % 2))
+whole = np.full((15, 20, 3), 255, np.uint8)
+whole[2:10, 4:14] = part
+good('webp-part.webp', b'RIFF' + struct.pack('<I', len(body)) + body, whole)
+
+# GIF: grey and colour, transparent, interlaced, animated, a frame that is smaller or larger than the canvas.
+rgb = Image.fromarray(picture(33, 21))
+palette = rgb.quantize(60)
+data = saved(palette, 'GIF')
+good('gif.gif', data, seen(data))
+good('gif-interlaced.gif', saved(palette, 'GIF', interlace=1), seen(saved(palette, 'GIF', interlace=1)))
+good('gif-flat.gif', saved(palette, 'GIF', interlace=0), seen(saved(palette, 'GIF', interlace=0)))
+data = saved(rgb.convert('L'), 'GIF')
+good('gif-grey.png', data, seen(data))
+data = saved(palette, 'GIF', save_all=True, append_images=[palette.transpose(Image.FLIP_TOP_BOTTOM)], duration=9)
+good('gif-animated.gif', data, seen(data))
+data = saved(palette, 'GIF', transparency=7)
+clear = np.asarray(palette) == 7
+good('gif-clear.gif', data, np.where(clear[..., None], 255, np.asarray(palette.convert('RGB'))))
+data = saved(palette, 'GIF')
+data = data[:6] + struct.pack('<HH', 40, 30) + data[10:]
+whole = np.full((30, 40, 3), 255, np.uint8)
+whole[:21, :33] = np.asarray(palette.convert('RGB'))
+good('gif-part.gif', data, whole)
+data = data[:6] + struct.pack('<HH', 5, 5) + data[10:]
+good('gif-larger.gif', data, np.asarray(palette.convert('RGB')))
+
 # What must be refused, and how it is called.
 bad('empty.jpg', b'', 'empty')
 bad('text.jpg', b'this is no picture at all', 'not_an_image')
 bad('one-byte.png', b'\x89', 'not_an_image')
-bad('gif.gif', saved(Image.fromarray(picture(9, 9)), 'GIF'), 'unsupported')
 bad('bmp.bmp', saved(Image.fromarray(picture(9, 9)), 'BMP'), 'unsupported')
 bad('tiff.jpg', saved(Image.fromarray(picture(9, 9)), 'TIFF'), 'unsupported')
-bad('webp.jpg', b'RIFF\x24\0\0\0WEBPVP8 ' + bytes(24), 'unsupported')
+bad('webp.jpg', b'RIFF\x24\0\0\0WEBPVP8 ' + bytes(24), 'corrupt')
+bad('riff.webp', b'RIFF\x24\0\0\0WAVEfmt ' + bytes(24), 'not_an_image')
+canvas = b'VP8X' + struct.pack('<I', 10) + b'\0\0\0\0' + b'\xfe\x3f\0' + b'\xfe\x3f\0'
+lossless_bomb = b'VP8L' + struct.pack('<I', 6) + b'\x2f' + struct.pack('<I', 16382 | 16382 << 14) + b'\0'
+body = b'WEBP' + canvas + lossless_bomb
+bad('bomb.webp', b'RIFF' + struct.pack('<I', len(body)) + body, 'too_large')
+small = saved(Image.fromarray(picture(9, 9)), 'GIF')
+bad('bomb.gif', small[:6] + b'\xff\xff\xff\xff' + small[10:], 'too_large')
+bad('no-frame.gif', b'GIF89a\x09\0\x09\0\0\0\0;', 'corrupt')
+bad('no-colours.gif', b'GIF89a\x09\0\x09\0\0\0\0,\0\0\0\0\x09\0\x09\0\0\x02\x02\x44\x01\0;', 'corrupt')
 huge = struct.pack('>IIBBBBB', 60000, 60000, 8, 6, 0, 0, 1)
 bad('bomb.png', b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', huge) + chunk(b'IDAT', zlib.compress(bytes(99))), 'too_large')
 wide = struct.pack('>IIBBBBB', 0x7fffffff, 1, 1, 0, 0, 0, 0)
