@@ -32,7 +32,7 @@ enum {
 struct arguments {
     const char *store, *labels, *report, *output, *watch, *spool;
     int64_t shard_mb, seal_seconds, limit, jobs, max_pixels, min_side;
-    int is_living;
+    int is_living, is_tar;
     int is_dry_run, is_keeping_duplicates, is_strict, is_quiet, is_zero_separated;
 };
 
@@ -272,6 +272,7 @@ static int ingest_command_run(int argc, char **argv)
         {"report", 0, OPTION_STRING, &a->report, "FILE", "a line of JSON for each refused image"},
         {"strict", 0, OPTION_FLAG, &a->is_strict, NULL, "exit 4 if any image was refused"},
         {"dry-run", 'n', OPTION_FLAG, &a->is_dry_run, NULL, "decode and count, write nothing"},
+        {"tar", 0, OPTION_FLAG, &a->is_tar, NULL, "what comes on stdin (-) is a tar archive"},
         {"null", '0', OPTION_FLAG, &a->is_zero_separated, NULL,
          "paths on stdin end with a 0 byte (find -print0)"},
         {"quiet", 'q', OPTION_FLAG, &a->is_quiet, NULL, "no progress"},
@@ -284,7 +285,8 @@ static int ingest_command_run(int argc, char **argv)
         .summary =
             "Decodes every image of the sources once and writes the good ones into sealed "
             "shards.\nA SOURCE is a folder, an image, a tar or zip archive (also WebDataset), "
-            "an IDX file,\nor - for a list of paths on stdin.",
+            "an IDX file,\nan LMDB of Caffe or LSUN, or - for a list of paths, or a --tar, on "
+            "stdin.",
         .examples = "  seer ingest photos/ --store store\n"
                     "  seer ingest train-*.tar --store store --report refused.jsonl\n"
                     "  seer ingest classes/ --store labelled --labels dir\n"
@@ -302,6 +304,7 @@ static int ingest_command_run(int argc, char **argv)
     if (status != OK)
         return options_exit(&usage, status);
     source.is_zero_separated = arguments.is_zero_separated;
+    source.is_archive_on_stdin = arguments.is_tar;
     source.is_watching = arguments.watch != NULL;
     source.wake = wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake < 0)

@@ -38,13 +38,20 @@ enum status source_open(const char *path, const struct source_options *options,
     struct stat info;
     if (options->is_watching)
         return source_watch_open(path, options, ret_source);
+    if (strcmp(path, "-") == 0 && options->is_archive_on_stdin)
+        return source_archive_open(path, options, ret_source) == OK
+                   ? OK
+                   : fail(ERR_INPUT, "what comes on stdin is no tar archive");
     if (strcmp(path, "-") == 0)
         return source_paths_open(path, options, ret_source);
     if (stat(path, &info) != 0)
         return fail(errno == ENOENT || errno == ENOTDIR ? ERR_INPUT : ERR_IO,
                     "cannot read source '%s': %s", path, strerror(errno));
+    enum status status = source_lmdb_open(path, options, ret_source);
+    if (status != ERR_STALE)
+        return status;
     if (S_ISREG(info.st_mode)) {
-        enum status status = source_idx_open(path, options, ret_source);
+        status = source_idx_open(path, options, ret_source);
         if (status == ERR_STALE)
             status = source_archive_open(path, options, ret_source);
         if (status != ERR_STALE)

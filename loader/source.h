@@ -23,10 +23,11 @@ enum label_rule {
 
 struct source_options {
     enum label_rule rule;
-    const char *idx_labels; /* labels of an IDX source; NULL: the matching file beside it */
-    int is_zero_separated;  /* paths on stdin end with 0 instead of a new line */
-    int is_watching;        /* sources are folders that keep filling up: they end when woken */
-    int wake;               /* descriptor whose being readable ends a watch; borrowed */
+    const char *idx_labels;  /* labels of an IDX source; NULL: the matching file beside it */
+    int is_zero_separated;   /* paths on stdin end with 0 instead of a new line */
+    int is_archive_on_stdin; /* "-" is a tar, with or without compression, instead of a list */
+    int is_watching;         /* sources are folders that keep filling up: they end when woken */
+    int wake;                /* descriptor whose being readable ends a watch; borrowed */
 };
 
 /* Which state of a file was read: another one is another file. */
@@ -70,9 +71,9 @@ struct source {
     const struct source_ops *ops;
 };
 
-/* path: a folder, a file, or "-" for a list of paths on stdin. Which kind of file is told by its
- * contents. options and path are borrowed while the source lives. ERR_INPUT: there is no such
- * thing. */
+/* path: a folder, a file, or "-" for a list of paths, or an archive, on stdin. Which kind of file
+ * is told by its contents. options and path are borrowed while the source lives. ERR_INPUT: there
+ * is no such thing. */
 enum status source_open(const char *path, const struct source_options *options,
                         struct source **ret_source);
 enum status source_next(struct source *source, struct source_item *ret_item);
@@ -87,6 +88,9 @@ enum status source_archive_open(const char *path, const struct source_options *o
                                 struct source **ret_source);
 enum status source_idx_open(const char *path, const struct source_options *options,
                             struct source **ret_source);
+/* A folder with data.mdb in it, or a file `x.mdb`. ERR_INPUT: also on a network file system. */
+enum status source_lmdb_open(const char *path, const struct source_options *options,
+                             struct source **ret_source);
 /* Never ERR_STALE: ERR_INPUT, ERR_IO. */
 enum status source_watch_open(const char *path, const struct source_options *options,
                               struct source **ret_source);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -38,14 +39,20 @@ struct reader {
     int is_done;
 };
 
+static int is_stdin(const char *path)
+{
+    return strcmp(path, "-") == 0;
+}
+
 static struct archive *archive_open(const char *path, struct archive_entry **ret_first)
 {
     struct archive *archive = archive_read_new();
     archive_read_support_filter_all(archive);
     archive_read_support_format_tar(archive);
     archive_read_support_format_zip(archive);
-    if (archive_read_open_filename(archive, path, READ_BLOCK_BYTES) == ARCHIVE_OK &&
-        archive_read_next_header(archive, ret_first) >= ARCHIVE_WARN)
+    int opened = is_stdin(path) ? archive_read_open_fd(archive, STDIN_FILENO, READ_BLOCK_BYTES)
+                                : archive_read_open_filename(archive, path, READ_BLOCK_BYTES);
+    if (opened == ARCHIVE_OK && archive_read_next_header(archive, ret_first) >= ARCHIVE_WARN)
         return archive;
     archive_read_free(archive);
     return NULL;
@@ -243,12 +250,15 @@ static enum status reader_next(struct source *source, struct source_item *ret_it
     return OK;
 }
 
-/* Folders stand anywhere in an archive, so this reads all its headers. */
+/* Folders stand anywhere in an archive, so this reads all its headers; those of stdin, which can be
+ * read but once, are numbered as they come. */
 static enum status reader_folders(struct source *source, struct labels *labels)
 {
     struct reader *reader = (struct reader *)source;
     struct archive_entry *entry;
     enum status status = OK;
+    if (is_stdin(reader->path))
+        return OK;
     struct archive *archive = archive_open(reader->path, &entry);
     int result = archive == NULL ? ARCHIVE_EOF : ARCHIVE_OK;
     while (result >= ARCHIVE_WARN && result != ARCHIVE_EOF && status == OK) {

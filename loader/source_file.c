@@ -16,7 +16,8 @@
 
 int source_file_is_ignored(const char *name, size_t length)
 {
-    return name[0] == '.' || (length > 5 && strcmp(name + length - 5, ".part") == 0);
+    return name[0] == '.' || strcmp(name, "lock.mdb") == 0 ||
+           (length > 5 && strcmp(name + length - 5, ".part") == 0);
 }
 
 int source_file_ends(const char *path, const char *suffix)
@@ -28,7 +29,8 @@ int source_file_ends(const char *path, const char *suffix)
 /* Worth a look inside; what it is, its contents tell. */
 static int may_be_archive(const char *path)
 {
-    static const char *const suffixes[] = {".tar", ".tgz", ".gz", ".zip", ".zst", ".xz", "-ubyte"};
+    static const char *const suffixes[] = {".tar", ".tgz", ".gz",    ".zip",
+                                           ".zst", ".xz",  "-ubyte", ".mdb"};
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
         if (source_file_ends(path, suffixes[i]))
             return 1;
@@ -98,6 +100,7 @@ int source_file_enter(const char *path, const struct source_options *options,
                       struct source **ret_source)
 {
     return may_be_archive(path) && (source_idx_open(path, options, ret_source) == OK ||
+                                    source_lmdb_open(path, options, ret_source) == OK ||
                                     source_archive_open(path, options, ret_source) == OK);
 }
 

@@ -8,7 +8,7 @@
 
 #include "loader/source.h"
 
-/* Dot files and what is still being copied ("x.part") belong to somebody else. */
+/* Dot files, locks of LMDB and what is still being copied ("x.part") belong to somebody else. */
 int source_file_is_ignored(const char *name, size_t length);
 /* Does the path end so, in capitals or not? */
 int source_file_ends(const char *path, const char *suffix);

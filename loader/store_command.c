@@ -1,4 +1,4 @@
-/* store_command.c - `seer store ls|stat|verify`: what is in a store and whether it is sound. */
+/* store_command.c - `seer store ls|stat|verify|export`: what is in a store, and is it sound. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <inttypes.h>
@@ -16,12 +16,14 @@
 #include "loader/image.h"
 #include "loader/shard.h"
 #include "loader/store.h"
+#include "loader/store_export.h"
 
 enum { OUTPUT_SCHEMA_VERSION = 1, HASHES_BYTES_MAX = 1 << 30, LABELS_COUNTED_MAX = 1 << 20 };
 
 struct arguments {
     const char *output;
     int is_decoding;
+    const char *format, *to; /* of export */
 };
 
 static int is_json(const struct arguments *arguments)
@@ -255,6 +257,52 @@ static enum status run_verify(const struct store *store, const struct arguments 
     return OK;
 }
 
+struct exporter {
+    struct store_export *export;
+    const struct store_shard *shard;
+    uint64_t records, bytes;
+};
+
+static enum status visit_for_export(void *context, uint32_t index, const struct record *record)
+{
+    struct exporter *exporter = context;
+    exporter->records++;
+    exporter->bytes += record->length;
+    return store_export_add(exporter->export, exporter->shard->name, index, record);
+}
+
+/* On stdout there is the tar. */
+static void print_export(const struct exporter *exporter, const struct arguments *arguments)
+{
+    json_t *answer =
+        json_pack("{si sI sI ss ss}", "schema_version", OUTPUT_SCHEMA_VERSION, "records",
+                  (json_int_t)exporter->records, "bytes", (json_int_t)exporter->bytes, "format",
+                  arguments->format, "to", arguments->to);
+    if (is_json(arguments))
+        json_print(answer);
+    else
+        printf("%" PRIu64 " images, %.1f MB, to %s\n", exporter->records,
+               (double)exporter->bytes / 1e6, arguments->to);
+    json_decref(answer);
+}
+
+static enum status run_export(const struct store *store, const struct arguments *arguments)
+{
+    struct exporter exporter = {0};
+    TRY(store_export_open(arguments->format, arguments->to, &exporter.export));
+    enum status status = OK;
+    for (uint32_t i = 0; i < store->shard_count && status == OK; i++) {
+        exporter.shard = &store->shards[i];
+        status = visit_records(exporter.shard, visit_for_export, &exporter);
+    }
+    if (status == OK)
+        status = store_export_finish(&exporter.export);
+    store_export_destroy(exporter.export);
+    if (status == OK && strcmp(arguments->to, "-") != 0)
+        print_export(&exporter, arguments);
+    return status;
+}
+
 /* What each verb does with the store that it is given. */
 static enum status with_store(const struct arguments *arguments, const char *path,
                               enum status (*run)(const struct store *store,
@@ -285,8 +333,16 @@ static enum status verify(const void *arguments, int count, char **words)
     return with_store(arguments, words[0], run_verify);
 }
 
-static const struct verb verbs[] = {
-    {"ls", "DIR", 1, 1, ls}, {"stat", "DIR", 1, 1, stat_all}, {"verify", "DIR", 1, 1, verify}};
+static enum status export_all(const void *arguments, int count, char **words)
+{
+    (void)count;
+    return with_store(arguments, words[0], run_export);
+}
+
+static const struct verb verbs[] = {{"ls", "DIR", 1, 1, ls},
+                                    {"stat", "DIR", 1, 1, stat_all},
+                                    {"verify", "DIR", 1, 1, verify},
+                                    {"export", "DIR", 1, 1, export_all}};
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
@@ -295,17 +351,21 @@ static int store_command_run(int argc, char **argv)
     struct arguments arguments = {.output = "table"};
     const struct option_row rows[] = {
         {"decode", 0, OPTION_FLAG, &arguments.is_decoding, NULL, "verify: decode every image too"},
+        {"format", 0, OPTION_STRING, &arguments.format, "NAME", "export: tar, dir or lsun"},
+        {"to", 0, OPTION_STRING, &arguments.to, "PATH", "export: where to; - is stdout"},
         {"output", 'o', OPTION_STRING, &arguments.output, "FORMAT", "table or json"},
         {0},
     };
     const struct usage usage = {
         .program = "seer store",
-        .synopsis = "ls|stat|verify DIR [options]",
+        .synopsis = "ls|stat|verify|export DIR [options]",
         .summary = "Shows the shards of a store (ls), what is in them (stat), or checks every "
                    "record against\nthe hashes taken when it was written (verify; exit 1 if any is "
-                   "damaged).",
+                   "damaged),\nor takes the images out as a WebDataset tar, a folder or an LSUN "
+                   "LMDB (export).",
         .examples = "  seer store ls store\n  seer store stat store -o json\n"
-                    "  seer store verify store --decode",
+                    "  seer store verify store --decode\n"
+                    "  seer store export store --format tar --to images.tar",
         .options = rows,
     };
     int first;
@@ -320,5 +380,5 @@ static int store_command_run(int argc, char **argv)
     return command_exit(usage.program, verb->run(&arguments, argc - first - 1, argv + first + 1));
 }
 
-const struct command store_command = {"store", "show and check the shards of a store",
+const struct command store_command = {"store", "show, check and export the shards of a store",
                                       store_command_run};

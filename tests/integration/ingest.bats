@@ -300,6 +300,50 @@ PYTHON
     [[ $output == *"shards/lsun/data.mdb' is cut off"*"ingest its images again"* ]]
 }
 
+@test "Caffe and LSUN LMDBs are sources, also within a folder, and a tar comes on stdin" {
+    mkdir -p "$BATS_TEST_TMPDIR/lmdb"
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR/lmdb" "$pictures/many" <<'PYTHON'
+import glob, sys
+import lmdb
+def varint(n):
+    return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
+files = sorted(glob.glob(sys.argv[2] + '/*'))[:20]
+caffe = lmdb.open(sys.argv[1] + '/caffe', map_size=1 << 24)
+lsun = lmdb.open(sys.argv[1] + '/lsun', map_size=1 << 24)
+with caffe.begin(write=True) as c, lsun.begin(write=True) as l:
+    for i, path in enumerate(files):
+        data = open(path, 'rb').read()
+        c.put(b'%08d_%s' % (i, path.encode()), bytes([34]) + varint(len(data)) + data + bytes([40, i % 4, 56, 1]))
+        l.put(path.encode()[::-1], data)
+PYTHON
+    ingest "$BATS_TEST_TMPDIR/lmdb/caffe" | jq -e '.scanned == 20 and .accepted == 20 and .labelled == 20'
+    ingest "$BATS_TEST_TMPDIR/lmdb" | jq -e '.scanned == 40 and .duplicates == 40 and .rejected == {}'
+    store=$BATS_TEST_TMPDIR/tar
+    gzip < "$pictures/web.tar" | ingest - --tar | jq -e '.accepted == 6 and .labelled == 6'
+    store=$BATS_TEST_TMPDIR/none
+    run ingest - --tar < "$pictures/mixed/text.jpg"
+    [ "$status" -eq 2 ]
+    [ ! -e "$store" ]
+}
+
+@test "a store is exported as tar, folder and LSUN LMDB, from which the same store comes again" {
+    ingest "$pictures/web.tar" "$pictures/mixed" > /dev/null
+    for format in tar dir lsun; do
+        to=$BATS_TEST_TMPDIR/out.$format
+        "$seer" store export "$store" --format $format --to "$to" -o json | jq -e '.records == 8 and .bytes > 0'
+        "$seer" ingest "$to" --store "$BATS_TEST_TMPDIR/again.$format" -q -o json > "$BATS_TEST_TMPDIR/counts"
+        jq -e '.accepted == 8 and .rejected == {}' "$BATS_TEST_TMPDIR/counts"
+        [ $format = lsun ] || jq -e '.labelled == 6' "$BATS_TEST_TMPDIR/counts"
+        run "$seer" store export "$store" --format $format --to "$to"
+        [ "$status" -eq 2 ]
+        [[ $output == *"exists already"* ]]
+    done
+    "$seer" store export "$store" --format tar --to - | tar -t | grep -c 'jpg$\|png$' | grep -qx 8
+    ls "$BATS_TEST_TMPDIR/out.dir"/*/00000000.png
+    run "$seer" store export "$store" --format zip --to "$BATS_TEST_TMPDIR/zip"
+    [ "$status" -eq 2 ]
+}
+
 @test "a dry run counts and writes nothing" {
     ingest "$pictures/mixed" --dry-run | jq -e '.accepted == 2 and .shards == []'
     [ ! -e "$store" ]
