@@ -48,6 +48,15 @@ static void on_signal(int number)
         return; /* it is full, so whoever waits is awake */
 }
 
+static enum status open_wake(int *ret_file)
+{
+    wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake < 0)
+        return fail(ERR_IO, "cannot make an eventfd: %s", strerror(errno));
+    *ret_file = wake;
+    return OK;
+}
+
 static void catch_signals(void)
 {
     struct sigaction action = {
@@ -306,10 +315,9 @@ static int ingest_command_run(int argc, char **argv)
     source.is_zero_separated = arguments.is_zero_separated;
     source.is_archive_on_stdin = arguments.is_tar;
     source.is_watching = arguments.watch != NULL;
-    source.wake = wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (wake < 0)
-        return command_exit(usage.program,
-                            fail(ERR_IO, "cannot make an eventfd: %s", strerror(errno)));
+    status = open_wake(&source.wake);
+    if (status != OK)
+        return command_exit(usage.program, status);
     struct ingest_options options =
         plan(&arguments, (const char *const *)argv + first, argc - first);
     options.source = source;

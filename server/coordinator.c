@@ -53,6 +53,7 @@ void coordinator_destroy(struct coordinator *c)
     shard_records_done(c);
     stream_destroy(c->stream);
     mem_free(c->facts);
+    quarantine_done(&c->quarantine);
     roster_done(&c->roster);
     mem_free(c->members);
     mem_free(c->deal.starts);
@@ -422,6 +423,7 @@ void coordinator_view(const struct coordinator *c, struct coordinator_view *ret_
         .snapshot = newest != NULL ? newest->name : "",
         .snapshot_step = newest != NULL ? newest->step : 0,
         .policy = &c->policy,
+        .records_quarantined = c->quarantine.records,
         .stale = c->stale,
     };
 }
@@ -437,6 +439,7 @@ int coordinator_shard(const struct coordinator *c, uint32_t id, struct coordinat
         .is_broken = c->shards[id].is_broken,
         .is_used = shard_records_is_needed(c, id),
     };
+    ret_shard->quarantined = quarantine_of(&c->quarantine, id);
     if (id < c->fact_count)
         ret_shard->fact = c->facts[id];
     ret_shard->is_surplus =

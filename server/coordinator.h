@@ -25,6 +25,7 @@
 #include "server/actions.h"
 #include "server/expiry.h"
 #include "server/journal_record.h"
+#include "server/quarantine.h"
 #include "server/roster.h"
 #include "server/stale.h"
 
@@ -119,6 +120,7 @@ struct coordinator_view {
     const char *snapshot; /* newest complete one, "" = none */
     uint64_t snapshot_step;
     const struct stream_policy *policy;
+    uint64_t records_quarantined;
     const uint64_t *stale; /* [STALE_KIND_COUNT] messages refused since this server started */
 };
 
@@ -129,6 +131,7 @@ struct coordinator_shard {
     int is_broken;  /* it cannot be read: from then on its records count as bad */
     int is_used;    /* some of them are still to be trained on, or may be after a restore */
     int is_surplus; /* living, retired, whole and not used: its files may go */
+    struct quarantine_shard quarantined;
     struct expiry_fact fact; /* what its store says of it */
 };
 

@@ -12,6 +12,7 @@
 
 #include "server/coordinator.h"
 #include "server/expiry.h"
+#include "server/quarantine.h"
 #include "server/stream.h"
 
 enum {
@@ -153,6 +154,7 @@ struct coordinator {
     struct stream *stream;
     struct core_shard *shards; /* [stream_shard_count]; is_closed follows from the rest */
     struct stream_policy policy;
+    struct quarantine quarantine;
     int is_paused;
     int is_stop_ordered; /* by an operator: holds until the run has ended */
     uint32_t discharge_count;

@@ -45,6 +45,7 @@ static enum status restore_step(struct coordinator *c, const struct journal_step
         return fail(ERR_CORRUPT, "journal: step %llu where step %llu must follow",
                     (unsigned long long)step->step, (unsigned long long)c->step);
     c->step++;
+    quarantine_note(&c->quarantine, step->skips, step->skip_count);
     c->last = *step;
     c->last.skips = NULL;
     c->last.skip_count = 0;

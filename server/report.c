@@ -217,6 +217,7 @@ static json_t *stream_status(const struct coordinator_view *view)
     json_object_set_new(stream, "position", json_count(view->position));
     json_object_set_new(stream, "shards", json_integer(view->shards_live));
     json_object_set_new(stream, "backlog_images", json_count(backlog_of(view)));
+    json_object_set_new(stream, "quarantined", json_count(view->records_quarantined));
     return stream;
 }
 
@@ -263,6 +264,9 @@ static json_t *shard_status(uint32_t id, const struct coordinator_shard *shard)
     json_t *object = json_pack("{s:I, s:I, s:s, s:o, s:b}", "shard", (json_int_t)id, "records",
                                (json_int_t)shard->records, "state", shard_state(shard), "path",
                                json_text(shard->path), "living", shard->fact.is_living);
+    json_object_set_new(object, "quarantined", json_integer(shard->quarantined.records));
+    if (shard->quarantined.records > 0)
+        json_object_set_new(object, "quarantine_reason", json_text(shard->quarantined.reason));
     if (shard->fact.created_ms > 0) {
         json_object_set_new(object, "created_ms", json_integer(shard->fact.created_ms));
         json_object_set_new(object, "bytes", json_count(shard->fact.bytes));

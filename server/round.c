@@ -283,6 +283,7 @@ static void journal_verdict(struct coordinator *c)
     advance_schedule(c, step);
     step->schedule = c->schedule;
     core_journal(c, &record);
+    quarantine_note(&c->quarantine, step->skips, step->skip_count);
     for (uint32_t i = 0; i < step->skip_count; i++)
         actions_event(c->out, "record_quarantined", 1,
                       "step=%llu position=%llu shard=%u record=%u reason=\"%s\"",

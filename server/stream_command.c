@@ -23,11 +23,17 @@ static void print_table(const json_t *shards)
     size_t i;
     json_t *shard;
     json_array_foreach(shards, i, shard)
+    {
+        json_int_t quarantined = json_integer_value(json_object_get(shard, "quarantined"));
         printf("%-6lld %10lld images  %-9s %s\n",
                (long long)json_integer_value(json_object_get(shard, "shard")),
                (long long)json_integer_value(json_object_get(shard, "records")),
                json_string_value(json_object_get(shard, "state")),
                json_string_value(json_object_get(shard, "path")));
+        if (quarantined > 0)
+            printf("       %10lld quarantined, the latest: %s\n", (long long)quarantined,
+                   json_string_value(json_object_get(shard, "quarantine_reason")));
+    }
 }
 
 /* The server tells of so many in an answer, and where to go on. */

@@ -83,6 +83,9 @@ static void only_planned_records_are_believed_to_be_bad(void **state)
         &f->actions.items[find(f, ACTION_JOURNAL, JOURNAL_STEP)].record.step;
     assert_true(step->is_commit);
     assert_int_equal(step->skip_count, 1);
+    struct coordinator_shard shard;
+    assert_true(coordinator_shard(f->coordinator, 0, &shard));
+    assert_int_equal(shard.quarantined.records, 1);
     assert_int_equal(step->skips[0].record, skip.record);
     assert_non_null(strstr(event_text(f, "skips_refused"), "worker=w-2 count=3"));
 }
