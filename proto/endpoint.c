@@ -42,11 +42,13 @@ static enum status set_option(void *socket, int option, int value)
 static enum status set_options(void *socket, int type)
 {
     TRY(set_option(socket, ZMQ_LINGER, LINGER_MS));
-    TRY(set_option(socket, ZMQ_SNDHWM, QUEUE_MESSAGES));
-    TRY(set_option(socket, ZMQ_RCVHWM, QUEUE_MESSAGES));
+    int is_feed = type == ZMQ_PUB || type == ZMQ_SUB;
+    TRY(set_option(socket, ZMQ_SNDHWM, is_feed ? ENDPOINT_FEED_QUEUE : QUEUE_MESSAGES));
+    TRY(set_option(socket, ZMQ_RCVHWM, is_feed ? ENDPOINT_FEED_QUEUE : QUEUE_MESSAGES));
     TRY(set_option(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS));
     TRY(set_option(socket, ZMQ_HEARTBEAT_IVL,
-                   type == ZMQ_DEALER ? TRANSPORT_BEAT_MS : TRANSPORT_BEAT_MANY_MS));
+                   type == ZMQ_DEALER || type == ZMQ_SUB ? TRANSPORT_BEAT_MS
+                                                         : TRANSPORT_BEAT_MANY_MS));
     TRY(set_option(socket, ZMQ_HEARTBEAT_TIMEOUT, TRANSPORT_TIMEOUT_MS));
     TRY(set_option(socket, ZMQ_HEARTBEAT_TTL, TRANSPORT_TIMEOUT_MS));
     TRY(set_option(socket, ZMQ_TCP_KEEPALIVE, 1));
@@ -55,6 +57,8 @@ static enum status set_options(void *socket, int type)
         return fail(ERR_IO, "ZeroMQ option MAXMSGSIZE: %s", zmq_strerror(errno));
     if (type == ZMQ_PUB)
         return OK;
+    if (type == ZMQ_SUB && zmq_setsockopt(socket, ZMQ_SUBSCRIBE, "", 0) != 0)
+        return fail(ERR_IO, "ZeroMQ option SUBSCRIBE: %s", zmq_strerror(errno));
     if (type == ZMQ_ROUTER)
         /* A peer that is gone is an error at once instead of a silent drop. */
         return set_option(socket, ZMQ_ROUTER_MANDATORY, 1);
@@ -171,14 +175,14 @@ static enum status connect_failed(const char *address)
                 address, zmq_strerror(errno));
 }
 
-static enum status connect_socket(const char *address, int is_watched,
+static enum status connect_socket(int type, const char *address, int is_watched,
                                   struct endpoint **ret_endpoint)
 {
     struct endpoint *endpoint = NULL;
     if (strlen(address) >= ADDRESS_BYTES)
         return fail(ERR_INPUT, "an address of %zu bytes, at most %d", strlen(address),
                     ADDRESS_BYTES - 1);
-    TRY(endpoint_create(ZMQ_DEALER, &endpoint));
+    TRY(endpoint_create(type, &endpoint));
     memcpy(endpoint->address, address, strlen(address));
     enum status status = is_watched ? watch(endpoint) : OK;
     if (status == OK && zmq_connect(endpoint->socket, address) != 0)
@@ -191,14 +195,19 @@ static enum status connect_socket(const char *address, int is_watched,
     return OK;
 }
 
+enum status endpoint_subscribe(const char *address, struct endpoint **ret_endpoint)
+{
+    return connect_socket(ZMQ_SUB, address, 0, ret_endpoint);
+}
+
 enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint)
 {
-    return connect_socket(address, 0, ret_endpoint);
+    return connect_socket(ZMQ_DEALER, address, 0, ret_endpoint);
 }
 
 enum status endpoint_connect_watched(const char *address, struct endpoint **ret_endpoint)
 {
-    return connect_socket(address, 1, ret_endpoint);
+    return connect_socket(ZMQ_DEALER, address, 1, ret_endpoint);
 }
 
 void endpoint_close(struct endpoint *endpoint)

@@ -28,8 +28,14 @@ struct endpoint;
 /* Binds; "tcp://127.0.0.1:*" picks a free port. Refuses (ERR_INPUT) an address that is not loopback
  * or ipc, until keys exist. ERR_IO names address and remedy when the port is in use. */
 enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint);
+/* Messages that wait for a listener of a PUB socket: rounds of a thousand workers, about a MiB. */
+enum { ENDPOINT_FEED_QUEUE = 8192 };
+
 /* As endpoint_bind for a PUB socket: use endpoint_socket to send, never endpoint_send. */
 enum status endpoint_publish(const char *address, struct endpoint **ret_endpoint);
+/* The other end of a PUB socket: a SUB socket that hears all topics. Does not wait; comes back by
+ * itself. Use endpoint_socket to receive, never endpoint_receive. ERR_INPUT, ERR_IO. */
+enum status endpoint_subscribe(const char *address, struct endpoint **ret_endpoint);
 /* Does not wait for the other side to be there. ERR_INPUT: that is no address; ERR_IO. */
 enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint);
 void endpoint_close(struct endpoint *endpoint); /* NULL is fine */

@@ -12,7 +12,8 @@ enum { TEXT_MAX = 65536 };
 
 /* Our struct nests the body behind the common part; the wire has both in one message. */
 #define HEAD(wire_)                                                                                \
-    FIELD_SCALAR(feed_message, wire_, sequence), FIELD_SCALAR(feed_message, wire_, wall_ms)
+    FIELD_SCALAR(feed_message, wire_, sequence), FIELD_SCALAR(feed_message, wire_, wall_ms),       \
+        FIELD_SCALAR(feed_message, wire_, epoch)
 
 #define BODY(part_, wire_, member_)                                                                \
     {                                                                                              \
@@ -25,6 +26,13 @@ enum { TEXT_MAX = 65536 };
     {                                                                                              \
         .kind = FIELD_TEXT, .name = #member_, .own = offsetof(struct feed_message, part_.member_), \
         .wire = offsetof(wire_, member_), .limit = TEXT_MAX                                        \
+    }
+
+#define PHASES(part_, wire_)                                                                       \
+    {                                                                                              \
+        .kind = FIELD_PHASES, .name = "phase_us",                                                  \
+        .own = offsetof(struct feed_message, part_.phase_us), .wire = offsetof(wire_, phase_us),   \
+        .wire_count = offsetof(wire_, n_phase_us), .limit = PHASE_COUNT                            \
     }
 
 static const struct field step_fields[] = {
@@ -41,6 +49,7 @@ static const struct field step_fields[] = {
     BODY(step, Seer__FeedStep, step_ms),
     BODY(step, Seer__FeedStep, data_wait_ms),
     BODY(step, Seer__FeedStep, digest),
+    PHASES(step, Seer__FeedStep),
     {.kind = FIELD_END},
 };
 
@@ -58,6 +67,8 @@ static const struct field worker_fields[] = {
     BODY(worker, Seer__FeedWorker, images_per_second),
     BODY(worker, Seer__FeedWorker, memory_bytes),
     BODY(worker, Seer__FeedWorker, heartbeat_age_ms),
+    BODY(worker, Seer__FeedWorker, images_trained),
+    PHASES(worker, Seer__FeedWorker),
     BODY(worker, Seer__FeedWorker, gpu_utilization_percent),
     BODY(worker, Seer__FeedWorker, gpu_memory_used_bytes),
     BODY(worker, Seer__FeedWorker, gpu_temperature_c),
@@ -72,6 +83,7 @@ static const struct field stream_fields[] = {
     BODY(stream, Seer__FeedStream, position),
     BODY(stream, Seer__FeedStream, shards),
     BODY(stream, Seer__FeedStream, backlog_images),
+    BODY(stream, Seer__FeedStream, newest_wall_ms),
     {.kind = FIELD_END},
 };
 
@@ -79,6 +91,8 @@ static const struct field event_fields[] = {
     HEAD(Seer__FeedEvent),
     TEXT(event, Seer__FeedEvent, name),
     TEXT(event, Seer__FeedEvent, text),
+    BODY(event, Seer__FeedEvent, is_warning),
+    BODY(event, Seer__FeedEvent, number),
     {.kind = FIELD_END},
 };
 
@@ -95,7 +109,6 @@ static const struct field snapshot_fields[] = {
 static const struct field server_fields[] = {
     HEAD(Seer__FeedServer),
     TEXT(server, Seer__FeedServer, state),
-    BODY(server, Seer__FeedServer, epoch),
     BODY(server, Seer__FeedServer, stale_run),
     BODY(server, Seer__FeedServer, stale_epoch),
     BODY(server, Seer__FeedServer, stale_incarnation),
@@ -103,6 +116,18 @@ static const struct field server_fields[] = {
     BODY(server, Seer__FeedServer, stale_generation),
     BODY(server, Seer__FeedServer, stale_step),
     BODY(server, Seer__FeedServer, stale_order),
+    BODY(server, Seer__FeedServer, step),
+    BODY(server, Seer__FeedServer, generation),
+    BODY(server, Seer__FeedServer, lineage),
+    BODY(server, Seer__FeedServer, world_size),
+    BODY(server, Seer__FeedServer, workers),
+    BODY(server, Seer__FeedServer, uptime_ms),
+    BODY(server, Seer__FeedServer, trained_ms),
+    BODY(server, Seer__FeedServer, disk_free_bytes),
+    BODY(server, Seer__FeedServer, disk_total_bytes),
+    TEXT(server, Seer__FeedServer, snapshot),
+    BODY(server, Seer__FeedServer, snapshot_step),
+    BODY(server, Seer__FeedServer, snapshot_wall_ms),
     {.kind = FIELD_END},
 };
 

@@ -9,6 +9,7 @@
 
 #include "common/buf.h"
 #include "common/status.h"
+#include "proto/message.h"
 
 enum feed_kind {
     FEED_STEP,
@@ -28,6 +29,7 @@ struct feed_step {
     int is_commit;
     double loss, lr, grad_norm, step_ms, data_wait_ms;
     uint64_t digest;
+    int64_t phase_us[PHASE_COUNT]; /* of the slowest member in each */
 };
 
 struct feed_worker {
@@ -41,6 +43,8 @@ struct feed_worker {
     double images_per_second;
     uint64_t memory_bytes;
     int64_t heartbeat_age_ms;
+    uint64_t images_trained;       /* in committed steps since it joined */
+    int64_t phase_us[PHASE_COUNT]; /* of its last step */
     /* As struct message_gpu has them; -1: not told. */
     int64_t gpu_utilization_percent, gpu_memory_used_bytes, gpu_temperature_c, gpu_power_mw;
     int64_t gpu_ecc_errors, gpu_xid;
@@ -50,11 +54,14 @@ struct feed_stream {
     uint64_t position;
     uint32_t shards;
     uint64_t backlog_images;
+    int64_t newest_wall_ms; /* when the newest shard was sealed; 0: none yet */
 };
 
 struct feed_event {
     char *name;
-    char *text; /* a JSON object */
+    char *text; /* key=value ... */
+    int is_warning;
+    uint64_t number; /* of its line in events.jsonl */
 };
 
 struct feed_snapshot {
@@ -64,10 +71,10 @@ struct feed_snapshot {
     char *reason;
 };
 
-/* stale_*: messages of the past that the server refused since it started; as server/stale.h. */
+/* stale_*: messages of the past that the server refused since it started; as server/stale.h. Times
+ * are of this start: uptime, and what of it went into committed steps. */
 struct feed_server {
     char *state;
-    uint64_t epoch;
     uint64_t stale_run;
     uint64_t stale_epoch;
     uint64_t stale_incarnation;
@@ -75,14 +82,22 @@ struct feed_server {
     uint64_t stale_generation;
     uint64_t stale_step;
     uint64_t stale_order;
+    uint64_t step, generation;
+    uint32_t lineage, world_size;
+    uint32_t workers; /* messages of the round that this one ends */
+    int64_t uptime_ms, trained_ms;
+    uint64_t disk_free_bytes, disk_total_bytes;
+    char *snapshot; /* the newest complete one, "": none */
+    uint64_t snapshot_step;
+    int64_t snapshot_wall_ms;
 };
 
 /* Owns its strings when it comes from feed_message_decode (feed_message_done); the one given to
  * feed_message_encode may borrow them. */
 struct feed_message {
     enum feed_kind kind;
-    uint64_t sequence;
-    int64_t wall_ms; /* since 1970, UTC */
+    uint64_t epoch, sequence; /* sequence counts from 1 in each epoch */
+    int64_t wall_ms;          /* since 1970, UTC */
     union {
         struct feed_step step;
         struct feed_worker worker;

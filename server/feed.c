@@ -13,7 +13,7 @@
 
 struct feed {
     struct endpoint *endpoint;
-    uint64_t sequence;
+    uint64_t epoch, sequence;
 };
 
 enum status feed_open(const char *address, struct feed **ret_feed)
@@ -26,6 +26,17 @@ enum status feed_open(const char *address, struct feed **ret_feed)
     }
     *ret_feed = feed;
     return OK;
+}
+
+void feed_begin(struct feed *feed, uint64_t epoch)
+{
+    feed->epoch = epoch;
+    feed->sequence = 0;
+}
+
+uint64_t feed_sequence(const struct feed *feed)
+{
+    return feed->sequence;
 }
 
 void feed_close(struct feed *feed)
@@ -46,6 +57,7 @@ void feed_send(struct feed *feed, struct feed_message *message)
     struct buf packed;
     const char *topic = feed_topic(message->kind);
     void *socket = endpoint_socket(feed->endpoint);
+    message->epoch = feed->epoch;
     message->sequence = ++feed->sequence;
     message->wall_ms = clock_wall_ms();
     buf_init(&packed, FEED_BYTES_MAX);

@@ -20,22 +20,31 @@ enum {
     STREAM_SHARDS_TOLD = 500, /* of 4096 bytes at most: an answer takes 3 MiB */
 };
 
+void report_begin(struct server *server)
+{
+    struct coordinator_view view;
+    coordinator_view(server->coordinator, &view);
+    feed_begin(server->feed, view.epoch);
+    vitals_init(&server->vitals, clock_ms());
+}
+
 void report_event(struct server *server, const char *kind, int is_warning, const char *text)
 {
     if (text == NULL)
         text = "";
     log_line(is_warning ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "event=%s %s", kind, text);
-    run_folder_event(server->folder, kind, is_warning, text);
+    uint64_t number = run_folder_event(server->folder, kind, is_warning, text);
     char name[JOURNAL_NAME_BYTES], words[EVENT_BYTES];
     snprintf(name, sizeof(name), "%s", kind);
     snprintf(words, sizeof(words), "%s", text);
-    struct feed_message message = {.kind = FEED_EVENT, .event = {.name = name, .text = words}};
+    struct feed_message message = {.kind = FEED_EVENT, .event = {name, words, is_warning, number}};
     feed_send(server->feed, &message);
 }
 
 void report_step(struct server *server, const struct journal_step *step)
 {
     run_folder_step(server->folder, step);
+    vitals_step(&server->vitals, step);
     log_debug("event=step step=%" PRIu64 " generation=%" PRIu64 " loss=%g lr=%g", step->step,
               step->generation, step->loss, step->lr);
     struct feed_message message = {
@@ -56,6 +65,7 @@ void report_step(struct server *server, const struct journal_step *step)
                 .digest = step->digest,
             },
     };
+    memcpy(message.step.phase_us, step->phase_us, sizeof(message.step.phase_us));
     feed_send(server->feed, &message);
 }
 
@@ -110,8 +120,10 @@ static void report_worker(struct server *server, const struct worker *worker, in
                 .gpu_power_mw = gpu.power_mw,
                 .gpu_ecc_errors = gpu.ecc_errors,
                 .gpu_xid = gpu.xid,
+                .images_trained = worker->images_trained,
             },
     };
+    memcpy(message.worker.phase_us, worker->phase_us, sizeof(message.worker.phase_us));
     feed_send(server->feed, &message);
 }
 
@@ -121,34 +133,54 @@ static uint64_t backlog_of(const struct coordinator_view *view)
     return view->stream_end > view->position ? view->stream_end - view->position : 0;
 }
 
+static void report_server(struct server *server, const struct coordinator_view *view,
+                          int64_t now_ms)
+{
+    const struct vitals *vitals = &server->vitals;
+    struct feed_message message = {
+        .kind = FEED_SERVER,
+        .server =
+            {
+                .state = (char *)(uintptr_t)run_state_name(view->state),
+                .stale_run = view->stale[STALE_RUN],
+                .stale_epoch = view->stale[STALE_EPOCH],
+                .stale_incarnation = view->stale[STALE_INCARNATION],
+                .stale_lineage = view->stale[STALE_LINEAGE],
+                .stale_generation = view->stale[STALE_GENERATION],
+                .stale_step = view->stale[STALE_STEP],
+                .stale_order = view->stale[STALE_ORDER],
+                .step = view->step,
+                .generation = view->generation,
+                .lineage = view->lineage,
+                .world_size = view->world_size,
+                .workers = view->roster->count,
+                .uptime_ms = now_ms - vitals->started_ms,
+                .trained_ms = vitals->trained_ms,
+                .disk_free_bytes = vitals->disk_free_bytes,
+                .disk_total_bytes = vitals->disk_total_bytes,
+                .snapshot = (char *)(uintptr_t)view->snapshot,
+                .snapshot_step = view->snapshot_step,
+                .snapshot_wall_ms = vitals->snapshot_wall_ms,
+            },
+    };
+    feed_send(server->feed, &message);
+}
+
 void report_present(struct server *server)
 {
     struct coordinator_view view;
     int64_t now_ms = clock_ms();
     coordinator_view(server->coordinator, &view);
+    vitals_look(&server->vitals, server->directory, view.snapshot);
     for (uint32_t i = 0; i < view.roster->count; i++)
         report_worker(server, &view.roster->workers[i], now_ms);
     struct feed_message message = {
         .kind = FEED_STREAM,
-        .stream = {view.position, view.shards_live, backlog_of(&view)},
+        .stream = {view.position, view.shards_live, backlog_of(&view),
+                   server->shard_watch.newest_ms},
     };
     feed_send(server->feed, &message);
-    message = (struct feed_message){
-        .kind = FEED_SERVER,
-        .server =
-            {
-                .state = (char *)(uintptr_t)run_state_name(view.state),
-                .epoch = view.epoch,
-                .stale_run = view.stale[STALE_RUN],
-                .stale_epoch = view.stale[STALE_EPOCH],
-                .stale_incarnation = view.stale[STALE_INCARNATION],
-                .stale_lineage = view.stale[STALE_LINEAGE],
-                .stale_generation = view.stale[STALE_GENERATION],
-                .stale_step = view.stale[STALE_STEP],
-                .stale_order = view.stale[STALE_ORDER],
-            },
-    };
-    feed_send(server->feed, &message);
+    report_server(server, &view, now_ms);
 }
 
 static json_t *json_count(uint64_t value)
@@ -199,6 +231,8 @@ static json_t *worker_status(const struct worker *worker, int64_t now_ms)
     json_object_set_new(object, "heartbeat_age_ms", json_integer(now_ms - worker->heard_ms));
     if (worker->heartbeat.has_gpu)
         json_object_set_new(object, "gpu", gpu_status(&worker->heartbeat.gpu));
+    json_object_set_new(object, "data_wait_ms",
+                        json_number((double)worker->phase_us[PHASE_DATA] / 1000));
     return object;
 }
 
@@ -211,14 +245,25 @@ static json_t *stale_status(const struct coordinator_view *view)
     return stale;
 }
 
-static json_t *stream_status(const struct coordinator_view *view)
+static json_t *stream_status(const struct server *server, const struct coordinator_view *view)
 {
     json_t *stream = json_object();
     json_object_set_new(stream, "position", json_count(view->position));
     json_object_set_new(stream, "shards", json_integer(view->shards_live));
     json_object_set_new(stream, "backlog_images", json_count(backlog_of(view)));
     json_object_set_new(stream, "quarantined", json_count(view->records_quarantined));
+    json_object_set_new(stream, "newest_wall_ms", json_integer(server->shard_watch.newest_ms));
     return stream;
+}
+
+/* What a listener needs to follow from here on: every later message has a higher number. */
+static json_t *feed_status(const struct server *server, const struct coordinator_view *view)
+{
+    json_t *feed = json_object();
+    json_object_set_new(feed, "address", json_text(feed_address(server->feed)));
+    json_object_set_new(feed, "epoch", json_count(view->epoch));
+    json_object_set_new(feed, "sequence", json_count(feed_sequence(server->feed)));
+    return feed;
 }
 
 json_t *report_status(const struct server *server)
@@ -245,8 +290,12 @@ json_t *report_status(const struct server *server)
     for (uint32_t i = 0; i < view.roster->count; i++)
         json_array_append_new(workers, worker_status(&view.roster->workers[i], now_ms));
     json_object_set_new(status, "workers", workers);
-    json_object_set_new(status, "stream", stream_status(&view));
+    json_object_set_new(status, "stream", stream_status(server, &view));
     json_object_set_new(status, "stale_messages", stale_status(&view));
+    json_object_set_new(status, "version", json_string(EVERSEER_VERSION));
+    json_object_set_new(status, "prototypes", json_integer(server->config->model.prototypes));
+    json_object_set_new(status, "batch_images", json_integer(server->config->train.batch_images));
+    json_object_set_new(status, "feed", feed_status(server, &view));
     return status;
 }
 

@@ -11,6 +11,8 @@
 
 #include "server/server.h"
 
+/* The feed's numbers begin: the epoch is known, nothing was said yet. */
+void report_begin(struct server *server);
 /* One line to log, events.jsonl and feed. text: key=value ... */
 void report_event(struct server *server, const char *kind, int is_warning, const char *text);
 void report_step(struct server *server, const struct journal_step *step);

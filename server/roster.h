@@ -55,8 +55,9 @@ struct worker {
     struct message_heartbeat heartbeat;            /* the last one */
     uint64_t heartbeat_step, heartbeat_generation; /* of its header */
     int64_t moved_ms;                              /* when it was last seen to get anything done */
-    double slot_us;          /* its own time for a slot, smoothed; 0 = not known yet */
-    uint64_t images_trained; /* in committed steps since its Hello */
+    double slot_us;                /* its own time for a slot, smoothed; 0 = not known yet */
+    int64_t phase_us[PHASE_COUNT]; /* of its last vote */
+    uint64_t images_trained;       /* in committed steps since its Hello */
 };
 
 struct roster {

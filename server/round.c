@@ -4,6 +4,7 @@
 #include "server/round.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "common/check.h"
 #include "common/mem.h"
@@ -308,6 +309,7 @@ static void decide(struct coordinator *c)
         worker->is_ready = 0;
         worker->deviations = 0;
         worker->images_trained += c->votes[rank].ready.images;
+        memcpy(worker->phase_us, c->votes[rank].ready.phase_us, sizeof(worker->phase_us));
     }
     struct action *action = actions_push(c->out, ACTION_STEP);
     action->step = c->last;

@@ -156,7 +156,8 @@ static json_t *time_now(void)
     return json_string(text);
 }
 
-void run_folder_event(struct run_folder *folder, const char *kind, int is_warning, const char *text)
+uint64_t run_folder_event(struct run_folder *folder, const char *kind, int is_warning,
+                          const char *text)
 {
     json_t *line = json_object();
     json_object_set_new(line, "time", time_now());
@@ -165,4 +166,5 @@ void run_folder_event(struct run_folder *folder, const char *kind, int is_warnin
     json_object_set_new(line, "is_warning", json_boolean(is_warning));
     json_object_set_new(line, "text", json_text(text));
     write_line(folder->events, line);
+    return folder->event_count;
 }

@@ -20,8 +20,8 @@ enum status run_folder_open(const char *directory, struct run_folder **ret_folde
 void run_folder_close(struct run_folder *folder); /* NULL is fine */
 /* A decided step: a line, unless it is there, and a point of each curve. */
 void run_folder_step(struct run_folder *folder, const struct journal_step *step);
-/* A line of events.jsonl, numbered on across restarts. */
-void run_folder_event(struct run_folder *folder, const char *kind, int is_warning,
-                      const char *text);
+/* A line of events.jsonl, numbered on across restarts. Returns the number. */
+uint64_t run_folder_event(struct run_folder *folder, const char *kind, int is_warning,
+                          const char *text);
 
 #endif

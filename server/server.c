@@ -172,6 +172,7 @@ static void start(struct server *server)
         helpers_init(&server->helpers[i], server->run);
     actions_clear(&server->actions);
     coordinator_start(server->coordinator, clock_ms(), &server->actions);
+    report_begin(server);
     perform_actions(server);
     handle_troubles(server);
     adopt_helpers(server);

@@ -29,6 +29,7 @@
 #include "server/shard_watch.h"
 #include "server/snapshot_traffic.h"
 #include "server/store_scan.h"
+#include "server/vitals.h"
 
 /* An event that came up while actions were carried out. */
 struct trouble {
@@ -51,6 +52,7 @@ struct server {
     struct shard_watch shard_watch;
     struct endpoint *control;
     struct feed *feed;
+    struct vitals vitals;
     struct helpers helpers[HELPERS_LAUNCHES];
     struct process_watch watch;
     int signals; /* signalfd */

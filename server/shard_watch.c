@@ -223,6 +223,8 @@ int shard_watch_tell(struct server *server)
     struct shard_watch *watch = &server->shard_watch;
     for (int i = 0; i < TOLD_AT_ONCE && watch->next < watch->count; i++) {
         const struct shard_found *found = &watch->found[watch->next++];
+        if (found->fact.created_ms > watch->newest_ms)
+            watch->newest_ms = found->fact.created_ms;
         server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
                                                           .shard = {.path = found->path,
                                                                     .records = found->records,

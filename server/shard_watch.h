@@ -29,6 +29,7 @@ struct shard_watch {
     struct shard_found *found; /* [count]; owned */
     uint32_t unlinked_count;   /* size of is_unlinked */
     uint8_t *is_unlinked;      /* by id: its removal was begun by this process; owned */
+    int64_t newest_ms;         /* when the newest of all told was sealed, wall clock; 0: none */
 };
 
 /* Forgets what was found. A look that is under way goes on, and none begins beside it: the finds of

@@ -15,14 +15,16 @@ static void travel(const struct feed_message *sent, struct feed_message *ret_rec
     assert_int_equal(ret_received->kind, sent->kind);
     assert_int_equal(ret_received->sequence, sent->sequence);
     assert_int_equal(ret_received->wall_ms, sent->wall_ms);
+    assert_int_equal(ret_received->epoch, sent->epoch);
     buf_done(&packed);
 }
 
 static void a_step_arrives_as_it_was_sent(void **state)
 {
     (void)state;
-    struct feed_message received, sent = {.kind = FEED_STEP, .sequence = 9, .wall_ms = 1234567};
-    sent.step = (struct feed_step){1, 2, 3, 4, 5, 1, 0.5, 0.25, 0.125, 20.5, 1.5, UINT64_MAX};
+    struct feed_message received, sent = {.kind = FEED_STEP, .epoch = 3, .sequence = 9};
+    sent.step = (struct feed_step){
+        1, 2, 3, 4, 5, 1, 0.5, 0.25, 0.125, 20.5, 1.5, UINT64_MAX, {1, 2, 3, 4, 5, 6, 7, 8, 9}};
     travel(&sent, &received);
     assert_memory_equal(&sent.step, &received.step, sizeof(sent.step));
     feed_message_done(&received);
@@ -32,8 +34,10 @@ static void a_worker_arrives_as_it_was_sent(void **state)
 {
     (void)state;
     struct feed_message received, sent = {.kind = FEED_WORKER, .sequence = 10, .wall_ms = -1};
-    sent.worker = (struct feed_worker){"w1", 2, 3,  "h", "cpu", "member", -1, 7, "loss",
-                                       8.5,  9, 10, 97,  98,    61,       99, 3, 79};
+    sent.worker = (struct feed_worker){
+        "w1", 2,      3,   "h", "cpu", "member", -1,
+        7,    "loss", 8.5, 9,   10,    11,       {9, 8, 7, 6, 5, 4, 3, 2, INT64_MAX},
+        97,   98,     61,  99,  3,     79};
     travel(&sent, &received);
     assert_string_equal(received.worker.name, "w1");
     assert_string_equal(received.worker.host, "h");
@@ -47,6 +51,9 @@ static void a_worker_arrives_as_it_was_sent(void **state)
     assert_true(received.worker.images_per_second == 8.5);
     assert_int_equal(received.worker.memory_bytes, 9);
     assert_int_equal(received.worker.heartbeat_age_ms, 10);
+    assert_int_equal(received.worker.images_trained, 11);
+    assert_memory_equal(received.worker.phase_us, sent.worker.phase_us,
+                        sizeof(sent.worker.phase_us));
     assert_int_equal(received.worker.gpu_utilization_percent, 97);
     assert_int_equal(received.worker.gpu_memory_used_bytes, 98);
     assert_int_equal(received.worker.gpu_temperature_c, 61);
@@ -60,17 +67,20 @@ static void streams_events_and_snapshots_arrive_as_they_were_sent(void **state)
 {
     (void)state;
     struct feed_message received, sent = {.kind = FEED_STREAM, .sequence = 1};
-    sent.stream = (struct feed_stream){10, 20, 30};
+    sent.stream = (struct feed_stream){10, 20, 30, 40};
     travel(&sent, &received);
     assert_int_equal(received.stream.position, 10);
     assert_int_equal(received.stream.shards, 20);
     assert_int_equal(received.stream.backlog_images, 30);
+    assert_int_equal(received.stream.newest_wall_ms, 40);
     feed_message_done(&received);
     sent.kind = FEED_EVENT;
-    sent.event = (struct feed_event){"regroup", "{}"};
+    sent.event = (struct feed_event){"regroup", "a=b", 1, 77};
     travel(&sent, &received);
     assert_string_equal(received.event.name, "regroup");
-    assert_string_equal(received.event.text, "{}");
+    assert_string_equal(received.event.text, "a=b");
+    assert_true(received.event.is_warning);
+    assert_int_equal(received.event.number, 77);
     feed_message_done(&received);
     sent.kind = FEED_SNAPSHOT;
     sent.snapshot = (struct feed_snapshot){"step-1", 1, 100, 1, "none"};
@@ -87,12 +97,16 @@ static void the_server_arrives_as_it_was_sent(void **state)
 {
     (void)state;
     struct feed_message received, sent = {.kind = FEED_SERVER, .sequence = 1};
-    sent.server = (struct feed_server){"training", 2, 3, 4, 5, 6, 7, 8, 9};
+    sent.server = (struct feed_server){"training", 3,  4,  5,  6,  7,  8,  9,        10, 11,
+                                       12,         13, 14, 15, 16, 17, 18, "step-9", 19, 20};
     travel(&sent, &received);
     assert_string_equal(received.server.state, "training");
-    size_t numbers = offsetof(struct feed_server, epoch);
+    size_t numbers = offsetof(struct feed_server, stale_run);
     assert_memory_equal((char *)&sent.server + numbers, (char *)&received.server + numbers,
-                        sizeof(sent.server) - numbers);
+                        offsetof(struct feed_server, snapshot) - numbers);
+    assert_string_equal(received.server.snapshot, "step-9");
+    assert_int_equal(received.server.snapshot_step, 19);
+    assert_int_equal(received.server.snapshot_wall_ms, 20);
     feed_message_done(&received);
 }
 
