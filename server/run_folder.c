@@ -94,7 +94,9 @@ static json_t *step_line(const struct journal_step *step)
 {
     char digest[DIGEST_BYTES];
     snprintf(digest, sizeof(digest), "%016" PRIx64, step->digest);
-    json_t *line = json_object();
+    json_t *line = json_object(), *phases = json_array();
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        json_array_append_new(phases, json_integer(step->phase_us[phase]));
     json_object_set_new(line, "step", json_integer((json_int_t)step->step));
     json_object_set_new(line, "generation", json_integer((json_int_t)step->generation));
     json_object_set_new(line, "lineage", json_integer(step->lineage));
@@ -106,6 +108,7 @@ static json_t *step_line(const struct journal_step *step)
     json_object_set_new(line, "grad_norm", json_number(step->grad_norm));
     json_object_set_new(line, "step_ms", json_integer(step->step_ms));
     json_object_set_new(line, "data_wait_ms", json_integer(step->data_wait_ms));
+    json_object_set_new(line, "phase_us", phases);
     json_object_set_new(line, "digest", json_string(digest));
     json_object_set_new(line, "is_commit", json_boolean(step->is_commit));
     return line;

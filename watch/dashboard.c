@@ -1,0 +1,209 @@
+/* dashboard.c - the run as a page, as metrics and as JSON, over HTTP. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "watch/dashboard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "watch/follower.h"
+#include "watch/history.h"
+#include "watch/http.h"
+#include "watch/live.h"
+#include "watch/metrics.h"
+#include "watch/page.h"
+#include "watch/picture_json.h"
+
+enum {
+    TURN_MS = 250,     /* deadlines of clients are looked at so often */
+    PRESENT_MS = 1000, /* workers, stream and server to the viewers */
+    DIGITS = 7,        /* of numbers in JSON: more is noise on a page */
+};
+
+struct dashboard {
+    const char *run; /* NULL: no past */
+    struct picture *picture;
+    struct follower *follower;
+    struct live *live;
+    struct http *http;
+    int64_t present_ms;
+};
+
+/* Takes the object. */
+static char *text_of(json_t *object)
+{
+    char *dumped = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
+    char *text = mem_string(dumped != NULL ? dumped : "{}");
+    free(dumped);
+    json_decref(object);
+    return text;
+}
+
+static json_t *whole(const struct dashboard *dashboard)
+{
+    return picture_json(dashboard->picture, follower_is_live(dashboard->follower),
+                        follower_trouble(dashboard->follower));
+}
+
+static char *state_text(void *context)
+{
+    return text_of(whole(context));
+}
+
+static void publish(struct dashboard *dashboard, const char *event, json_t *object)
+{
+    char *text = text_of(object);
+    live_publish(dashboard->live, event, text);
+    mem_free(text);
+}
+
+/* ---- what the feed says ---- */
+
+static void on_snapshot(void *context, const json_t *status)
+{
+    struct dashboard *dashboard = context;
+    picture_status(dashboard->picture, status);
+    if (dashboard->run != NULL)
+        history_load(dashboard->run, dashboard->picture);
+    if (live_viewers(dashboard->live) > 0)
+        publish(dashboard, "status", whole(dashboard));
+}
+
+static void publish_event(struct dashboard *dashboard, uint64_t marks_before, uint64_t before)
+{
+    const struct picture *picture = dashboard->picture;
+    if (picture->last_event == before || picture->event_count == 0)
+        return; /* known already */
+    publish(dashboard, "event", picture_json_event(&picture->events[picture->event_count - 1]));
+    if (picture->mark_total != marks_before)
+        publish(dashboard, "mark", picture_json_mark(&picture->marks[picture->mark_count - 1]));
+}
+
+static void on_message(void *context, const struct feed_message *message)
+{
+    struct dashboard *dashboard = context;
+    struct picture *picture = dashboard->picture;
+    uint64_t marks = picture->mark_total, last_event = picture->last_event;
+    picture_message(picture, message);
+    if (live_viewers(dashboard->live) == 0)
+        return;
+    if (message->kind == FEED_STEP)
+        publish(dashboard, "step", picture_json_step(&message->step, message->wall_ms));
+    else if (message->kind == FEED_EVENT)
+        publish_event(dashboard, marks, last_event);
+    else if (message->kind == FEED_SNAPSHOT && picture->snapshot_count > 0)
+        publish(dashboard, "saved",
+                picture_json_snapshot(&picture->snapshots[picture->snapshot_count - 1]));
+}
+
+static void publish_present(struct dashboard *dashboard)
+{
+    int64_t now_ms = clock_ms();
+    if (now_ms - dashboard->present_ms < PRESENT_MS)
+        return;
+    dashboard->present_ms = now_ms;
+    if (live_viewers(dashboard->live) == 0) {
+        live_publish(dashboard->live, "", ""); /* nobody may go on from what is old */
+        return;
+    }
+    publish(dashboard, "present",
+            picture_json_present(dashboard->picture, follower_is_live(dashboard->follower),
+                                 follower_trouble(dashboard->follower)));
+}
+
+/* ---- pages ---- */
+
+static unsigned write_metrics(void *context, struct buf *out)
+{
+    struct dashboard *dashboard = context;
+    const struct metrics_self self = {follower_is_live(dashboard->follower),
+                                      follower_gaps(dashboard->follower),
+                                      live_viewers(dashboard->live)};
+    return metrics_write(dashboard->picture, &self, out) == OK ? MHD_HTTP_OK
+                                                               : MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static unsigned write_status(void *context, struct buf *out)
+{
+    char *text = state_text(context);
+    enum status status = buf_append(out, text, strlen(text));
+    if (status == OK)
+        status = buf_append(out, "\n", 1);
+    mem_free(text);
+    return status == OK ? MHD_HTTP_OK : MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* This program lives: it has just answered. */
+static unsigned write_health(void *context, struct buf *out)
+{
+    (void)context;
+    return buf_format(out, "ok\n") == OK ? MHD_HTTP_OK : MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* It also hears the server, so what it shows is the present. */
+static unsigned write_readiness(void *context, struct buf *out)
+{
+    struct dashboard *dashboard = context;
+    if (follower_is_live(dashboard->follower))
+        return write_health(context, out);
+    return buf_format(out, "not ready: %s\n", follower_trouble(dashboard->follower)) == OK
+               ? MHD_HTTP_SERVICE_UNAVAILABLE
+               : MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static struct MHD_Response *follow(void *context, struct MHD_Connection *connection,
+                                   const char *last_id)
+{
+    struct dashboard *dashboard = context;
+    return live_response(dashboard->live, connection, last_id);
+}
+
+/* ---- life ---- */
+
+static enum status serve(struct dashboard *dashboard, const struct dashboard_options *options)
+{
+    const char text[] = "text/plain; charset=utf-8";
+    const struct http_route routes[] = {
+        {.path = "/",
+         .type = "text/html; charset=utf-8",
+         .page = page_html,
+         .page_bytes = page_html_bytes},
+        {.path = "/metrics",
+         .type = "text/plain; version=0.0.4; charset=utf-8",
+         .write = write_metrics},
+        {.path = "/healthz", .type = text, .write = write_health},
+        {.path = "/readyz", .type = text, .write = write_readiness},
+        {.path = "/api/v1/status", .type = "application/json", .write = write_status},
+        {.path = "/api/v1/events", .follow = follow},
+        {0},
+    };
+    TRY(http_open(options->listen, options->is_remote_allowed, routes, dashboard,
+                  &dashboard->http));
+    printf("%s\n", http_address(dashboard->http));
+    fflush(stdout);
+    enum status status = OK;
+    while (status == OK && !*options->is_stopping) {
+        status = follower_wait(dashboard->follower, http_fd(dashboard->http), TURN_MS);
+        publish_present(dashboard);
+        live_wake(dashboard->live);
+        http_turn(dashboard->http);
+    }
+    return status;
+}
+
+enum status dashboard_run(const struct dashboard_options *options)
+{
+    struct dashboard dashboard = {.run = options->run, .picture = picture_create()};
+    const struct follower_sink sink = {&dashboard, on_snapshot, on_message};
+    dashboard.live = live_create(state_text, &dashboard);
+    dashboard.follower = follower_create(options->run, options->server, sink);
+    enum status status = serve(&dashboard, options);
+    http_close(dashboard.http);
+    live_destroy(dashboard.live);
+    follower_destroy(dashboard.follower);
+    picture_destroy(dashboard.picture);
+    return status;
+}

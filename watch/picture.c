@@ -1,0 +1,449 @@
+/* picture.c - what a viewer knows of a run. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "watch/picture.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+
+enum { SMOOTH_STEPS = 50 };
+
+struct picture *picture_create(void)
+{
+    struct picture *picture = mem_zero(sizeof(*picture));
+    picture->width = 1;
+    picture->round_width = 1;
+    return picture;
+}
+
+void picture_destroy(struct picture *picture)
+{
+    if (picture == NULL)
+        return;
+    mem_free(picture->workers);
+    mem_free(picture);
+}
+
+#define COPY(array_, text_) snprintf(array_, sizeof(array_), "%s", (text_) != NULL ? (text_) : "")
+
+/* Room for one more at the end of a list that holds `capacity`: the oldest goes. */
+static void *push(void *items, size_t size, uint32_t *count, uint32_t capacity)
+{
+    char *bytes = items;
+    if (*count == capacity) {
+        memmove(bytes, bytes + size, (capacity - 1) * size);
+        *count = capacity - 1;
+    }
+    void *item = bytes + (*count)++ * size;
+    memset(item, 0, size);
+    return item;
+}
+
+/* ---- steps ---- */
+
+/* Means of both, weighted by how many steps each has; loss and norm that are no numbers have no
+ * weight. */
+static double mean(double a, double a_count, double b, double b_count)
+{
+    if (!isfinite(a))
+        return b;
+    return isfinite(b) ? (a * a_count + b * b_count) / (a_count + b_count) : a;
+}
+
+static void point_merge(struct picture_point *a, const struct picture_point *b)
+{
+    double n = a->count, m = b->count;
+    a->loss = mean(a->loss, n, b->loss, m);
+    a->grad_norm = mean(a->grad_norm, n, b->grad_norm, m);
+    a->lr = b->lr;
+    a->step_ms = mean(a->step_ms, n, b->step_ms, m);
+    a->data_wait_ms = mean(a->data_wait_ms, n, b->data_wait_ms, m);
+    a->images = mean(a->images, n, b->images, m);
+    a->world_size = b->world_size;
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        a->phase_ms[phase] = mean(a->phase_ms[phase], n, b->phase_ms[phase], m);
+    a->count += b->count;
+    a->commits += b->commits;
+}
+
+static void add_point(struct picture *picture, const struct picture_point *point)
+{
+    struct picture_point *points = picture->points;
+    uint32_t count = picture->point_count;
+    if (count > 0 && points[count - 1].count < picture->width) {
+        point_merge(&points[count - 1], point);
+        return;
+    }
+    if (count == PICTURE_POINTS) {
+        for (uint32_t i = 0; i < PICTURE_POINTS / 2; i++) {
+            points[i] = points[2 * i];
+            point_merge(&points[i], &points[2 * i + 1]);
+        }
+        count = PICTURE_POINTS / 2;
+        picture->width *= 2;
+    }
+    points[count] = *point;
+    picture->point_count = count + 1;
+}
+
+static void smooth(struct picture *picture, double loss)
+{
+    if (!isfinite(loss))
+        return;
+    picture->loss_smooth +=
+        picture->loss_smooth == 0 ? loss : (loss - picture->loss_smooth) / SMOOTH_STEPS;
+}
+
+/* A new lineage voids steps of the old one from where it begins. */
+static void begin_lineage(struct picture *picture, const struct feed_step *step)
+{
+    while (picture->point_count > 0 && picture->points[picture->point_count - 1].step >= step->step)
+        picture->point_count--;
+    picture->lineage = step->lineage;
+}
+
+int picture_step(struct picture *picture, const struct feed_step *step, int64_t wall_ms)
+{
+    const struct feed_step *last = &picture->last;
+    if (picture->has_step && (step->lineage < last->lineage ||
+                              (step->lineage == last->lineage && step->step <= last->step)))
+        return 0;
+    if (step->lineage != picture->lineage)
+        begin_lineage(picture, step);
+    picture->last = *step;
+    picture->has_step = 1;
+    if (wall_ms > picture->step_wall_ms && step->is_commit)
+        picture->step_wall_ms = wall_ms;
+    struct picture_point point = {
+        .step = step->step,
+        .count = 1,
+        .commits = step->is_commit != 0,
+        .loss = step->loss,
+        .lr = step->lr,
+        .grad_norm = step->grad_norm,
+        .step_ms = step->step_ms,
+        .data_wait_ms = step->data_wait_ms,
+        .images = step->images,
+        .world_size = step->world_size,
+    };
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        point.phase_ms[phase] = (double)step->phase_us[phase] / 1000;
+    add_point(picture, &point);
+    smooth(picture, step->loss);
+    return 1;
+}
+
+static void count_step(struct picture_totals *totals, const struct feed_step *step)
+{
+    if (step->is_commit) {
+        totals->steps_committed++;
+        totals->images += step->images;
+    } else {
+        totals->steps_skipped++;
+    }
+    totals->not_finite += !isfinite(step->loss);
+    totals->step_seconds += step->step_ms / 1000;
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        totals->phase_seconds[phase] += (double)step->phase_us[phase] / 1e6;
+}
+
+/* ---- events ---- */
+
+/* What each event means to curves and counts. */
+static const struct meaning {
+    const char *name;
+    int mark; /* -1: none */
+    size_t total;
+} meanings[] = {
+    {"worker_joined", MARK_JOIN, offsetof(struct picture_totals, workers_joined)},
+    {"worker_lost", MARK_DEATH, offsetof(struct picture_totals, workers_lost)},
+    {"worker_gone", MARK_DEATH, offsetof(struct picture_totals, workers_lost)},
+    {"worker_left", MARK_LEAVE, offsetof(struct picture_totals, workers_left)},
+    {"rate_cut", MARK_CUT, offsetof(struct picture_totals, rate_cuts)},
+    {"rolled_back", MARK_ROLLBACK, offsetof(struct picture_totals, rollbacks)},
+    {"loss_stuck", -1, offsetof(struct picture_totals, loss_stuck)},
+    {"snapshot_complete", MARK_SNAPSHOT, offsetof(struct picture_totals, snapshots_complete)},
+    {"snapshot_failed", -1, offsetof(struct picture_totals, snapshots_failed)},
+    {"shard_added", MARK_REFRESH, 0},
+};
+
+static const struct meaning *meaning_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
+        if (strcmp(meanings[i].name, name) == 0)
+            return &meanings[i];
+    return NULL;
+}
+
+/* The step that an event names, else where the run is. The event has its line already. */
+static uint64_t step_of(const struct picture *picture, const char *text)
+{
+    const char *at = strstr(text, "step=");
+    if (at != NULL && (at == text || at[-1] == ' ' || at[-1] == '_'))
+        return strtoull(at + 5, NULL, 10);
+    if (picture->has_step)
+        return picture->last.step;
+    /* The past is told events first. */
+    return picture->event_count > 1 ? picture->events[picture->event_count - 2].step : 0;
+}
+
+/* "snapshot=NAME ...": the list does without it. */
+static void forget_snapshot(struct picture *picture, const char *text)
+{
+    static const char key[] = "snapshot=";
+    uint32_t kept = 0;
+    if (strncmp(text, key, strlen(key)) != 0)
+        return;
+    const char *name = text + strlen(key);
+    size_t length = strcspn(name, " ");
+    for (uint32_t i = 0; i < picture->snapshot_count; i++)
+        if (strlen(picture->snapshots[i].name) != length ||
+            memcmp(picture->snapshots[i].name, name, length) != 0)
+            picture->snapshots[kept++] = picture->snapshots[i];
+    picture->snapshot_count = kept;
+}
+
+int picture_event(struct picture *picture, const struct feed_event *event, int64_t wall_ms)
+{
+    if (event->number != 0 && event->number <= picture->last_event)
+        return 0;
+    if (event->number != 0)
+        picture->last_event = event->number;
+    const char *text = event->text != NULL ? event->text : "";
+    struct picture_event *line =
+        push(picture->events, sizeof(*line), &picture->event_count, PICTURE_EVENTS);
+    line->number = event->number;
+    line->wall_ms = wall_ms;
+    line->is_warning = event->is_warning;
+    line->step = step_of(picture, text);
+    COPY(line->name, event->name);
+    COPY(line->text, text);
+    if (strcmp(line->name, "snapshot_removed") == 0)
+        forget_snapshot(picture, text);
+    const struct meaning *meaning = meaning_find(line->name);
+    if (meaning == NULL || meaning->mark < 0)
+        return 1;
+    struct picture_mark *mark =
+        push(picture->marks, sizeof(*mark), &picture->mark_count, PICTURE_MARKS);
+    picture->mark_total++;
+    mark->kind = (enum picture_mark_kind)meaning->mark;
+    mark->step = line->step;
+    mark->wall_ms = wall_ms;
+    snprintf(mark->text, sizeof(mark->text), "%.*s", (int)sizeof(mark->text) - 1, text);
+    return 1;
+}
+
+static void count_event(struct picture_totals *totals, const struct feed_event *event)
+{
+    const struct meaning *meaning = meaning_find(event->name != NULL ? event->name : "");
+    totals->warnings += event->is_warning != 0;
+    if (meaning != NULL && strcmp(meaning->name, "shard_added") != 0)
+        (*(uint64_t *)((char *)totals + meaning->total))++;
+}
+
+/* ---- workers ---- */
+
+static struct picture_worker *worker_at(struct picture *picture, uint64_t id)
+{
+    for (uint32_t i = 0; i < picture->worker_count; i++)
+        if (picture->workers[i].id == id)
+            return &picture->workers[i];
+    if (picture->worker_count == PICTURE_WORKERS_MAX)
+        return NULL;
+    if (picture->worker_count == picture->worker_capacity) {
+        picture->worker_capacity = picture->worker_capacity * 2 + 16;
+        picture->workers =
+            mem_resize(picture->workers, picture->worker_capacity * sizeof(*picture->workers));
+    }
+    struct picture_worker *worker = &picture->workers[picture->worker_count++];
+    *worker = (struct picture_worker){.id = id};
+    return worker;
+}
+
+static void take_worker(struct picture *picture, const struct feed_worker *heard)
+{
+    struct picture_worker *worker = worker_at(picture, heard->worker);
+    int64_t sum_us = 0;
+    if (worker == NULL)
+        return;
+    COPY(worker->name, heard->name);
+    COPY(worker->host, heard->host);
+    COPY(worker->device, heard->device);
+    COPY(worker->state, heard->state);
+    COPY(worker->phase, heard->phase);
+    worker->pid = heard->pid;
+    worker->rank = heard->rank;
+    worker->step = heard->step;
+    worker->memory_bytes = heard->memory_bytes;
+    worker->images_trained = heard->images_trained;
+    worker->heartbeat_age_ms = heard->heartbeat_age_ms;
+    worker->images_per_second = heard->images_per_second;
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        sum_us += heard->phase_us[phase];
+    worker->step_ms = (double)sum_us / 1000;
+    worker->data_wait_percent =
+        sum_us > 0 ? 100.0 * (double)heard->phase_us[PHASE_DATA] / (double)sum_us : 0;
+    worker->round = picture->round;
+}
+
+/* A worker's band: its own while there is one, else the last. */
+static uint32_t lane_of(struct picture *picture, const char *name)
+{
+    for (uint32_t i = 0; i < picture->lane_count; i++)
+        if (strcmp(picture->lanes[i], name) == 0)
+            return i;
+    if (picture->lane_count == PICTURE_LANES)
+        return PICTURE_LANES;
+    COPY(picture->lanes[picture->lane_count], name);
+    return picture->lane_count++;
+}
+
+/* Each point of throughput is the newest of `round_width` rounds, twice as many when all are full.
+ */
+static void add_round(struct picture *picture)
+{
+    struct picture_round round = {.wall_ms = picture->wall_ms};
+    for (uint32_t i = 0; i < picture->worker_count; i++)
+        if (picture->workers[i].rank >= 0)
+            round.images_per_second[lane_of(picture, picture->workers[i].name)] +=
+                (float)picture->workers[i].images_per_second;
+    int is_new = picture->round_fill == 0 || picture->round_count == 0;
+    picture->round_fill = (picture->round_fill + 1) % picture->round_width;
+    if (!is_new) {
+        picture->rounds[picture->round_count - 1] = round;
+        return;
+    }
+    if (picture->round_count == PICTURE_ROUNDS) {
+        for (uint32_t i = 0; i < PICTURE_ROUNDS / 2; i++)
+            picture->rounds[i] = picture->rounds[2 * i + 1];
+        picture->round_count = PICTURE_ROUNDS / 2;
+        picture->round_width *= 2;
+    }
+    picture->rounds[picture->round_count++] = round;
+}
+
+/* Ends a round: who was not in it has left. */
+static void take_server(struct picture *picture, const struct feed_server *server)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < picture->worker_count; i++)
+        if (picture->workers[i].round == picture->round)
+            picture->workers[kept++] = picture->workers[i];
+    picture->worker_count = kept;
+    picture->round++;
+    picture->server = *server;
+    COPY(picture->state, server->state);
+    COPY(picture->snapshot, server->snapshot);
+    picture->server.state = picture->server.snapshot = NULL;
+    add_round(picture);
+}
+
+void picture_snapshot(struct picture *picture, const struct feed_snapshot *heard, int64_t wall_ms)
+{
+    struct picture_snapshot *snapshot =
+        push(picture->snapshots, sizeof(*snapshot), &picture->snapshot_count, PICTURE_SNAPSHOTS);
+    COPY(snapshot->name, heard->name);
+    COPY(snapshot->reason, heard->reason);
+    snapshot->step = heard->step;
+    snapshot->bytes = heard->bytes;
+    snapshot->is_complete = heard->is_complete;
+    snapshot->wall_ms = wall_ms;
+}
+
+void picture_message(struct picture *picture, const struct feed_message *message)
+{
+    picture->epoch = message->epoch;
+    picture->sequence = message->sequence;
+    picture->wall_ms = message->wall_ms;
+    switch (message->kind) {
+    case FEED_STEP:
+        if (picture_step(picture, &message->step, message->wall_ms))
+            count_step(&picture->totals, &message->step);
+        break;
+    case FEED_WORKER:
+        take_worker(picture, &message->worker);
+        break;
+    case FEED_STREAM:
+        picture->stream = message->stream;
+        break;
+    case FEED_EVENT:
+        if (picture_event(picture, &message->event, message->wall_ms))
+            count_event(&picture->totals, &message->event);
+        break;
+    case FEED_SNAPSHOT:
+        picture_snapshot(picture, &message->snapshot, message->wall_ms);
+        break;
+    case FEED_SERVER:
+        take_server(picture, &message->server);
+        break;
+    case FEED_KIND_COUNT:
+        break;
+    }
+}
+
+/* ---- the rest ---- */
+
+static int64_t integer(const json_t *object, const char *key)
+{
+    return (int64_t)json_integer_value(json_object_get(object, key));
+}
+
+void picture_status(struct picture *picture, const json_t *status)
+{
+    const json_t *stream = json_object_get(status, "stream");
+    const json_t *feed = json_object_get(status, "feed");
+    COPY(picture->fixed.name, json_string_value(json_object_get(status, "name")));
+    COPY(picture->fixed.run, json_string_value(json_object_get(status, "run")));
+    COPY(picture->fixed.version, json_string_value(json_object_get(status, "version")));
+    COPY(picture->state, json_string_value(json_object_get(status, "state")));
+    COPY(picture->snapshot, json_string_value(json_object_get(status, "snapshot")));
+    picture->fixed.steps = integer(status, "steps");
+    picture->fixed.prototypes = integer(status, "prototypes");
+    picture->fixed.batch_images = integer(status, "batch_images");
+    picture->epoch = (uint64_t)integer(feed, "epoch");
+    picture->sequence = (uint64_t)integer(feed, "sequence");
+    picture->server.step = (uint64_t)integer(status, "step");
+    picture->server.generation = (uint64_t)integer(status, "generation");
+    picture->server.lineage = (uint32_t)integer(status, "lineage");
+    picture->server.world_size = (uint32_t)integer(status, "world_size");
+    picture->stream.position = (uint64_t)integer(stream, "position");
+    picture->stream.shards = (uint32_t)integer(stream, "shards");
+    picture->stream.backlog_images = (uint64_t)integer(stream, "backlog_images");
+    picture->stream.newest_wall_ms = integer(stream, "newest_wall_ms");
+    picture->worker_count = 0; /* the next round has them, within a second */
+    picture->has_status = 1;
+}
+
+double picture_uniform_loss(const struct picture *picture)
+{
+    return picture->fixed.prototypes > 0 ? log((double)picture->fixed.prototypes) : 0;
+}
+
+double picture_images_per_second(const struct picture *picture)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < picture->worker_count; i++)
+        if (picture->workers[i].rank >= 0)
+            sum += picture->workers[i].images_per_second;
+    return sum;
+}
+
+double picture_goodput(const struct picture *picture)
+{
+    const struct feed_server *server = &picture->server;
+    return server->uptime_ms > 0 ? (double)server->trained_ms / (double)server->uptime_ms : 0;
+}
+
+const char *picture_mark_name(enum picture_mark_kind kind)
+{
+    static const char *const names[MARK_KIND_COUNT] = {
+        [MARK_JOIN] = "join",         [MARK_LEAVE] = "leave",       [MARK_DEATH] = "death",
+        [MARK_CUT] = "cut",           [MARK_SNAPSHOT] = "snapshot", [MARK_REFRESH] = "refresh",
+        [MARK_ROLLBACK] = "rollback",
+    };
+    return names[kind];
+}
