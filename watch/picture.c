@@ -288,6 +288,7 @@ static void take_worker(struct picture *picture, const struct feed_worker *heard
     worker->data_wait_percent =
         sum_us > 0 ? 100.0 * (double)heard->phase_us[PHASE_DATA] / (double)sum_us : 0;
     worker->round = picture->round;
+    picture->round_heard++;
 }
 
 /* A worker's band: its own while there is one, else the last. */
@@ -326,15 +327,17 @@ static void add_round(struct picture *picture)
     picture->rounds[picture->round_count++] = round;
 }
 
-/* Ends a round: who was not in it has left. */
+/* Ends a round: who was not in it has left, unless we came in the middle of it. */
 static void take_server(struct picture *picture, const struct feed_server *server)
 {
     uint32_t kept = 0;
+    int is_whole = picture->round_heard == server->workers;
     for (uint32_t i = 0; i < picture->worker_count; i++)
-        if (picture->workers[i].round == picture->round)
+        if (!is_whole || picture->workers[i].round == picture->round)
             picture->workers[kept++] = picture->workers[i];
     picture->worker_count = kept;
     picture->round++;
+    picture->round_heard = 0;
     picture->server = *server;
     COPY(picture->state, server->state);
     COPY(picture->snapshot, server->snapshot);
@@ -392,6 +395,26 @@ static int64_t integer(const json_t *object, const char *key)
     return (int64_t)json_integer_value(json_object_get(object, key));
 }
 
+static void status_worker(struct picture *picture, const json_t *object)
+{
+    const char *id = json_string_value(json_object_get(object, "worker"));
+    struct picture_worker *worker = worker_at(picture, id != NULL ? strtoull(id, NULL, 16) : 0);
+    if (worker == NULL)
+        return;
+    COPY(worker->name, json_string_value(json_object_get(object, "name")));
+    COPY(worker->host, json_string_value(json_object_get(object, "host")));
+    COPY(worker->device, json_string_value(json_object_get(object, "device")));
+    COPY(worker->state, json_string_value(json_object_get(object, "state")));
+    COPY(worker->phase, json_string_value(json_object_get(object, "phase")));
+    worker->pid = (uint32_t)integer(object, "pid");
+    worker->rank = integer(object, "rank");
+    worker->step = (uint64_t)integer(object, "step");
+    worker->memory_bytes = (uint64_t)integer(object, "memory_bytes");
+    worker->images_trained = (uint64_t)integer(object, "images_trained");
+    worker->heartbeat_age_ms = integer(object, "heartbeat_age_ms");
+    worker->images_per_second = json_number_value(json_object_get(object, "images_per_second"));
+}
+
 void picture_status(struct picture *picture, const json_t *status)
 {
     const json_t *stream = json_object_get(status, "stream");
@@ -414,7 +437,12 @@ void picture_status(struct picture *picture, const json_t *status)
     picture->stream.shards = (uint32_t)integer(stream, "shards");
     picture->stream.backlog_images = (uint64_t)integer(stream, "backlog_images");
     picture->stream.newest_wall_ms = integer(stream, "newest_wall_ms");
-    picture->worker_count = 0; /* the next round has them, within a second */
+    size_t i;
+    json_t *worker;
+    picture->worker_count = 0;
+    picture->round_heard = 0;
+    json_array_foreach(json_object_get(status, "workers"), i, worker)
+        status_worker(picture, worker);
     picture->has_status = 1;
 }
 
