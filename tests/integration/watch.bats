@@ -1,213 +1,216 @@
 #!/usr/bin/env bats
-# watch.bats - seer ingest --watch as its users run it: pictures come, are sealed, and are moved away.
+# watch.bats - what shows a run: the status feed as a contract, HTTP, metrics, seer top.
 # SPDX-License-Identifier: Apache-2.0
-# SPDX-FileCopyrightText: The everseer authors
+
+load cluster
 
 setup_file() {
-    seer=${SEER_BIN:?}/seer
-    pictures=$BATS_FILE_TMPDIR/pictures
-    export seer pictures
-    mkdir "$pictures"
-    /usr/bin/python3 - "$pictures" <<'PYTHON'
-import io, sys, tarfile
-import numpy as np
-from PIL import Image
-rng = np.random.default_rng(11)
-root = sys.argv[1]
-for i in range(40):
-    Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(f'{root}/{i:02}.png')
-open(root + '/bad.jpg', 'wb').write(b'hello')
-with tarfile.open(root + '/mixed.tar', 'w') as tar:
-    for name in ('30.png', 'bad.jpg', '31.png'):
-        tar.add(f'{root}/{name}', arcname=name)
-PYTHON
+    load cluster
+    make_stores
+    [ -d "$BATS_FILE_TMPDIR/train/shards" ] || return 0
+    RUN="$BATS_FILE_TMPDIR/run"
+    start_cluster "$RUN" 2 --respawn
+    wait_until 60 committed_at_least "$RUN" 10
+    start_dashboard
+}
+
+teardown_file() {
+    load cluster
+    [ ! -f "$BATS_FILE_TMPDIR/dashboard.pid" ] || kill "$(<"$BATS_FILE_TMPDIR/dashboard.pid")" || true
+    [ ! -f "$BATS_FILE_TMPDIR/run/pids" ] || stop_cluster "$BATS_FILE_TMPDIR/run" || true
 }
 
 setup() {
-    in=$BATS_TEST_TMPDIR/in spool=$BATS_TEST_TMPDIR/spool store=$BATS_TEST_TMPDIR/store
-    mkdir "$in"
+    need_stores
+    RUN="$BATS_FILE_TMPDIR/run"
+    [ ! -s "$BATS_FILE_TMPDIR/url" ] || URL=$(<"$BATS_FILE_TMPDIR/url")
 }
 
-teardown() {
-    [ -z "${watcher:-}" ] || kill -KILL "$watcher" 2> /dev/null || true
+start_dashboard() {
+    seer dashboard --run "$RUN" --listen 127.0.0.1:0 >"$BATS_FILE_TMPDIR/url" 2>"$BATS_FILE_TMPDIR/dashboard.log" 3>&- &
+    echo $! >"$BATS_FILE_TMPDIR/dashboard.pid"
+    wait_until 10 test -s "$BATS_FILE_TMPDIR/url"
+    URL=$(<"$BATS_FILE_TMPDIR/url")
+    wait_until 10 is_ready
 }
 
-watch() { # further options
-    "$seer" ingest --watch "$in" --store "$store" --seal-after 1 -q -o json "$@" \
-        > "$BATS_TEST_TMPDIR/out" 2> "$BATS_TEST_TMPDIR/words" 9>&- &
-    watcher=$!
+is_ready() {
+    curl -sf -m 5 "${URL}readyz"
 }
 
-end_watch() { # the summary is on standard output
-    kill -TERM "$watcher"
-    wait "$watcher"
-    watcher=
-    tail -n 1 "$BATS_TEST_TMPDIR/out" | jq -es last > /dev/null
-    jq -es last "$BATS_TEST_TMPDIR/out"
+api() { # FILTER
+    curl -sf -m 5 "${URL}api/v1/status" | jq -e "$1"
 }
 
-records() {
-    "$seer" store stat "$store" -o json 2> /dev/null | jq .records
+is_gapless() { # FILE: lines "epoch sequence topic", of one epoch
+    awk 'NR > 1 && ($1 != epoch || $2 != sequence + 1) { exit 1 } { epoch = $1; sequence = $2 } END { exit NR == 0 }' "$1"
 }
 
-await() { # a command that comes true
-    for ((i = 0; i < 600; i++)); do
-        if "$@"; then return 0; fi
-        sleep 0.05
+metric() { # NAME
+    curl -sf -m 5 "${URL}metrics" | awk -v name="$1" '$1 == name { print $2 }'
+}
+
+@test "the example in Python joins late and follows without a gap" {
+    command -v protoc >/dev/null && /usr/bin/python3 -c 'import zmq, google.protobuf' || skip 'no protoc or Python modules zmq, protobuf'
+    protoc -I "$SEER_SOURCE/proto" --python_out="$BATS_TEST_TMPDIR" control.proto status.proto
+    PYTHONPATH="$BATS_TEST_TMPDIR" timeout 60 /usr/bin/python3 "$SEER_SOURCE/docs/examples/follow_feed.py" "$RUN/server.json" 60 >"$BATS_TEST_TMPDIR/seen"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/seen")" -eq 60 ]
+    is_gapless "$BATS_TEST_TMPDIR/seen"
+    grep -q ' step$' "$BATS_TEST_TMPDIR/seen"
+}
+
+@test "the example in C joins late and follows without a gap" {
+    timeout 60 "$SEER_BIN/follow_feed" "$(jq -r .control "$RUN/server.json")" "$(jq -r .feed "$RUN/server.json")" 60 >"$BATS_TEST_TMPDIR/seen"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/seen")" -eq 60 ]
+    is_gapless "$BATS_TEST_TMPDIR/seen"
+}
+
+@test "status says behind which message of the feed it belongs" {
+    seer status --run "$RUN" -o json | jq -e '.feed.sequence > 0 and .feed.epoch == .epoch and (.feed.address | startswith("tcp://127."))'
+}
+
+@test "health, readiness, status and metrics are served, and the page needs nothing from elsewhere" {
+    [ "$(curl -sf -m 5 "${URL}healthz")" = ok ]
+    [ "$(curl -sf -m 5 "${URL}readyz")" = ok ]
+    api '.schema_version == 1 and .is_live and (.points | length) > 5 and (.workers | length) == 2 and .prototypes == 20
+         and (.uniform_loss - 2.9957 | fabs) < 0.001 and (.points[-1].phase_ms | add) > 0 and .stream.newest_wall_ms > 0'
+    curl -sf -m 5 "$URL" >"$BATS_TEST_TMPDIR/page"
+    cmp "$BATS_TEST_TMPDIR/page" "$SEER_SOURCE/watch/page.html"
+    ! grep -E '(src|href)="?https?:' "$BATS_TEST_TMPDIR/page"
+}
+
+@test "metrics pass promtool, count on, and carry what the feed says" {
+    curl -sf -m 5 "${URL}metrics" >"$BATS_TEST_TMPDIR/metrics"
+    grep -q '^seer_server_up 1$' "$BATS_TEST_TMPDIR/metrics"
+    grep -q '^seer_run_state{state="training"} 1$' "$BATS_TEST_TMPDIR/metrics"
+    grep -q '^seer_worker_images_per_second{worker="worker-1",host=' "$BATS_TEST_TMPDIR/metrics"
+    before=$(metric seer_steps_committed_total)
+    wait_until 20 has_grown seer_steps_committed_total "$before"
+    if command -v promtool >/dev/null; then
+        promtool check metrics <"$BATS_TEST_TMPDIR/metrics"
+    fi
+}
+
+has_grown() { # NAME BEFORE
+    awk -v now="$(metric "$1")" -v before="$2" 'BEGIN { exit !(now > before) }'
+}
+
+@test "alert rules are sound, and fire and rest as their tests say" {
+    command -v promtool >/dev/null || skip 'promtool is not installed'
+    promtool check rules "$SEER_SOURCE/deploy/prometheus/seer.rules.yaml"
+    cd "$SEER_SOURCE/deploy/prometheus"
+    promtool test rules seer.rules.test.yaml
+}
+
+@test "rules and the Grafana dashboard name only metrics that are served" {
+    curl -sf -m 5 "${URL}metrics" >"$BATS_TEST_TMPDIR/metrics"
+    served=$(sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' "$BATS_TEST_TMPDIR/metrics")
+    jq -e '.panels | length > 8' "$SEER_SOURCE/deploy/grafana/seer.json"
+    for name in $(cat "$SEER_SOURCE/deploy/grafana/seer.json" "$SEER_SOURCE/deploy/prometheus/seer.rules.yaml" | grep -oE '\bseer_[a-z_]+' | sort -u); do
+        grep -qx "$name" <<<"$served" || { echo "not served: $name"; false; }
     done
-    echo "never came true: $*; $(cat "$BATS_TEST_TMPDIR/words")" >&2
-    return 1
 }
 
-has_records() { [ "$(records)" = "$1" ]; }
-
-@test "pictures that are there, that are written, renamed in or come with a new folder are sealed by age" {
-    cp "$pictures/00.png" "$in"
-    mkdir "$in/old"
-    cp "$pictures/01.png" "$in/old"
-    watch
-    await has_records 2
-    cp "$pictures/02.png" "$in/old"
-    cp "$pictures/03.png" "$in/03.png.part"
-    cp "$pictures/04.png" "$in/.04.png"
-    mkdir -p "$in/new/deep"
-    cp "$pictures/05.png" "$in/new/deep"
-    mkdir "$BATS_TEST_TMPDIR/beside"
-    cp "$pictures/06.png" "$BATS_TEST_TMPDIR/beside"
-    mv "$BATS_TEST_TMPDIR/beside" "$in/beside"
-    await has_records 5
-    mv "$in/03.png.part" "$in/03.png"
-    await has_records 6
-    cp "$pictures/03.png" "$in/again.png"
-    end_watch | jq -e '.accepted == 6 and .duplicates <= 1 and .stopped'
-    "$seer" store verify "$store"
-    jq -es 'map(select(.sealed)) | (map(.records) | add) == 6' "$BATS_TEST_TMPDIR/out"
-    jq -e .living "$store"/shards/*/manifest.json
-}
-
-@test "a shard is sealed by size before it is old" {
-    watch --seal-after 3600 --shard-mb 1
-    /usr/bin/python3 - "$in" <<'PYTHON'
-import sys
-import numpy as np
-from PIL import Image
-for i in range(2):
-    noise = np.random.default_rng(i).integers(0, 256, (500, 500, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(f'{sys.argv[1]}/{i}.png')
-PYTHON
-    await has_records 2
-}
-
-@test "--spool moves accepted and rejected files apart, when they are safe, and overwrites nothing" {
-    mkdir -p "$in/a" "$spool/accepted/a"
-    cp "$pictures/07.png" "$in/a"
-    echo 3 > "$in/a/07.cls"
-    echo old > "$spool/accepted/a/07.png"
-    cp "$pictures/bad.jpg" "$pictures/mixed.tar" "$in"
-    watch --spool "$spool" --report "$BATS_TEST_TMPDIR/report"
-    moved() { [ -e "$spool/accepted/a/07.png.1" ] && [ -e "$spool/accepted/mixed.tar" ] && [ -e "$spool/rejected/bad.jpg" ]; }
-    await moved
-    [ -e "$spool/accepted/a/07.cls" ]
-    [ "$(cat "$spool/accepted/a/07.png")" = old ]
-    [ -z "$(find "$in" -type f)" ]
-    [ "$(records)" = 3 ]
-    cp "$pictures/30.png" "$in/known.png"
-    await test -e "$spool/accepted/known.png"
-    end_watch | jq -e '.accepted == 3 and .labelled == 1 and .duplicates == 1 and .rejected == {not_an_image: 2}'
-    jq -se 'map(.reason) | sort == ["duplicate", "not_an_image", "not_an_image"]' "$BATS_TEST_TMPDIR/report"
-}
-
-@test "a file that is still being written when the watch begins is taken when it is whole" {
-    exec 9> "$in/slow.png"
-    head -c 900 "$pictures/08.png" >&9
-    cp "$pictures/09.png" "$in"
-    watch --spool "$spool"
-    await has_records 1
-    tail -c +901 "$pictures/08.png" >&9
-    exec 9>&-
-    await has_records 2
-    end_watch | jq -e '.accepted == 2 and .rejected == {}'
-}
-
-@test "events that the kernel has no room for lead to another look at all" {
-    watch --spool "$spool"
-    cp "$pictures/10.png" "$in"
-    await has_records 1
-    kill -STOP "$watcher"
-    /usr/bin/python3 - "$in" <<'PYTHON'
-import os, sys
-most = int(open('/proc/sys/fs/inotify/max_queued_events').read())
-if most > 200000:
-    sys.exit(0)
-names = [sys.argv[1] + '/a.part', sys.argv[1] + '/b.part']
-open(names[0], 'w').close()
-for i in range(most + 10):
-    os.rename(names[i % 2], names[1 - i % 2])
-PYTHON
-    cp "$pictures/11.png" "$in"
-    mkdir "$in/unseen"
-    cp "$pictures/12.png" "$in/unseen"
-    kill -CONT "$watcher"
-    await has_records 3
-    cp "$pictures/13.png" "$in/unseen"
-    await has_records 4
-    end_watch | jq -e '.accepted == 4'
-}
-
-@test "another ingest gets its turn between two shards, and what it stored is not stored again" {
-    watch
-    cp "$pictures/14.png" "$in"
-    "$seer" ingest "$pictures/15.png" --store "$store" -q -o json | jq -e '.accepted == 1'
-    cp "$pictures/15.png" "$pictures/16.png" "$in"
-    await has_records 3
-    end_watch | jq -e '.accepted == 2 and .duplicates == 1'
-}
-
-@test "what was stored before is not stored again by the next watch, without being decoded" {
-    cp "$pictures"/2?.png "$in"
-    watch
-    await has_records 10
-    kill -KILL "$watcher"
-    wait "$watcher" || true
-    watch
-    cp "$pictures/17.png" "$in"
-    await has_records 11
-    end_watch | jq -e '.accepted == 1 and .duplicates == 10'
-}
-
-@test "what is removed from the store may come again" {
-    watch
-    cp "$pictures/18.png" "$in"
-    await has_records 1
-    rm -r "$store"/shards/*
-    cp "$pictures/18.png" "$in/again.png"
-    await has_records 1
-}
-
-@test "wrong usage is told before anything is made, with the remedy" {
-    run "$seer" ingest --watch "$pictures/00.png" --store "$store"
+@test "other methods, hosts and paths are refused" {
+    [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -X POST -d x "$URL")" = 405 ]
+    [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "${URL}nowhere")" = 404 ]
+    [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -H 'Host: evil.example' "${URL}api/v1/status")" = 403 ]
+    run seer dashboard --run "$RUN" --listen 0.0.0.0:0
     [ "$status" -eq 2 ]
-    [[ $output == *"only folders can be watched"* ]]
-    run "$seer" ingest --watch "$in" --spool "$in/done" --store "$store"
+    [[ $output == *--allow-remote* ]]
+    run seer dashboard --run "$RUN" --listen nonsense
     [ "$status" -eq 2 ]
-    [[ $output == *"name a folder beside it"* ]]
-    run "$seer" ingest --watch "$in" --keep-duplicates --store "$store"
-    [ "$status" -eq 2 ]
-    run "$seer" ingest "$in" --spool "$spool" --store "$store"
-    [ "$status" -eq 2 ]
-    [[ $output == *"--watch"* ]]
-    [ ! -e "$store" ]
 }
 
-@test "a watched folder that goes away ends the watch: what was taken is sealed, and it is an error" {
-    watch --seal-after 3600
-    cp "$pictures/19.png" "$in"
-    await test -e "$store/unsealed/lock"
-    rm -r "$in"
-    code=0
-    wait "$watcher" || code=$?
-    watcher=
-    [ "$code" -eq 1 ]
-    [[ $(< "$BATS_TEST_TMPDIR/words") == *"is gone"* ]]
-    [ "$(records)" = 1 ]
+@test "events come live, and who comes back goes on behind what it saw" {
+    timeout 4 curl -sN "${URL}api/v1/events" >"$BATS_TEST_TMPDIR/first" || true
+    [ "$(grep -c '^event: status$' "$BATS_TEST_TMPDIR/first")" = 1 ]
+    grep -q '^event: step$' "$BATS_TEST_TMPDIR/first"
+    grep -q '^event: present$' "$BATS_TEST_TMPDIR/first"
+    sed -n 's/^id: [0-9a-f]*-//p' "$BATS_TEST_TMPDIR/first" | awk 'NR > 1 && $1 != last + 1 { exit 1 } { last = $1 }'
+    # Another viewer keeps the ring going meanwhile.
+    timeout 10 curl -sN "${URL}api/v1/events" >"$BATS_TEST_TMPDIR/keeper" &
+    keeper=$!
+    wait_until 5 grep -q present "$BATS_TEST_TMPDIR/keeper"
+    id=$(sed -n 's/^id: //p' "$BATS_TEST_TMPDIR/keeper" | tail -n 1)
+    timeout 2 curl -sN -H "Last-Event-ID: $id" "${URL}api/v1/events" >"$BATS_TEST_TMPDIR/second" || true
+    kill "$keeper"
+    ! grep -q '^event: status$' "$BATS_TEST_TMPDIR/second"
+    [ "$(sed -n 's/^id: [0-9a-f]*-//p' "$BATS_TEST_TMPDIR/second" | head -n 1)" = $((${id##*-} + 1)) ]
+}
+
+@test "clients that dribble, and viewers that never read, hold up nobody" {
+    timeout 90 /usr/bin/python3 "$SEER_SOURCE/tests/integration/bad_clients.py" "$URL" "$(jq -r .feed "$RUN/server.json")"
+    is_ready
+    before=$(committed "$RUN")
+    wait_until 20 committed_at_least "$RUN" $((before + 5))
+}
+
+@test "seer top prints a run once, in table, JSON and narrow, and sorts and filters" {
+    seer top --run "$RUN" --once --width 160 >"$BATS_TEST_TMPDIR/top"
+    grep -qE '^tiny +training +step [0-9]+' "$BATS_TEST_TMPDIR/top"
+    grep -qE '^WORKER +RANK +STATE' "$BATS_TEST_TMPDIR/top"
+    grep -qE '^worker-1 +[0-9]+ +member' "$BATS_TEST_TMPDIR/top"
+    grep -q '^stream ' "$BATS_TEST_TMPDIR/top"
+    grep -qE "^[0-9:]{8} . [a-z_]+ " "$BATS_TEST_TMPDIR/top"
+    seer top --run "$RUN" --once --width 40 | LC_ALL=C.UTF-8 awk 'length($0) > 40 { exit 1 }'
+    [ "$(seer top --run "$RUN" --once --filter worker-2 | grep -cE '^worker-')" = 1 ]
+    [ "$(seer top --run "$RUN" --once --sort name | grep -oE '^worker-[0-9]' | tr '\n' ' ')" = 'worker-1 worker-2 ' ]
+    seer top --server "$(jq -r .control "$RUN/server.json")" --once -o json | jq -e '.name == "tiny" and (.workers | length) == 2'
+    run seer top --run "$RUN" --once --sort speed
+    [ "$status" -eq 2 ]
+    run seer top --run "$BATS_TEST_TMPDIR" --once
+    [ "$status" -eq 3 ]
+    run seer top --run "$RUN" </dev/null
+    [ "$status" -eq 2 ]
+}
+
+screen_has() { # WORDS
+    tmux -S "$TMUX_SOCKET" capture-pane -p | grep -qE "$1"
+}
+
+@test "seer top follows keys and the size of a terminal, with and without colors" {
+    command -v tmux >/dev/null || skip 'tmux is not installed'
+    TMUX_SOCKET="$BATS_TEST_TMPDIR/tmux"
+    tmux -S "$TMUX_SOCKET" -f /dev/null new-session -d -x 120 -y 30 "env LC_ALL=C.UTF-8 NO_COLOR=1 '$SEER_BIN/seer' top --run '$RUN'"
+    wait_until 20 screen_has '^WORKER +RANK +STATE +PHASE.*HEARD MS'
+    ! tmux -S "$TMUX_SOCKET" capture-pane -p -e | grep -q "$(printf '\033\\[3[0-9]m')"
+    tmux -S "$TMUX_SOCKET" send-keys s
+    wait_until 10 screen_has 'sort: name'
+    tmux -S "$TMUX_SOCKET" send-keys / r - 2 Enter
+    wait_until 10 screen_has 'filter: r-2'
+    ! screen_has '^worker-1 '
+    tmux -S "$TMUX_SOCKET" resize-window -x 60 -y 16
+    wait_until 10 screen_has '^WORKER +RANK +STATE +IMAGES/S'
+    ! screen_has PHASE
+    tmux -S "$TMUX_SOCKET" send-keys q
+    wait_until 10 no_session
+}
+
+no_session() {
+    ! tmux -S "$TMUX_SOCKET" has-session 2>/dev/null
+}
+
+is_of_epoch() { # N
+    api ".is_live and .epoch == $1" >/dev/null
+}
+
+is_unready() {
+    [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "${URL}readyz")" = 503 ]
+}
+
+@test "the dashboard says that the server is gone, and goes on with its successor" {
+    kill -9 "$(pid_of "$RUN" server)"
+    wait_until 20 is_unready
+    curl -sf -m 5 "${URL}healthz"
+    [ "$(metric seer_server_up)" = 0 ]
+    command=$(sed -n 's/^server //p' "$RUN/commands")
+    bash -c "exec $command" >>"$RUN/server.log" 2>&1 3>&- &
+    wait_until 30 is_of_epoch 2
+    before=$(committed "$RUN")
+    wait_until 30 committed_at_least "$RUN" $((before + 5))
+    # All that the file has, the page has, without a hole.
+    api '[.points[].count] | add' >"$BATS_TEST_TMPDIR/points"
+    [ "$(<"$BATS_TEST_TMPDIR/points")" -ge "$before" ]
+    api '.events | map(.number) as $n | [range(1; $n | length)] | all($n[.] == $n[. - 1] + 1)'
 }
