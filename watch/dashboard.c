@@ -191,6 +191,9 @@ static enum status serve(struct dashboard *dashboard, const struct dashboard_opt
         live_wake(dashboard->live);
         http_turn(dashboard->http);
     }
+    live_stop(dashboard->live);
+    http_turn(dashboard->http);
+    http_turn(dashboard->http);
     return status;
 }
 

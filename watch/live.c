@@ -39,6 +39,7 @@ struct live {
     uint64_t whole_end;
     struct viewer *viewers;
     uint32_t viewer_count;
+    int is_stopped;
 };
 
 static void chunk_drop(struct chunk *chunk)
@@ -82,6 +83,16 @@ static void forget(struct live *live)
         chunk_drop(live->ring[live->first % LIVE_MESSAGES]);
     chunk_drop(live->whole);
     live->whole = NULL;
+}
+
+void live_stop(struct live *live)
+{
+    live->is_stopped = 1;
+    for (struct viewer *viewer = live->viewers; viewer != NULL; viewer = viewer->after) {
+        if (viewer->is_waiting)
+            MHD_resume_connection(viewer->connection);
+        viewer->is_waiting = 0;
+    }
 }
 
 void live_destroy(struct live *live)
@@ -149,6 +160,8 @@ static ssize_t viewer_read(void *context, uint64_t position, char *bytes, size_t
 {
     struct viewer *viewer = context;
     (void)position;
+    if (viewer->live->is_stopped)
+        return MHD_CONTENT_READER_END_OF_STREAM;
     if (viewer->chunk == NULL) {
         viewer->chunk = next_chunk(viewer);
         viewer->offset = 0;

@@ -18,7 +18,10 @@ struct live;
 
 /* state makes the data of the event `status`: one line of text, which live frees (mem_free). */
 struct live *live_create(char *(*state)(void *context), void *context);
-/* After MHD_stop_daemon: it ends the viewers. NULL is fine. */
+/* Ends what viewers are sent; two MHD_run later MHD_stop_daemon may be called: it must not find one
+ * that waits. */
+void live_stop(struct live *live);
+/* After MHD_stop_daemon: it lets go of the viewers. NULL is fine. */
 void live_destroy(struct live *live);
 /* To all viewers; data is one line. Cheap without viewers, and then those who come back are sent
  * the whole state. */

@@ -94,8 +94,9 @@ static void smooth(struct picture *picture, double loss)
 {
     if (!isfinite(loss))
         return;
-    picture->loss_smooth +=
-        picture->loss_smooth == 0 ? loss : (loss - picture->loss_smooth) / SMOOTH_STEPS;
+    /* A plain mean at first, or the first steps would be seen for long. */
+    picture->smooth_count += picture->smooth_count < SMOOTH_STEPS;
+    picture->loss_smooth += (loss - picture->loss_smooth) / picture->smooth_count;
 }
 
 /* A new lineage voids steps of the old one from where it begins. */

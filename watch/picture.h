@@ -110,7 +110,8 @@ struct picture {
     uint32_t lineage; /* of the newest point */
     int has_step;
     double loss_smooth; /* over about 50 steps */
-    uint32_t width;     /* steps that a full point covers */
+    uint32_t smooth_count;
+    uint32_t width; /* steps that a full point covers */
     uint32_t point_count, event_count, mark_count, snapshot_count, round_count, lane_count;
     uint32_t worker_count, worker_capacity, round_heard, round_width, round_fill;
     uint64_t round, last_event, mark_total;

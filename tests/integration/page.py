@@ -121,7 +121,7 @@ def watch(page, folder, dashboard, url):
 
     before = page.value("run.points.reduce((n, p) => n + p.count, 0)")
     dashboard.terminate()
-    dashboard.wait()
+    assert dashboard.wait() == 0, "the dashboard does not end well while it is watched"
     page.wait_until("document.getElementById('state').textContent === 'no connection'")
     dashboard, _ = start_dashboard(folder, url.split("/")[2])
     page.wait_until("document.getElementById('banner').hidden && isConnected")

@@ -1,0 +1,2 @@
+seer_test(test_picture LIBS watch)
+seer_test(test_follower LIBS watch)
