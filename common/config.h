@@ -118,6 +118,8 @@ struct config {
         int64_t plan_ahead_steps;
         int64_t digest_every_steps;
         int deal_by_speed;
+        char dashboard[CONFIG_PATH_BYTES]; /* HOST:PORT; "": none */
+        int dashboard_open;
     } server;
 };
 

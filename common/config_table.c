@@ -276,6 +276,12 @@ static const struct config_row rows[] = {
      .meaning = "How often the members' parameters are compared, bit for bit."},
     {"server.deal_by_speed", BOOL(server.deal_by_speed), .fallback = "true",
      .meaning = "Slower members compute fewer slots of a step, at least one."},
+    {"server.dashboard", STRING(server.dashboard), .fallback = "",
+     .meaning = "Where the page of the run is served, such as 127.0.0.1:5682; empty: nowhere. "
+                "'seer dashboard' does the same by hand."},
+    {"server.dashboard_open", BOOL(server.dashboard_open), .fallback = "false",
+     .meaning = "Let that be an address that other hosts reach. Nobody who reaches it is asked who "
+                "he is."},
 };
 
 enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };

@@ -15,10 +15,12 @@ libraries=(
     libopenmpi-dev openmpi-bin libdnnl-dev
     libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev libarchive-dev zlib1g-dev
     libyaml-dev libjansson-dev libxxhash-dev
+    libmicrohttpd-dev libncurses-dev
 )
 test=(
     libcmocka-dev bats jq clang-format libclang-rt-dev pmccabe shellcheck spin strace lmdb-utils iproute2 nftables
     python3 python3-torch python3-torchvision python3-pil python3-numpy python3-lmdb python3-zmq
+    python3-protobuf protobuf-compiler prometheus tmux curl chromium
 )
 demo=(dataset-fashion-mnist jq)
 

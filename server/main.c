@@ -10,6 +10,7 @@
 #include "common/host.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "server/dashboard_child.h"
 #include "server/server.h"
 
 struct request {
@@ -61,7 +62,6 @@ static enum status load(const struct request *request, struct config *config)
  * come back as after a crash. */
 static enum status serve(const char *directory, const struct config *config)
 {
-    TRY(fs_make_directory(directory));
     for (;;) {
         struct server *server = NULL;
         TRY(server_create(config, directory, &server));
@@ -72,6 +72,16 @@ static enum status serve(const char *directory, const struct config *config)
         if (status != ERR_STALE)
             return status;
     }
+}
+
+static enum status serve_with_page(const char *directory, const struct config *config)
+{
+    pid_t page = 0;
+    TRY(fs_make_directory(directory));
+    TRY(dashboard_child_start(config, directory, &page));
+    enum status status = serve(directory, config);
+    dashboard_child_stop(page);
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -106,7 +116,7 @@ int main(int argc, char **argv)
         status = load(&request, &config);
     if (status != OK)
         return options_exit(&usage, status);
-    status = serve(request.directory, &config);
+    status = serve_with_page(request.directory, &config);
     if (status == OK)
         return 0;
     log_error("event=failed reason=\"%s\"", fail_message());

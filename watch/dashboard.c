@@ -18,9 +18,10 @@
 #include "watch/picture_json.h"
 
 enum {
-    TURN_MS = 250,     /* deadlines of clients are looked at so often */
-    PRESENT_MS = 1000, /* workers, stream and server to the viewers */
-    DIGITS = 7,        /* of numbers in JSON: more is noise on a page */
+    TURN_MS = 250,      /* deadlines of clients are looked at so often */
+    PRESENT_MS = 1000,  /* workers, stream and server to the viewers */
+    PATIENCE_MS = 2000, /* for an address that is in use */
+    DIGITS = 7,         /* of numbers in JSON: more is noise on a page */
 };
 
 struct dashboard {
@@ -163,6 +164,20 @@ static struct MHD_Response *follow(void *context, struct MHD_Connection *connect
 
 /* ---- life ---- */
 
+/* One that was here before, and ends with its server, may take a moment. */
+static enum status listen_at(struct dashboard *dashboard, const struct dashboard_options *options,
+                             const struct http_route *routes)
+{
+    int64_t deadline_ms = clock_ms() + PATIENCE_MS;
+    for (;;) {
+        enum status status = http_open(options->listen, options->is_remote_allowed, routes,
+                                       dashboard, &dashboard->http);
+        if (status != ERR_IO || clock_ms() >= deadline_ms || *options->is_stopping)
+            return status;
+        TRY(follower_wait(dashboard->follower, -1, TURN_MS));
+    }
+}
+
 static enum status serve(struct dashboard *dashboard, const struct dashboard_options *options)
 {
     const char text[] = "text/plain; charset=utf-8";
@@ -180,8 +195,7 @@ static enum status serve(struct dashboard *dashboard, const struct dashboard_opt
         {.path = "/api/v1/events", .follow = follow},
         {0},
     };
-    TRY(http_open(options->listen, options->is_remote_allowed, routes, dashboard,
-                  &dashboard->http));
+    TRY(listen_at(dashboard, options, routes));
     printf("%s\n", http_address(dashboard->http));
     fflush(stdout);
     enum status status = OK;
