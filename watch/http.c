@@ -15,9 +15,9 @@
 #include "common/mem.h"
 
 enum {
-    REQUEST_MS = 10000, /* from the connection to the end of the request's header */
-    ANSWER_MS = 60000,  /* and to the end of an answer that ends */
-    IDLE_SECONDS = 15,  /* no byte went either way */
+    REQUEST_MS = 5000, /* from the connection to the end of the request's header */
+    ANSWER_MS = 60000, /* and to the end of an answer that ends */
+    IDLE_SECONDS = 15, /* no byte went either way */
     MEMORY_BYTES = 32 << 10,
     BACKLOG = 128,
     PAGE_BYTES_MAX = 64 << 20,

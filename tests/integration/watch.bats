@@ -123,7 +123,7 @@ has_grown() { # NAME BEFORE
 }
 
 @test "events come live, and who comes back goes on behind what it saw" {
-    timeout 4 curl -sN "${URL}api/v1/events" >"$BATS_TEST_TMPDIR/first" || true
+    timeout 3 curl -sN "${URL}api/v1/events" >"$BATS_TEST_TMPDIR/first" || true
     [ "$(grep -c '^event: status$' "$BATS_TEST_TMPDIR/first")" = 1 ]
     grep -q '^event: step$' "$BATS_TEST_TMPDIR/first"
     grep -q '^event: present$' "$BATS_TEST_TMPDIR/first"
@@ -213,4 +213,21 @@ is_unready() {
     api '[.points[].count] | add' >"$BATS_TEST_TMPDIR/points"
     [ "$(<"$BATS_TEST_TMPDIR/points")" -ge "$before" ]
     api '.events | map(.number) as $n | [range(1; $n | length)] | all($n[.] == $n[. - 1] + 1)'
+}
+
+@test "server.dashboard serves the page as long as the server lives, and not to other hosts unless the config says so" {
+    own="$BATS_TEST_TMPDIR/own"
+    seer-server --config "$TINY" --state "$own" --store "$BATS_FILE_TMPDIR/train" --set 'server.listen=tcp://127.0.0.1:*' \
+        --set 'server.feed=tcp://127.0.0.1:*' --set server.dashboard=127.0.0.1:0 >"$own.log" 2>&1 3>&- &
+    server=$!
+    wait_until 30 grep -q event=dashboard "$own.log"
+    URL=$(sed -n 's/.*event=dashboard address=\([^ ]*\).*/\1/p' "$own.log")
+    page=$(sed -n 's/.*event=dashboard .*pid=\([0-9]*\).*/\1/p' "$own.log")
+    wait_until 20 is_ready
+    kill -9 "$server"
+    wait_until 20 is_gone "$page"
+    run seer-server --config "$TINY" --state "$own" --store "$BATS_FILE_TMPDIR/train" --set 'server.listen=tcp://127.0.0.1:*' \
+        --set 'server.feed=tcp://127.0.0.1:*' --set server.dashboard=0.0.0.0:0
+    [ "$status" -eq 2 ]
+    [[ $output == *"can be reached from other hosts"* ]]
 }
