@@ -442,9 +442,8 @@ int coordinator_shard(const struct coordinator *c, uint32_t id, struct coordinat
     ret_shard->quarantined = quarantine_of(&c->quarantine, id);
     if (id < c->fact_count)
         ret_shard->fact = c->facts[id];
-    ret_shard->is_surplus =
-        ret_shard->fact.is_living && ret_shard->is_retired && !ret_shard->is_used &&
-        !ret_shard->is_broken;
+    ret_shard->is_surplus = ret_shard->fact.is_living && ret_shard->is_retired &&
+                            !ret_shard->is_used && !ret_shard->is_broken;
     return 1;
 }
 
