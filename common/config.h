@@ -117,9 +117,9 @@ struct config {
         int64_t heartbeat_ms, lost_ms, form_ms, step_ms; /* see reference.yaml */
         int64_t plan_ahead_steps;
         int64_t digest_every_steps;
-        int deal_by_speed;
+        int64_t deal_by_speed;
         char dashboard[CONFIG_PATH_BYTES]; /* HOST:PORT; "": none */
-        int dashboard_open;
+        int64_t dashboard_open;
     } server;
 };
 

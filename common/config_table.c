@@ -7,14 +7,17 @@
 
 #include "common/check.h"
 
-#define INT(member)    .type = CONFIG_INT, .offset = offsetof(struct config, member)
-#define REAL(member)   .type = CONFIG_REAL, .offset = offsetof(struct config, member)
-#define BOOL(member)   .type = CONFIG_BOOL, .offset = offsetof(struct config, member)
-#define CHOICE(member) .type = CONFIG_CHOICE, .offset = offsetof(struct config, member)
+/* The compiler refuses a member of another type: what is stored is as wide as the table says. */
+#define OFFSET(member, type_)                                                                      \
+    _Generic(((struct config *)0)->member, type_ : offsetof(struct config, member))
+#define INT(member)    .type = CONFIG_INT, .offset = OFFSET(member, int64_t)
+#define REAL(member)   .type = CONFIG_REAL, .offset = OFFSET(member, double)
+#define BOOL(member)   .type = CONFIG_BOOL, .offset = OFFSET(member, int64_t)
+#define CHOICE(member) .type = CONFIG_CHOICE, .offset = OFFSET(member, int64_t)
 #define STRING(member)                                                                             \
     .type = CONFIG_STRING, .offset = offsetof(struct config, member),                              \
     .bytes = sizeof(((struct config *)0)->member)
-#define LENGTH(member)   .length_offset = offsetof(struct config, member)
+#define LENGTH(member)   .length_offset = OFFSET(member, int64_t)
 #define RANGE(low, high) .min = (low), .max = (high)
 #define MATHS            .role = CONFIG_MATHEMATICS
 

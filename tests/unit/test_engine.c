@@ -40,7 +40,7 @@ static int setup(void **state)
     f->c.group.nonce = 70;
     f->c.state = RUN_FORMING;
     for (int i = 0; i < MEMBERS; i++) {
-        char device[16];
+        char device[32];
         snprintf(device, sizeof(device), "cuda:%d", i);
         const struct message_hello hello = {
             .name = "w", .host = "host", .device = device, .version = "1", .helper_address = ""};
