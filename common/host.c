@@ -90,6 +90,18 @@ size_t host_free_bytes(void)
     return machine < group ? machine : group;
 }
 
+uint64_t host_used_bytes(void)
+{
+    unsigned long long total, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%llu %llu", &total, &resident) != 2)
+        resident = 0;
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 uint64_t host_entropy(void)
 {
     uint64_t bits = 0;

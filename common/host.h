@@ -17,6 +17,8 @@ void host_raise_file_limit(void);
 /* Bytes of memory that this process could get now: what the kernel calls available, within the
  * limit of its control group (v2). SIZE_MAX: it cannot be told. */
 size_t host_free_bytes(void);
+/* Bytes of memory that this process has in use (resident); 0: it cannot be told. */
+uint64_t host_used_bytes(void);
 /* Bits that nobody can guess: for identities. */
 uint64_t host_entropy(void);
 

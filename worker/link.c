@@ -368,18 +368,6 @@ static void see_signals(struct link *link)
     }
 }
 
-static uint64_t memory_bytes(void)
-{
-    unsigned long long total, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%llu %llu", &total, &resident) != 2)
-        resident = 0;
-    fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void beat(struct link *link)
 {
     const struct step_progress *progress = link->setup.progress;
@@ -390,7 +378,7 @@ static void beat(struct link *link)
         .progress = atomic_load(&progress->progress),
         .phase_ms = clock_ms() - atomic_load(&progress->phase_since_ms),
         .images_per_second = link->images_per_second,
-        .memory_bytes = memory_bytes(),
+        .memory_bytes = host_used_bytes(),
         .operations = atomic_load(&pulse->operations),
         .helper_ms = atomic_load(&pulse->helper_still_ms),
         .is_warm = atomic_load(&progress->is_warm),
