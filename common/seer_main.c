@@ -12,7 +12,7 @@
 #include "loader/bench_loader.h"
 #include "loader/commands.h"
 #include "server/commands.h"
-#include "watch/commands.h"
+#include "server/watch/commands.h"
 #include "worker/collective/bench_allreduce.h"
 #include "worker/doctor_command.h"
 #include "worker/eval/eval_command.h"

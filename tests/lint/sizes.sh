@@ -15,7 +15,7 @@ quantiles() { # NAME: of the numbers on standard input
         END { printf "%-22s n %5d  p50 %4d  p90 %4d  max %4d\n", name, NR, v[int((NR + 1) / 2)], v[int(NR * .9 + .5)], v[NR] }'
 }
 
-mapfile -t product < <(git ls-files 'common/*.[ch]' 'proto/*.[ch]' 'loader/*.[ch]' 'server/*.[ch]' 'worker/**.[ch]' 'watch/*.[ch]')
+mapfile -t product < <(git ls-files 'common/*.[ch]' 'proto/*.[ch]' 'loader/*.[ch]' 'server/*.[ch]' 'worker/**.[ch]')
 wc -l "${product[@]}" | awk '$2 != "total" { print $1 }' | quantiles 'file lines'
 pmccabe "${product[@]}" 2>/dev/null >"${TMPDIR:-/tmp}/sizes.$$" || true
 trap 'rm -f "${TMPDIR:-/tmp}/sizes.$$"' EXIT

@@ -10,7 +10,7 @@
 #include "common/mem.h"
 #include "proto/endpoint.h"
 #include "server/feed.h"
-#include "watch/follower.h"
+#include "server/watch/follower.h"
 
 enum { WAIT_MS = 20000, TURN_MS = 5, TOO_LONG = 100000 };
 

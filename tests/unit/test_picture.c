@@ -7,10 +7,10 @@
 #include <math.h>
 
 #include "common/mem.h"
-#include "watch/metrics.h"
-#include "watch/picture.h"
-#include "watch/picture_json.h"
-#include "watch/top.h"
+#include "server/watch/metrics.h"
+#include "server/watch/picture.h"
+#include "server/watch/picture_json.h"
+#include "server/watch/top.h"
 
 static int make_picture(void **state)
 {

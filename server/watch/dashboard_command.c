@@ -6,8 +6,8 @@
 
 #include "common/host.h"
 #include "common/options.h"
-#include "watch/commands.h"
-#include "watch/dashboard.h"
+#include "server/watch/commands.h"
+#include "server/watch/dashboard.h"
 
 static volatile int is_stopping;
 

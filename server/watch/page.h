@@ -1,8 +1,8 @@
 /* page.h - the dashboard's page, page.html, as CMake puts it into the program. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_PAGE_H
-#define WATCH_PAGE_H
+#ifndef SERVER_WATCH_PAGE_H
+#define SERVER_WATCH_PAGE_H
 
 #include <stddef.h>
 

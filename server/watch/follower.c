@@ -1,7 +1,7 @@
 /* follower.c - hears the status feed of a run without a gap. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/follower.h"
+#include "server/watch/follower.h"
 
 #include <errno.h>
 #include <stdio.h>

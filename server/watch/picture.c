@@ -1,7 +1,7 @@
 /* picture.c - what a viewer knows of a run. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/picture.h"
+#include "server/watch/picture.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -7,8 +7,8 @@
  * who owns it calls http_turn when http_fd can be read, and at least a few times a second. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_HTTP_H
-#define WATCH_HTTP_H
+#ifndef SERVER_WATCH_HTTP_H
+#define SERVER_WATCH_HTTP_H
 
 #include <microhttpd.h>
 

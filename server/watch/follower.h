@@ -7,8 +7,8 @@
  * thread; nothing blocks but follower_wait. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_FOLLOWER_H
-#define WATCH_FOLLOWER_H
+#ifndef SERVER_WATCH_FOLLOWER_H
+#define SERVER_WATCH_FOLLOWER_H
 
 #include <jansson.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* metrics.c - a picture in the text format of Prometheus. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/metrics.h"
+#include "server/watch/metrics.h"
 
 #include <inttypes.h>
 #include <math.h>

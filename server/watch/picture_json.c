@@ -1,7 +1,7 @@
 /* picture_json.c - a picture as JSON. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/picture_json.h"
+#include "server/watch/picture_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -14,11 +14,11 @@
 #include "common/mem.h"
 #include "common/options.h"
 #include "server/client.h"
-#include "watch/commands.h"
-#include "watch/follower.h"
-#include "watch/history.h"
-#include "watch/picture_json.h"
-#include "watch/top_screen.h"
+#include "server/watch/commands.h"
+#include "server/watch/follower.h"
+#include "server/watch/history.h"
+#include "server/watch/picture_json.h"
+#include "server/watch/top_screen.h"
 
 enum { PATIENCE_MS = 5000, LINE_MS = 1000, WIDTH_UNKNOWN = 100, WIDTH_MIN = 20 };
 

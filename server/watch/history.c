@@ -1,7 +1,7 @@
 /* history.c - a run's past for a picture. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/history.h"
+#include "server/watch/history.h"
 
 #include <math.h>
 #include <stdio.h>

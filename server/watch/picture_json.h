@@ -3,12 +3,12 @@
  * docs/status-feed.md lists the members; all numbers carry their unit in the name. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_PICTURE_JSON_H
-#define WATCH_PICTURE_JSON_H
+#ifndef SERVER_WATCH_PICTURE_JSON_H
+#define SERVER_WATCH_PICTURE_JSON_H
 
 #include <jansson.h>
 
-#include "watch/picture.h"
+#include "server/watch/picture.h"
 
 /* All the picture has; is_live and trouble are the follower's. The caller's. */
 json_t *picture_json(const struct picture *picture, int is_live, const char *trouble);

@@ -3,10 +3,10 @@
  * So a viewer that comes late sees the curves whole, and the server has no work with it. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_HISTORY_H
-#define WATCH_HISTORY_H
+#ifndef SERVER_WATCH_HISTORY_H
+#define SERVER_WATCH_HISTORY_H
 
-#include "watch/picture.h"
+#include "server/watch/picture.h"
 
 /* Adds what metrics.jsonl, events.jsonl and the snapshots in directory tell and the picture does
  * not know, of the last HISTORY_BYTES of each file. Blocks on disk; what cannot be read is left

@@ -6,8 +6,8 @@
  * libmicrohttpd's, come from the same. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_LIVE_H
-#define WATCH_LIVE_H
+#ifndef SERVER_WATCH_LIVE_H
+#define SERVER_WATCH_LIVE_H
 
 #include <microhttpd.h>
 #include <stdint.h>

@@ -5,10 +5,10 @@
  * reach a terminal. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_TOP_H
-#define WATCH_TOP_H
+#ifndef SERVER_WATCH_TOP_H
+#define SERVER_WATCH_TOP_H
 
-#include "watch/picture.h"
+#include "server/watch/picture.h"
 
 enum top_sort {
     TOP_SORT_RANK,

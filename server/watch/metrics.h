@@ -4,11 +4,11 @@
  * this program and only grow. A figure that is not known is left out, never 0. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_METRICS_H
-#define WATCH_METRICS_H
+#ifndef SERVER_WATCH_METRICS_H
+#define SERVER_WATCH_METRICS_H
 
 #include "common/buf.h"
-#include "watch/picture.h"
+#include "server/watch/picture.h"
 
 /* What the program itself has to say. */
 struct metrics_self {

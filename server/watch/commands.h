@@ -1,8 +1,8 @@
 /* commands.h - the commands of `seer` that show a run. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_COMMANDS_H
-#define WATCH_COMMANDS_H
+#ifndef SERVER_WATCH_COMMANDS_H
+#define SERVER_WATCH_COMMANDS_H
 
 #include "common/command.h"
 

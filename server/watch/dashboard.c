@@ -1,7 +1,7 @@
 /* dashboard.c - the run as a page, as metrics and as JSON, over HTTP. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/dashboard.h"
+#include "server/watch/dashboard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,13 +9,13 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
-#include "watch/follower.h"
-#include "watch/history.h"
-#include "watch/http.h"
-#include "watch/live.h"
-#include "watch/metrics.h"
-#include "watch/page.h"
-#include "watch/picture_json.h"
+#include "server/watch/follower.h"
+#include "server/watch/history.h"
+#include "server/watch/http.h"
+#include "server/watch/live.h"
+#include "server/watch/metrics.h"
+#include "server/watch/page.h"
+#include "server/watch/picture_json.h"
 
 enum {
     TURN_MS = 250,      /* deadlines of clients are looked at so often */

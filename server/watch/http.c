@@ -1,7 +1,7 @@
 /* http.c - a small web server for pages that are read only, on libmicrohttpd. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/http.h"
+#include "server/watch/http.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

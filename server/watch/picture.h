@@ -6,8 +6,8 @@
  * One thread. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_PICTURE_H
-#define WATCH_PICTURE_H
+#ifndef SERVER_WATCH_PICTURE_H
+#define SERVER_WATCH_PICTURE_H
 
 #include <jansson.h>
 #include <stdint.h>

@@ -1,12 +1,12 @@
 /* top_screen.h - `seer top` on a terminal: draws, and follows keys and the terminal's size. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_TOP_SCREEN_H
-#define WATCH_TOP_SCREEN_H
+#ifndef SERVER_WATCH_TOP_SCREEN_H
+#define SERVER_WATCH_TOP_SCREEN_H
 
 #include "common/status.h"
-#include "watch/follower.h"
-#include "watch/top.h"
+#include "server/watch/follower.h"
+#include "server/watch/top.h"
 
 /* Until q or a signal sets *is_stopping; the terminal is as before then. ERR_INPUT: stdin and
  * stdout are no terminal that can do it. */

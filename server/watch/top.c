@@ -1,7 +1,7 @@
 /* top.c - a run as lines of text. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/top.h"
+#include "server/watch/top.h"
 
 #include <inttypes.h>
 #include <math.h>

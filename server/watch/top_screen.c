@@ -1,7 +1,7 @@
 /* top_screen.c - `seer top` on a terminal, by ncurses. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/top_screen.h"
+#include "server/watch/top_screen.h"
 
 #include <ctype.h>
 #include <curses.h>

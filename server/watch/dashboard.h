@@ -6,8 +6,8 @@
  * clients are waited for in one place, so nothing is shared. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#ifndef WATCH_DASHBOARD_H
-#define WATCH_DASHBOARD_H
+#ifndef SERVER_WATCH_DASHBOARD_H
+#define SERVER_WATCH_DASHBOARD_H
 
 #include "common/status.h"
 

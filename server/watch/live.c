@@ -1,7 +1,7 @@
 /* live.c - a page that follows: server-sent events (WHATWG HTML, 9.2). */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
-#include "watch/live.h"
+#include "server/watch/live.h"
 
 #include <inttypes.h>
 #include <stdio.h>
