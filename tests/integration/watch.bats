@@ -153,7 +153,7 @@ has_grown() { # NAME BEFORE
     grep -qE '^worker-1 +[0-9]+ +member' "$BATS_TEST_TMPDIR/top"
     grep -q '^stream ' "$BATS_TEST_TMPDIR/top"
     grep -qE "^[0-9:]{8} . [a-z_]+ " "$BATS_TEST_TMPDIR/top"
-    seer top --run "$RUN" --once --width 40 | LC_ALL=C.UTF-8 awk 'length($0) > 40 { exit 1 }'
+    [ "$(seer top --run "$RUN" --once --width 40 | LC_ALL=C.UTF-8 wc -L)" -le 40 ]
     [ "$(seer top --run "$RUN" --once --filter worker-2 | grep -cE '^worker-')" = 1 ]
     [ "$(seer top --run "$RUN" --once --sort name | grep -oE '^worker-[0-9]' | tr '\n' ' ')" = 'worker-1 worker-2 ' ]
     seer top --server "$(jq -r .control "$RUN/server.json")" --once -o json | jq -e '.name == "tiny" and (.workers | length) == 2'
