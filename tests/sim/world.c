@@ -343,15 +343,17 @@ void world_find_shard(struct world *world, uint32_t shard)
 {
     char path[32];
     snprintf(path, sizeof(path), "store/%u", shard);
-    world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
-                                                   .shard = {path, 17 + shard * 7 % 40}});
+    world_serve(world, &(struct coordinator_event){
+                           .kind = COORDINATOR_SHARD_FOUND,
+                           .shard = {.path = path, .records = 17 + shard * 7 % 40}});
 }
 
 void world_command(struct world *world, enum coordinator_command kind, const char *argument)
 {
     world_trace(world, "--- command %d %s", kind, argument);
-    world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_COMMAND,
-                                                   .command = {kind, 1, argument}});
+    world_serve(world, &(struct coordinator_event){
+                           .kind = COORDINATOR_COMMAND,
+                           .command = {.command = kind, .request = 1, .argument = argument}});
 }
 
 static void start_server(struct world *world)

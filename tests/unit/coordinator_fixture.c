@@ -33,10 +33,10 @@ int setup(void **state)
     actions_init(&f->actions);
     actions_init(&f->journal);
     coordinator_start(f->coordinator, 0, &f->actions);
-    coordinator_handle(
-        f->coordinator,
-        &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND, .shard = {"store/a", 100}}, 0,
-        &f->actions);
+    coordinator_handle(f->coordinator,
+                       &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
+                                                   .shard = {.path = "store/a", .records = 100}},
+                       0, &f->actions);
     keep(f);
     *state = f;
     return 0;
@@ -174,7 +174,9 @@ struct message await_prepare(struct fixture *f)
 void order(struct fixture *f, enum coordinator_command command, const char *name)
 {
     handle(f, (struct coordinator_event){
-                  .kind = COORDINATOR_COMMAND, .connection = 99, .command = {command, 1, name}});
+                  .kind = COORDINATOR_COMMAND,
+                  .connection = 99,
+                  .command = {.command = command, .request = 1, .argument = name}});
 }
 
 int await(struct fixture *f, enum action_kind kind, int detail, int64_t ms)

@@ -145,8 +145,9 @@ static void who_drains_still_drains_when_the_server_starts_again(void **state)
 static void finish(struct fixture *f)
 {
     train(f, 2);
-    handle(f, (struct coordinator_event){.kind = COORDINATOR_COMMAND,
-                                         .command = {COMMAND_STOP, 1, ""}});
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_COMMAND,
+                  .command = {.command = COMMAND_STOP, .request = 1, .argument = ""}});
     vote(f, 1, 0, 3, 1);
     vote(f, 2, 0, 3, 1);
     handle(f, (struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_DONE,

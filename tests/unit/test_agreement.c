@@ -137,7 +137,7 @@ static void of_a_crowd_those_who_are_wrong_come_first_and_the_rest_is_counted(vo
         .config = &f->config, .config_text = "train: {}\n", .run = 7, .entropy = 1, .boot = 5});
     coordinator_start(f->coordinator, 0, &f->actions);
     handle(f, (struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
-                                         .shard = {"store/a", 10000}});
+                                         .shard = {.path = "store/a", .records = 10000}});
     train(f, CROWD);
     for (uint64_t id = 1; id <= CROWD; id++)
         vote(f, id, 0, id == 38 ? 4 : 3, 1);

@@ -118,12 +118,14 @@ static void a_pause_holds_the_verdict_and_a_resume_gives_it(void **state)
 {
     struct fixture *f = *state;
     train(f, 1);
-    handle(f, (struct coordinator_event){.kind = COORDINATOR_COMMAND,
-                                         .command = {COMMAND_PAUSE, 1, ""}});
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_COMMAND,
+                  .command = {.command = COMMAND_PAUSE, .request = 1, .argument = ""}});
     vote(f, 1, 0, 3, 1);
     assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_STEP), -1);
-    handle(f, (struct coordinator_event){.kind = COORDINATOR_COMMAND,
-                                         .command = {COMMAND_RESUME, 2, ""}});
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_COMMAND,
+                  .command = {.command = COMMAND_RESUME, .request = 2, .argument = ""}});
     assert_true(find(f, ACTION_JOURNAL, JOURNAL_STEP) >= 0);
 }
 
@@ -252,8 +254,8 @@ static void orders_may_be_given_twice(void **state)
 static void a_retirement_is_in_the_catalogue_at_once(void **state)
 {
     struct fixture *f = *state;
-    handle(f,
-           (struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND, .shard = {"store/b", 1000}});
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
+                                         .shard = {.path = "store/b", .records = 1000}});
     train(f, 1);
     order(f, COMMAND_RETIRE, "store/b");
     int retire = find(f, ACTION_JOURNAL, JOURNAL_RETIRE);

@@ -137,7 +137,7 @@ static void a_run_that_lost_all_it_had_begins_anew_after_reading_its_journal(voi
         vote(f, 1, step, 3, 1);
         if (step == STEPS / 3) /* a second entry of the stream */
             handle(f, (struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
-                                                 .shard = {"store/b", 1000}});
+                                                 .shard = {.path = "store/b", .records = 1000}});
     }
     save(f, STEPS, "best");
     vote(f, 1, STEPS + 1, 3, 1);

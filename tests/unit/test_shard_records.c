@@ -8,8 +8,8 @@
 /* A second shard, of which a plan is out by now. */
 static void train_on_two_shards(struct fixture *f, uint64_t count)
 {
-    handle(f,
-           (struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND, .shard = {"store/b", 100}});
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
+                                         .shard = {.path = "store/b", .records = 100}});
     train(f, count);
 }
 

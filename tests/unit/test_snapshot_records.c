@@ -8,8 +8,9 @@ static void a_stop_takes_a_snapshot_first_and_then_finishes(void **state)
     struct fixture *f = *state;
     train(f, 1);
     vote(f, 1, 0, 3, 1);
-    handle(f, (struct coordinator_event){.kind = COORDINATOR_COMMAND,
-                                         .command = {COMMAND_STOP, 1, ""}});
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_COMMAND,
+                  .command = {.command = COMMAND_STOP, .request = 1, .argument = ""}});
     vote(f, 1, 1, 3, 1);
     int expect = find(f, ACTION_EXPECT_SNAPSHOT, 0);
     assert_true(expect >= 0);
