@@ -34,6 +34,12 @@ static double cosine_lr(const struct config *config, uint64_t step)
     return final + 0.5 * (peak - final) * (1.0 + cos(3.14159265358979323846 * progress));
 }
 
+static double plateau_lr(const struct config *config, const struct schedule_state *state)
+{
+    return fmax(config->schedule.lr_peak * pow(config->schedule.plateau_factor, state->cuts),
+                config->schedule.lr_final);
+}
+
 double schedule_lr(const struct config *config, const struct schedule_state *state, uint64_t step)
 {
     double peak = config->schedule.lr_peak;
@@ -42,8 +48,7 @@ double schedule_lr(const struct config *config, const struct schedule_state *sta
     if (config->schedule.kind == SCHEDULE_COSINE)
         return cosine_lr(config, step);
     if (config->schedule.kind == SCHEDULE_PLATEAU)
-        return fmax(peak * pow(config->schedule.plateau_factor, state->cuts),
-                    config->schedule.lr_final);
+        return plateau_lr(config, state);
     return peak;
 }
 
@@ -88,7 +93,8 @@ static enum schedule_event judge_window(const struct config *config, struct sche
     }
     if (!state->is_armed)
         return state->windows % SCHEDULE_ALARM_WINDOWS == 0 ? SCHEDULE_COLLAPSE : SCHEDULE_WINDOW;
-    if (state->bad < (uint32_t)config->schedule.plateau_patience)
+    if (state->bad < (uint32_t)config->schedule.plateau_patience ||
+        plateau_lr(config, state) <= config->schedule.lr_final)
         return SCHEDULE_WINDOW;
     state->cuts++;
     state->cool = (uint32_t)config->schedule.plateau_cooldown;

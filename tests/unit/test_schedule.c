@@ -113,6 +113,8 @@ static void a_flat_loss_halves_the_rate_then_waits_then_halves_again(void **stat
     assert_true(schedule_lr(&config, &schedule, step) == 0.25);
     assert_int_equal(windows_until_cut(&config, &schedule, &step, 4.0, 0, 0.0, 20), 5);
     assert_true(schedule_lr(&config, &schedule, step) == 0.2); /* never below lr_final */
+    assert_int_equal(windows_until_cut(&config, &schedule, &step, 4.0, 0, 0.0, 40), 0);
+    assert_int_equal(schedule.cuts, 3); /* and what changes nothing is no cut */
 }
 
 static void the_start_at_ln_k_is_no_plateau_but_in_time_an_alarm(void **state)
