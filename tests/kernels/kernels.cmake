@@ -1,7 +1,8 @@
 file(GLOB kernel_cases CONFIGURE_DEPENDS ${FRAGMENT_DIR}/cases_*.c)
 seer_test(test_kernels
     SOURCES test_kernels.c fixture.c reference.c ${kernel_cases}
-    LIBS device m)
+    LIBS device m
+    TIMEOUT 600)
 seer_test(test_gradients SOURCES test_gradients.c fixture.c reference.c LIBS device m)
 seer_test(test_device SOURCES test_device.c fixture.c LIBS device m)
 # The same on a GPU, where there is one.
@@ -18,6 +19,7 @@ if(EVERSEER_EMULATED_GPU)
     seer_test(test_kernels_emulated
         SOURCES test_kernels.c fixture.c reference.c ${kernel_cases}
         LIBS device m
+        TIMEOUT 600
         ARGS --device cuda:0)
     seer_test(test_gradients_emulated
         SOURCES test_gradients.c fixture.c reference.c
@@ -42,7 +44,7 @@ if(EVERSEER_EMULATED_GPU)
         set(other_kinds)
     endif()
     foreach(kind ${other_kinds})
-        seer_script(test_kernels_emulated_${kind}
+        seer_script(test_kernels_emulated_${kind} TIMEOUT 600
             COMMAND test_kernels_emulated --device cuda:0:${kind})
     endforeach()
 endif()
