@@ -33,7 +33,9 @@ void fall_happen(struct world *world)
     world->late.is_unsettled = 0;
     world->late.is_lost = 1;
     world->late.step = last->step;
+    world->late.step.skips = NULL;
     world->late.hash = world->hashes[world->committed];
+    journal_record_done(last);
     world->journal_count--;
     world->committed--;
     world->commits--;

@@ -43,18 +43,22 @@ static enum status live(void)
     struct handover handover;
     struct link *link = NULL;
     static const struct step_progress progress;
+    struct gpu_health health;
     struct job kept = {0};
     struct link_setup setup = {.server = address,
                                .name = "w",
                                .device = "cpu",
                                .helper_address = "@nobody",
                                .handover = &handover,
+                               .health = &health,
                                .progress = &progress};
     TRY(handover_init(&handover));
+    gpu_health_start(&health, "", ""); /* it is told of no GPU */
     enum status status = link_start(&setup, &link);
     if (status == OK)
         train(&handover, &kept);
     link_stop(link);
+    gpu_health_stop(&health);
     handover_done(&handover);
     loader_destroy(kept.loader);
     mem_free(kept.config);
