@@ -91,8 +91,8 @@ holds() { # NAME COUNT
     wait_until 120 committed_at_least "$RUN" 10
     for i in 1 2 3; do
         shard=$(find "$STORE/shards" -mindepth 1 -maxdepth 1 | head -n 1)
-        cp -r "$shard" "$STORE/shards/copy-$i.tmp"
-        mv "$STORE/shards/copy-$i.tmp" "$STORE/shards/copy-$i"
+        cp -r "$shard" "$BATS_TEST_TMPDIR/copy-$i" # elsewhere: a store is looked through at any time
+        mv "$BATS_TEST_TMPDIR/copy-$i" "$STORE/shards/copy-$i"
         wait_until 60 event_is_there shard_added "path=$STORE/shards/copy-$i"
         wait_until 60 holds worker-1 2
         further 5
