@@ -341,6 +341,13 @@ static int handle_helpers(struct server *server, const zmq_pollitem_t *items,
     return has_ended;
 }
 
+static int patience_ms(struct server *server)
+{
+    if (shard_watch_tell(server))
+        return 0;
+    return server->late.is_due ? 1 : COORDINATOR_TICK_MS;
+}
+
 /* Waits for anything to happen, then handles it. Handling one thing may end the next: so the list
  * of processes is read from a copy. */
 static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers)
@@ -357,8 +364,7 @@ static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers
         items[count++] =
             (zmq_pollitem_t){.fd = server->watch.items[i].process, .events = ZMQ_POLLIN};
     }
-    int has_more_shards = shard_watch_tell(server);
-    if (zmq_poll(items, count, has_more_shards ? 0 : COORDINATOR_TICK_MS) < 0)
+    if (zmq_poll(items, count, patience_ms(server)) < 0)
         return; /* interrupted */
     int has_ended = handle_helpers(server, items + POLL_HELPERS, polled);
     for (uint32_t i = 0; i < watched; i++) {
@@ -376,6 +382,8 @@ static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers
     if (items[2].revents != 0)
         disk_finish(server->disk, FINISHED_AT_ONCE, server);
     handle_troubles(server);
+    if (perform_is_late(server))
+        perform_late(server);
     handle_time(server);
 }
 
@@ -386,6 +394,8 @@ enum status server_run(struct server *server)
     uint64_t *workers = mem_array(ROSTER_MAX, sizeof(*workers));
     while (!server->is_finished && server->status == OK && server->stop_count < SIGNALS_PATIENCE)
         turn(server, items, workers);
+    if (server->status == OK)
+        perform_late(server);
     mem_free(items);
     mem_free(workers);
     if (server->status == OK && !server->is_finished)

@@ -58,6 +58,11 @@ struct server {
     int signals; /* signalfd */
     struct coordinator *coordinator;
     struct actions actions;
+    struct {
+        int is_due;
+        int64_t due_us; /* when members have heard of it */
+        struct journal_step step;
+    } late; /* decided and told; its flushes and its report are left (perform_late) */
     uint32_t trouble_count, trouble_capacity;
     struct trouble *troubles;
     int64_t tick_ms;   /* last tick */

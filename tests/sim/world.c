@@ -325,7 +325,6 @@ static void carry_out_all(struct world *world, struct actions *actions, uint64_t
             }
             carry_out(world, action);
         }
-    fall_settle(world, NULL);
 }
 
 void world_serve(struct world *world, const struct coordinator_event *event)

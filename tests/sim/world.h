@@ -169,6 +169,7 @@ struct world {
     uint64_t boot; /* of the server's host */
     struct {
         int is_unsettled;         /* the journal's last record would not survive a fall */
+        int64_t settles_ms;       /* the last moment of that */
         int is_lost;              /* one did not, and its step is not decided again yet */
         struct journal_step step; /* that one; its skips are none */
         uint64_t hash;            /* of the state it led to */
@@ -281,7 +282,7 @@ void world_share_arrives(struct world *world, const struct message *begin, uint6
 
 /* fall.c: what the journal has not flushed goes with the server's host. */
 void fall_note(struct world *world, const struct journal_record *record); /* it was written */
-/* This action waits for the flushes; NULL: the last one is done. */
+/* This action is next: it may wait for the flushes, or their time is over. */
 void fall_settle(struct world *world, const struct action *before);
 /* While something is unsettled; the server dies with it, at the caller's hand. */
 void fall_happen(struct world *world);
