@@ -8,11 +8,11 @@ N times a worker joins a run that trains, and drains again; prints quantiles as 
 docs/benchmarks.md. A gap is the time between two commits; the extra time of a change is the gap
 between the last commit of the old generation and the first of the new one, less the usual gap before
 or behind the change, whichever is longer (fewer members take longer for a step). Commits are timed
-when their line of metrics.jsonl is seen, to about two milliseconds. Needs SEER_BIN and SEER_SOURCE.
-Run it on a quiet machine. Exits 1 if a planned change aborted a step."""
+when their line of metrics.jsonl is seen, to about two milliseconds. The programs
+are those of SEER_BIN, else of build/release. Run it on a quiet machine. Exits 1 if a planned change aborted a step."""
 import argparse, os, shutil, statistics, sys, tempfile
 
-sys.path.insert(0, os.path.join(os.environ["SEER_SOURCE"], "tests", "chaos"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../chaos"))
 import chaos_run  # noqa: E402
 from chaos import make_store  # noqa: E402
 

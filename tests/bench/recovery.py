@@ -7,12 +7,12 @@
 Kills, waits until all members train again, kills again, N times for each kind, and prints the
 quantiles of every stage as a table for docs/benchmarks.md. `both` is the server and one worker at
 once. A killed server is started again after a random time of at most two seconds; a worker by
-local_cluster.sh --respawn. Needs SEER_BIN and SEER_SOURCE. Run it on a quiet machine: instants are
-events.jsonl's, to a millisecond, and for commits those at which a line of metrics.jsonl was seen,
+local_cluster.sh --respawn. The programs are those of SEER_BIN, else of build/release. Run it on a
+quiet machine: instants are events.jsonl's, to a millisecond, and for commits those at which a line of metrics.jsonl was seen,
 to about two. Exits 1 if a server's death restarted a worker or a step was lost."""
 import argparse, datetime, os, random, shutil, signal, sys, tempfile, time
 
-sys.path.insert(0, os.path.join(os.environ["SEER_SOURCE"], "tests", "chaos"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../chaos"))
 import chaos_run  # noqa: E402
 from chaos import make_store  # noqa: E402
 

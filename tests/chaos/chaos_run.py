@@ -9,9 +9,10 @@ import contextlib, glob, json, os, shlex, shutil, signal, subprocess, sys, time
 import chaos_means
 
 CHAOS = os.path.dirname(os.path.abspath(__file__))
-BIN = os.environ["SEER_BIN"]
-CLUSTER = os.path.join(os.environ["SEER_SOURCE"], "deploy", "local_cluster.sh")
-CONFIG = os.path.join(os.environ["SEER_SOURCE"], "tests", "integration", "tiny.yaml")
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+BIN = os.environ.get("SEER_BIN") or os.path.join(SOURCE, "build", "release", "bin")
+CLUSTER = os.path.join(SOURCE, "deploy", "local_cluster.sh")
+CONFIG = os.path.join(SOURCE, "tests", "integration", "tiny.yaml")
 MARK = "SEER_CHAOS_MARK"
 HEARD_S = 20      # a process has begun, on a busy machine
 TURN_S = 0.005    # the files are looked at so often
