@@ -8,11 +8,10 @@ Trains a tiny model for 10 steps with real daemons that share one GPU, train.red
 then two and four of them with engine mpi, whose helpers work on copies. Without --device the GPU is
 emulated; then two do the same with engine nccl too, on the NCCL of tests/chaos/fakes. Exits 0, 1
 with the reason, 77 when it cannot run here."""
-import argparse, os, shutil, signal, sys, tempfile
+import argparse, signal, sys, tempfile
 
 from chaos_nccl import CONFIG, check_means, make_programs
-from chaos_run import Failure
-from same_bits import RUN_S, Bits, await_steps
+from same_bits import RUN_S, Bits, await_steps, to_their_end
 
 STEPS = 10
 LONG_S = 4 * RUN_S
@@ -49,22 +48,7 @@ def main():
     directory = tempfile.mkdtemp(prefix="everseer-gpu-")
     bits = Bits(directory, 0, SETTINGS, STEPS, config=CONFIG,
                 environment=make_programs(directory, options.device))
-    try:
-        compare_all(bits, options)
-    except BaseException as error:
-        if isinstance(error, Failure):
-            print(f"FAILED (folder {directory}): {error}", flush=True)
-            bits.run.tell()
-        if bits.run is not None:
-            bits.run.kill_all()
-        if not isinstance(error, Failure):
-            raise
-        sys.exit(1)
-    print("the same bits everywhere")
-    if options.keep:
-        print(f"folder {directory}")
-    else:
-        shutil.rmtree(directory)
+    to_their_end(bits, options, compare_all)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,26 @@ def compare_all(bits, options):
                      lambda run, rng=rng: train_by_schedule(run, rng))
 
 
+def to_their_end(bits, options, compare, which=""):
+    """Exits 1 with the reason if they differ; nothing that was started is left."""
+    try:
+        compare(bits, options)
+    except BaseException as error:
+        if isinstance(error, Failure):
+            print(f"FAILED ({which}folder {bits.directory}): {error}", flush=True)
+            bits.run.tell()
+        if bits.run is not None:
+            bits.run.kill_all()
+        if not isinstance(error, Failure):
+            raise
+        sys.exit(1)
+    print("the same bits everywhere")
+    if options.keep:
+        print(f"folder {bits.directory}")
+    else:
+        shutil.rmtree(bits.directory)
+
+
 def main():
     is_long = os.environ.get("SEER_TEST_LONG") == "1"
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[0].removeprefix("usage: "))
@@ -183,22 +203,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     directory = tempfile.mkdtemp(prefix="everseer-bits-")
     bits = Bits(directory, options.seed)
-    try:
-        compare_all(bits, options)
-    except BaseException as error:
-        if isinstance(error, Failure):
-            print(f"FAILED (seed {options.seed}, folder {directory}): {error}", flush=True)
-            bits.run.tell()
-        if bits.run is not None:
-            bits.run.kill_all()
-        if not isinstance(error, Failure):
-            raise
-        sys.exit(1)
-    print("the same bits everywhere")
-    if options.keep:
-        print(f"folder {directory}")
-    else:
-        shutil.rmtree(directory)
+    to_their_end(bits, options, compare_all, f"seed {options.seed}, ")
 
 
 if __name__ == "__main__":
