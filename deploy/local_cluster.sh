@@ -176,8 +176,18 @@ now_ms() {
     echo $((${EPOCHREALTIME//[.,]/} / 1000))
 }
 
+# Nothing in a run without keys; in one that has them (seer key init) the worker gets one of its own.
+key_options() { # NAME
+    local key=$run/keys/$1.key
+    [ -f "$run/keys/server.key" ] || return 0
+    [ -f "$key" ] || "$bin/seer" key new "$1" --role worker --run "$run" --out "$key" >/dev/null
+    key_options=(--key "$key")
+}
+
 start_worker() { # INDEX
-    "$bin/seer-worker" --server "$address" --name "${names[$1]}" --journal "$journals" >>"$run/${names[$1]}.log" 2>&1 </dev/null 3>&- &
+    local key_options=()
+    key_options "${names[$1]}"
+    "$bin/seer-worker" --server "$address" --name "${names[$1]}" --journal "$journals" "${key_options[@]}" >>"$run/${names[$1]}.log" 2>&1 </dev/null 3>&- &
     worker_pids[$1]=$!
     worker_starts[$1]=$(now_ms)
     worker_dues[$1]=''
@@ -200,10 +210,12 @@ write_commands() {
         printf 'server'
         printf ' %q' "${server_command[@]}"
         printf '\n'
-        local name
+        local name key_options
         for name in "${names[@]}"; do
             printf 'worker %s' "$name"
-            printf ' %q' "$bin/seer-worker" --server "$address" --name "$name" --journal "$journals"
+            key_options=()
+            key_options "$name"
+            printf ' %q' "$bin/seer-worker" --server "$address" --name "$name" --journal "$journals" "${key_options[@]}"
             printf '\n'
         done
     } >"$run/commands"

@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "proto/gatekeeper.h"
 
 enum {
     ADDRESS_BYTES = 512,
@@ -27,9 +28,11 @@ enum {
 struct endpoint {
     void *context;
     void *socket;
-    void *monitor; /* PAIR that tells of connections; NULL: not watched */
+    void *monitor;                 /* PAIR that tells of connections; NULL: not watched */
+    struct gatekeeper *gatekeeper; /* NULL: without a gate */
     int is_router;
     char address[ADDRESS_BYTES];
+    char user[KEY_TEXT_BYTES]; /* of the message received last */
 };
 
 static enum status set_option(void *socket, int option, int value)
@@ -73,7 +76,32 @@ static int starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* Until sockets have keys, only this machine may talk to them. */
+static enum status set_text(void *socket, int option, const char *text)
+{
+    if (zmq_setsockopt(socket, option, text, strlen(text)) != 0)
+        return fail(ERR_IO, "ZeroMQ option %d: %s", option, zmq_strerror(errno));
+    return OK;
+}
+
+static enum status set_gate(struct endpoint *endpoint, struct gate *gate)
+{
+    TRY(set_option(endpoint->socket, ZMQ_CURVE_SERVER, 1));
+    TRY(set_text(endpoint->socket, ZMQ_CURVE_SECRETKEY, gate_server_key(gate)->secret));
+    TRY(set_text(endpoint->socket, ZMQ_ZAP_DOMAIN, "everseer"));
+    return gatekeeper_start(endpoint->context, gate, &endpoint->gatekeeper);
+}
+
+static enum status set_key(struct endpoint *endpoint, const struct key *key)
+{
+    if (key->secret[0] == 0 || key->server[0] == 0)
+        return fail(ERR_INPUT, "key '%s' does not know its %s: 'seer key new' makes whole ones",
+                    key->name, key->secret[0] == 0 ? "secret half" : "server's key");
+    TRY(set_text(endpoint->socket, ZMQ_CURVE_SERVERKEY, key->server));
+    TRY(set_text(endpoint->socket, ZMQ_CURVE_PUBLICKEY, key->public));
+    return set_text(endpoint->socket, ZMQ_CURVE_SECRETKEY, key->secret);
+}
+
+/* Without keys only this machine may talk to a socket. */
 static enum status require_local(const char *address)
 {
     static const char *const local[] = {"tcp://127.", "tcp://localhost:", "tcp://[::1]:", "ipc://",
@@ -83,7 +111,8 @@ static enum status require_local(const char *address)
             return OK;
     return fail(ERR_INPUT,
                 "address '%s' can be reached from other hosts, and there are no keys to tell "
-                "friends from strangers: use tcp://127.0.0.1:PORT or ipc://PATH",
+                "friends from strangers: make some with 'seer key init --run DIR', or use "
+                "tcp://127.0.0.1:PORT or ipc://PATH",
                 address);
 }
 
@@ -122,16 +151,19 @@ static enum status bind_failed(const char *address)
     return fail(ERR_IO, "cannot listen at '%s': %s", address, zmq_strerror(errno));
 }
 
-static enum status bind_socket(int type, const char *address, struct endpoint **ret_endpoint)
+static enum status bind_socket(int type, const char *address, struct gate *gate,
+                               struct endpoint **ret_endpoint)
 {
     struct endpoint *endpoint = NULL;
-    TRY(require_local(address));
+    if (gate == NULL)
+        TRY(require_local(address));
     TRY(endpoint_create(type, &endpoint));
-    enum status status = OK;
+    enum status status = gate != NULL ? set_gate(endpoint, gate) : OK;
     size_t length = sizeof(endpoint->address);
-    if (zmq_bind(endpoint->socket, address) != 0)
+    if (status == OK && zmq_bind(endpoint->socket, address) != 0)
         status = bind_failed(address);
-    else if (zmq_getsockopt(endpoint->socket, ZMQ_LAST_ENDPOINT, endpoint->address, &length) != 0)
+    if (status == OK &&
+        zmq_getsockopt(endpoint->socket, ZMQ_LAST_ENDPOINT, endpoint->address, &length) != 0)
         status = fail(ERR_IO, "cannot ask for the address bound: %s", zmq_strerror(errno));
     if (status != OK) {
         endpoint_close(endpoint);
@@ -141,14 +173,14 @@ static enum status bind_socket(int type, const char *address, struct endpoint **
     return OK;
 }
 
-enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint)
+enum status endpoint_bind(const char *address, struct gate *gate, struct endpoint **ret_endpoint)
 {
-    return bind_socket(ZMQ_ROUTER, address, ret_endpoint);
+    return bind_socket(ZMQ_ROUTER, address, gate, ret_endpoint);
 }
 
-enum status endpoint_publish(const char *address, struct endpoint **ret_endpoint)
+enum status endpoint_publish(const char *address, struct gate *gate, struct endpoint **ret_endpoint)
 {
-    return bind_socket(ZMQ_PUB, address, ret_endpoint);
+    return bind_socket(ZMQ_PUB, address, gate, ret_endpoint);
 }
 
 /* Before connecting, or the first connection is missed. */
@@ -156,7 +188,8 @@ static enum status watch(struct endpoint *endpoint)
 {
     static const char address[] = "inproc://monitor"; /* the context is this endpoint's alone */
     int linger = 0;
-    int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
+    int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
     if (zmq_socket_monitor(endpoint->socket, address, events) != 0)
         return fail(ERR_IO, "cannot watch '%s': %s", endpoint->address, zmq_strerror(errno));
     endpoint->monitor = zmq_socket(endpoint->context, ZMQ_PAIR);
@@ -175,8 +208,8 @@ static enum status connect_failed(const char *address)
                 address, zmq_strerror(errno));
 }
 
-static enum status connect_socket(int type, const char *address, int is_watched,
-                                  struct endpoint **ret_endpoint)
+static enum status connect_socket(int type, const char *address, const struct key *key,
+                                  int is_watched, struct endpoint **ret_endpoint)
 {
     struct endpoint *endpoint = NULL;
     if (strlen(address) >= ADDRESS_BYTES)
@@ -184,7 +217,9 @@ static enum status connect_socket(int type, const char *address, int is_watched,
                     ADDRESS_BYTES - 1);
     TRY(endpoint_create(type, &endpoint));
     memcpy(endpoint->address, address, strlen(address));
-    enum status status = is_watched ? watch(endpoint) : OK;
+    enum status status = key != NULL ? set_key(endpoint, key) : OK;
+    if (status == OK && is_watched)
+        status = watch(endpoint);
     if (status == OK && zmq_connect(endpoint->socket, address) != 0)
         status = connect_failed(address);
     if (status != OK) {
@@ -195,19 +230,22 @@ static enum status connect_socket(int type, const char *address, int is_watched,
     return OK;
 }
 
-enum status endpoint_subscribe(const char *address, struct endpoint **ret_endpoint)
+enum status endpoint_subscribe(const char *address, const struct key *key,
+                               struct endpoint **ret_endpoint)
 {
-    return connect_socket(ZMQ_SUB, address, 0, ret_endpoint);
+    return connect_socket(ZMQ_SUB, address, key, 0, ret_endpoint);
 }
 
-enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint)
+enum status endpoint_connect(const char *address, const struct key *key,
+                             struct endpoint **ret_endpoint)
 {
-    return connect_socket(ZMQ_DEALER, address, 0, ret_endpoint);
+    return connect_socket(ZMQ_DEALER, address, key, 0, ret_endpoint);
 }
 
-enum status endpoint_connect_watched(const char *address, struct endpoint **ret_endpoint)
+enum status endpoint_connect_watched(const char *address, const struct key *key,
+                                     struct endpoint **ret_endpoint)
 {
-    return connect_socket(ZMQ_DEALER, address, 1, ret_endpoint);
+    return connect_socket(ZMQ_DEALER, address, key, 1, ret_endpoint);
 }
 
 void endpoint_close(struct endpoint *endpoint)
@@ -220,6 +258,9 @@ void endpoint_close(struct endpoint *endpoint)
     }
     if (endpoint->socket != NULL)
         zmq_close(endpoint->socket);
+    if (endpoint->gatekeeper != NULL)
+        zmq_ctx_shutdown(endpoint->context);
+    gatekeeper_join(endpoint->gatekeeper);
     if (endpoint->context != NULL)
         zmq_ctx_term(endpoint->context);
     mem_free(endpoint);
@@ -326,12 +367,23 @@ static enum status take_peer(struct endpoint *endpoint, zmq_msg_t *frame, struct
     return OK;
 }
 
+static void note_user(struct endpoint *endpoint, zmq_msg_t *frame)
+{
+    const char *user = endpoint->gatekeeper != NULL ? zmq_msg_gets(frame, "User-Id") : NULL;
+    size_t length = user != NULL ? strlen(user) : 0;
+    if (length >= sizeof(endpoint->user))
+        length = 0;
+    memcpy(endpoint->user, user != NULL ? user : "", length);
+    endpoint->user[length] = 0;
+}
+
 static enum status take_message(struct endpoint *endpoint, zmq_msg_t *frame, struct peer *ret_peer,
                                 struct message *ret_message)
 {
     if (endpoint->is_router)
         TRY(take_peer(endpoint, frame, ret_peer));
     TRY(take_frame(endpoint, frame));
+    note_user(endpoint, frame);
     if (zmq_msg_more(frame))
         return fail(ERR_PROTOCOL, "'%s': %d frames too many", endpoint->address,
                     drop_frames(endpoint, frame));
@@ -356,6 +408,11 @@ enum status endpoint_receive(struct endpoint *endpoint, int timeout_ms, struct p
     return status;
 }
 
+const char *endpoint_user(const struct endpoint *endpoint)
+{
+    return endpoint->user;
+}
+
 int peer_equal(const struct peer *a, const struct peer *b)
 {
     return a->length == b->length && memcmp(a->bytes, b->bytes, a->length) == 0;
@@ -375,5 +432,7 @@ enum endpoint_change endpoint_watch_next(struct endpoint *endpoint)
     zmq_recv(endpoint->monitor, address, sizeof(address), ZMQ_DONTWAIT);
     uint16_t event;
     memcpy(&event, bytes, sizeof(event));
-    return event == ZMQ_EVENT_DISCONNECTED ? ENDPOINT_DOWN : ENDPOINT_UP;
+    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+        return ENDPOINT_UP;
+    return event == ZMQ_EVENT_DISCONNECTED ? ENDPOINT_DOWN : ENDPOINT_REFUSED;
 }

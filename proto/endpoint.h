@@ -13,6 +13,8 @@
 #include <stdint.h>
 
 #include "common/status.h"
+#include "proto/gate.h"
+#include "proto/key.h"
 #include "proto/message.h"
 
 enum { PEER_BYTES_MAX = 32 };
@@ -25,19 +27,24 @@ struct peer {
 
 struct endpoint;
 
-/* Binds; "tcp://127.0.0.1:*" picks a free port. Refuses (ERR_INPUT) an address that is not loopback
- * or ipc, until keys exist. ERR_IO names address and remedy when the port is in use. */
-enum status endpoint_bind(const char *address, struct endpoint **ret_endpoint);
+/* Binds; "tcp://127.0.0.1:*" picks a free port. With a gate (borrowed) every connection is
+ * encrypted and only keys that are let in get one; without (NULL) an address that is not loopback
+ * or ipc is refused (ERR_INPUT). ERR_IO names address and remedy when the port is in use. */
+enum status endpoint_bind(const char *address, struct gate *gate, struct endpoint **ret_endpoint);
 /* Messages that wait for a listener of a PUB socket: rounds of a thousand workers, about a MiB. */
 enum { ENDPOINT_FEED_QUEUE = 8192 };
 
 /* As endpoint_bind for a PUB socket: use endpoint_socket to send, never endpoint_send. */
-enum status endpoint_publish(const char *address, struct endpoint **ret_endpoint);
+enum status endpoint_publish(const char *address, struct gate *gate,
+                             struct endpoint **ret_endpoint);
 /* The other end of a PUB socket: a SUB socket that hears all topics. Does not wait; comes back by
  * itself. Use endpoint_socket to receive, never endpoint_receive. ERR_INPUT, ERR_IO. */
-enum status endpoint_subscribe(const char *address, struct endpoint **ret_endpoint);
-/* Does not wait for the other side to be there. ERR_INPUT: that is no address; ERR_IO. */
-enum status endpoint_connect(const char *address, struct endpoint **ret_endpoint);
+enum status endpoint_subscribe(const char *address, const struct key *key,
+                               struct endpoint **ret_endpoint);
+/* Does not wait for the other side to be there. key: who we are, for a server that has a gate;
+ * copied; NULL: nobody. ERR_INPUT: that is no address; ERR_IO. */
+enum status endpoint_connect(const char *address, const struct key *key,
+                             struct endpoint **ret_endpoint);
 void endpoint_close(struct endpoint *endpoint); /* NULL is fine */
 /* The address really bound or connected to. Borrowed. */
 const char *endpoint_address(const struct endpoint *endpoint);
@@ -54,13 +61,21 @@ enum status endpoint_send(struct endpoint *endpoint, const struct peer *peer,
  */
 enum status endpoint_receive(struct endpoint *endpoint, int timeout_ms, struct peer *ret_peer,
                              struct message *ret_message);
+/* The public key, in Z85, of who sent what was received last; "" without a gate. */
+const char *endpoint_user(const struct endpoint *endpoint);
 int peer_equal(const struct peer *a, const struct peer *b);
 
 /* Whether the server is there, as a DEALER's connection sees it. A new connection is a new peer to
  * the server: whoever sees UP introduces himself. */
-enum endpoint_change { ENDPOINT_SAME, ENDPOINT_UP, ENDPOINT_DOWN };
+enum endpoint_change {
+    ENDPOINT_SAME,
+    ENDPOINT_UP,
+    ENDPOINT_DOWN,
+    ENDPOINT_REFUSED /* the other side does not take our key, or asks for one; it is tried again */
+};
 /* As endpoint_connect, and follows the connection: the caller must take the changes. */
-enum status endpoint_connect_watched(const char *address, struct endpoint **ret_endpoint);
+enum status endpoint_connect_watched(const char *address, const struct key *key,
+                                     struct endpoint **ret_endpoint);
 /* The raw socket that becomes readable when there is a change, for zmq_poll. */
 void *endpoint_watch_socket(const struct endpoint *endpoint);
 /* The next change; does not wait. */

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/host.h"
 #include "common/json.h"
+#include "proto/client_key.h"
 #include "proto/endpoint.h"
 #include "server/run_address.h"
 
@@ -65,7 +66,9 @@ static enum status await_connection(struct endpoint *endpoint)
     for (;;) {
         int64_t left_ms = deadline_ms - clock_ms();
         if (left_ms <= 0)
-            return fail(ERR_UNREACHABLE, "no server answers at '%s'", endpoint_address(endpoint));
+            return fail(ERR_UNREACHABLE,
+                        "no server answers at '%s', or it does not let us in (seer key)",
+                        endpoint_address(endpoint));
         if (zmq_poll(&item, 1, (long)left_ms) > 0)
             return OK;
     }
@@ -122,13 +125,17 @@ enum status client_ask(const struct client_options *options, const char *name, j
 {
     char address[CONFIG_PATH_BYTES];
     struct endpoint *endpoint = NULL;
+    struct key key;
+    int has_key = 0;
     json_t *all = arguments == NULL ? json_object() : *arguments;
     if (options->reason != NULL)
         json_object_set_new(all, "reason", json_text(options->reason));
     char *text = json_dumps(all, JSON_COMPACT);
     enum status status = find_address(options, address, sizeof(address));
     if (status == OK)
-        status = endpoint_connect(address, &endpoint);
+        status = client_key_find(options->key, options->run, &key, &has_key);
+    if (status == OK)
+        status = endpoint_connect(address, has_key ? &key : NULL, &endpoint);
     if (status == OK)
         status = text == NULL ? fail(ERR_INPUT, "a name that is not UTF-8")
                               : ask(endpoint, name, text, ret_body);

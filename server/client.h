@@ -15,12 +15,15 @@ struct client_options {
     const char *run;    /* --run DIR */
     const char *server; /* --server URL */
     const char *output; /* -o json|table */
+    const char *key;    /* --key FILE */
     const char *reason; /* --reason TEXT; NULL = none. Goes with whatever is asked. */
 };
 
 #define CLIENT_OPTIONS(options)                                                                    \
     {"run", 0, OPTION_STRING, &(options).run, "DIR", "the run's folder (server.json in it)"},      \
         {"server", 0, OPTION_STRING, &(options).server, "URL", "address of its server"},           \
+        {"key",          0,      OPTION_STRING,                                                    \
+         &(options).key, "FILE", "the key to show to it ($SEER_KEY; the run's own)"},              \
     {                                                                                              \
         "output", 'o', OPTION_STRING, &(options).output, "FORMAT", "table (default) or json"       \
     }

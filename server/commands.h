@@ -15,6 +15,7 @@ extern const struct command stop_command;
 extern const struct command snapshot_command;
 extern const struct command stream_command;
 extern const struct command audit_command;
+extern const struct command key_command;
 /* Of `seer bench`. */
 extern const struct command bench_coordinator_command;
 extern const struct command bench_gate_command;

@@ -16,10 +16,10 @@ struct feed {
     uint64_t epoch, sequence;
 };
 
-enum status feed_open(const char *address, struct feed **ret_feed)
+enum status feed_open(const char *address, struct gate *gate, struct feed **ret_feed)
 {
     struct feed *feed = mem_zero(sizeof(*feed));
-    enum status status = endpoint_publish(address, &feed->endpoint);
+    enum status status = endpoint_publish(address, gate, &feed->endpoint);
     if (status != OK) {
         mem_free(feed);
         return status;

@@ -10,11 +10,12 @@
 
 #include "common/status.h"
 #include "proto/feed_message.h"
+#include "proto/gate.h"
 
 struct feed;
 
 /* Binds; the rules for address are endpoint_bind's. */
-enum status feed_open(const char *address, struct feed **ret_feed);
+enum status feed_open(const char *address, struct gate *gate, struct feed **ret_feed);
 /* Numbers begin anew: before the first message of an epoch. */
 void feed_begin(struct feed *feed, uint64_t epoch);
 /* The last number given out; 0: none in this epoch. */

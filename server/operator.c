@@ -204,10 +204,11 @@ static const struct row {
     int is_order;
     enum coordinator_command order;
     int is_change; /* work that changes something: it stands in the event log as orders do */
+    int is_open;   /* to whoever is let in; all else is for operators */
 } rows[] = {
-    {.name = "status", .ask = ask_status},
-    {.name = "stream_list", .ask = ask_stream},
-    {.name = "snapshot_list", .work = list_snapshots},
+    {.name = "status", .ask = ask_status, .is_open = 1},
+    {.name = "stream_list", .ask = ask_stream, .is_open = 1},
+    {.name = "snapshot_list", .work = list_snapshots, .is_open = 1},
     {.name = "snapshot_pin", .work = pin_snapshot, .is_change = 1},
     {.name = "snapshot_remove", .work = check_removal, .is_order = 1, .order = COMMAND_REMOVE},
     {.name = "snapshot_save", .work = check_new_snapshot, .is_order = 1, .order = COMMAND_SNAPSHOT},
@@ -346,11 +347,15 @@ static enum status give_work(struct server *server, const struct question *quest
                      &job);
 }
 
-static enum status check_question(const struct question *question, const char *name)
+static enum status check_question(const struct server *server, const struct question *question,
+                                  const char *name)
 {
     if (question->row == NULL)
         return fail(ERR_INPUT, "this server knows no command '%.64s': is it of another version?",
                     name);
+    if (!question->row->is_open && server->asker.role != KEY_OPERATOR)
+        return fail(ERR_INPUT, "key '%s' is a %s's, and '%.64s' is for operators",
+                    server->asker.name, key_role_name(server->asker.role), name);
     if (!json_is_object(question->arguments))
         return fail(ERR_INPUT, "command '%s': the arguments are no JSON object", name);
     return OK;
@@ -366,7 +371,7 @@ void operator_command(struct server *server, uint64_t connection, struct message
         .arguments = words[0] == 0 ? json_object() : json_loads(words, 0, NULL),
     };
     json_t *body = NULL;
-    enum status status = check_question(&question, message->command.name);
+    enum status status = check_question(server, &question, message->command.name);
     if (status == OK && question.row->work != NULL)
         status = give_work(server, &question);
     else if (status == OK && question.row->is_order)

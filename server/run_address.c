@@ -31,31 +31,33 @@ static const char *prefer(const char *wanted, const char *before)
     return before;
 }
 
-static enum status bind_control(const char *wanted, const char *before, struct endpoint **ret)
+static enum status bind_control(const char *wanted, const char *before, struct gate *gate,
+                                struct endpoint **ret)
 {
     const char *first = prefer(wanted, before);
-    enum status status = endpoint_bind(first, ret);
+    enum status status = endpoint_bind(first, gate, ret);
     if (status == OK || first == wanted)
         return status;
     log_warn("event=address_changed before=%s reason=\"%s\"", before, fail_message());
-    return endpoint_bind(wanted, ret);
+    return endpoint_bind(wanted, gate, ret);
 }
 
-static enum status bind_feed(const char *wanted, const char *before, struct feed **ret)
+static enum status bind_feed(const char *wanted, const char *before, struct gate *gate,
+                             struct feed **ret)
 {
     const char *first = prefer(wanted, before);
-    enum status status = feed_open(first, ret);
-    return status == OK || first == wanted ? status : feed_open(wanted, ret);
+    enum status status = feed_open(first, gate, ret);
+    return status == OK || first == wanted ? status : feed_open(wanted, gate, ret);
 }
 
-enum status run_address_bind(const char *directory, const struct config *config,
+enum status run_address_bind(const char *directory, const struct config *config, struct gate *gate,
                              struct endpoint **ret_control, struct feed **ret_feed)
 {
     struct run_address before = {0};
     if (run_address_load(directory, &before) != OK)
         before = (struct run_address){0};
-    TRY(bind_control(config->server.listen, before.control, ret_control));
-    return bind_feed(config->server.feed, before.feed, ret_feed);
+    TRY(bind_control(config->server.listen, before.control, gate, ret_control));
+    return bind_feed(config->server.feed, before.feed, gate, ret_feed);
 }
 
 static char *path_of(const char *directory)

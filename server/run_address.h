@@ -21,9 +21,9 @@ struct run_address {
     uint64_t run;
 };
 
-/* Binds server.listen and server.feed, or where they were bound before if that fits. Errors as
- * endpoint_bind. */
-enum status run_address_bind(const char *directory, const struct config *config,
+/* Binds server.listen and server.feed, or where they were bound before if that fits. gate may be
+ * NULL, and errors are as with endpoint_bind. */
+enum status run_address_bind(const char *directory, const struct config *config, struct gate *gate,
                              struct endpoint **ret_control, struct feed **ret_feed);
 /* Complete or not at all. Blocks on disk. ERR_IO. */
 enum status run_address_save(const char *directory, uint64_t run, const char *control,

@@ -185,13 +185,16 @@ static enum status open_parts(struct server *server)
     const struct config *config = server->config;
     char *state = mem_format("%s/state", server->directory);
     char *snapshots = mem_format("%s/snapshots", server->directory);
+    char *keys = mem_format("%s/keys", server->directory);
     enum status status = OK;
     TRY_OUT(journal_open(state, &server->journal));
     TRY_OUT(store_scan_create(config, &server->scan));
     TRY_OUT(parameter_store_open(snapshots, &server->store));
     TRY_OUT(run_folder_open(server->directory, &server->folder));
     TRY_OUT(restore(server));
-    TRY_OUT(run_address_bind(server->directory, config, &server->control, &server->feed));
+    TRY_OUT(gate_open(keys, &server->gate));
+    TRY_OUT(
+        run_address_bind(server->directory, config, server->gate, &server->control, &server->feed));
     TRY_OUT(run_address_save(server->directory, server->run, endpoint_address(server->control),
                              feed_address(server->feed)));
     TRY_OUT(open_signals(&server->signals));
@@ -199,6 +202,7 @@ static enum status open_parts(struct server *server)
 out:
     mem_free(state);
     mem_free(snapshots);
+    mem_free(keys);
     return status;
 }
 
@@ -239,6 +243,7 @@ void server_destroy(struct server *server)
     mem_free(server->shard_watch.is_unlinked);
     endpoint_close(server->control);
     feed_close(server->feed);
+    gate_close(server->gate); /* after the sockets that ask it */
     coordinator_destroy(server->coordinator);
     actions_done(&server->actions);
     store_scan_destroy(server->scan);
@@ -300,6 +305,8 @@ static void handle_time(struct server *server)
         report_present(server);
         shard_watch_look(server);
         shard_watch_expire(server);
+        if (server->gate != NULL)
+            gate_look(server->gate);
     }
 }
 

@@ -50,6 +50,7 @@ struct server {
     struct disk *disk;
     struct snapshot_traffic traffic;
     struct shard_watch shard_watch;
+    struct gate *gate; /* NULL: the run has no keys */
     struct endpoint *control;
     struct feed *feed;
     struct vitals vitals;
@@ -57,6 +58,7 @@ struct server {
     struct process_watch watch;
     int signals; /* signalfd */
     struct coordinator *coordinator;
+    struct key asker; /* who sent the message that is being handled; without a gate an operator */
     struct actions actions;
     struct {
         int is_due;

@@ -23,13 +23,13 @@
 #include "common/mem.h"
 #include "common/thread.h"
 #include "proto/endpoint.h"
+#include "worker/server_watch.h"
 #include "worker/snapshot_push.h"
 #include "worker/watchdog.h"
 
 enum {
-    HEARTBEAT_MS = 250,        /* until Welcome names another */
-    FIRST_COMPLAINT_MS = 5000, /* a server that was never there */
-    LAST_PARTS_MS = 30000,     /* at the end, for the last parts of a snapshot */
+    HEARTBEAT_MS = 250,    /* until Welcome names another */
+    LAST_PARTS_MS = 30000, /* at the end, for the last parts of a snapshot */
     HOST_BYTES = 256,
     EXIT_BY_SIGNAL = 128,
     HEAR_MAX = 64, /* messages of a turn: reports, signals and heartbeats come in between */
@@ -46,9 +46,9 @@ struct link {
     struct loader *loader;     /* borrowed; the worker owns it. NULL before CONFIGURE */
     int64_t slot_images;
     int signal_fd, signal_count;
-    int is_up, has_complained;
-    int64_t start_ms, heartbeat_ms; /* heartbeat_ms: of the last one */
-    int64_t end_ms;                 /* the training thread has ended: leave by then; 0: not yet */
+    struct server_watch watch;
+    int64_t heartbeat_ms; /* of the last one */
+    int64_t end_ms;       /* the training thread has ended: leave by then; 0: not yet */
     double images_per_second;
 };
 
@@ -77,7 +77,7 @@ static void push_parts(struct link *link)
         message.header.step = link->push.share->step;
         message.header.lineage = link->push.share->lineage;
     }
-    while (link->is_up && snapshot_push_next(&link->push, &message.snapshot_part)) {
+    while (link->watch.is_up && snapshot_push_next(&link->push, &message.snapshot_part)) {
         if (link_send(link, &message))
             continue;
         snapshot_push_put_back(&link->push, &message.snapshot_part);
@@ -262,14 +262,11 @@ static void see_connection(struct link *link)
 {
     enum endpoint_change change;
     while ((change = endpoint_watch_next(link->endpoint)) != ENDPOINT_SAME) {
-        link->is_up = change == ENDPOINT_UP;
-        link->has_complained = 1; /* from now on its going is logged */
-        if (link->is_up)
-            log_info("event=connected server=%s", link->setup.server);
-        else
-            log_warn("event=server_lost server=%s action=\"waiting for it\"", link->setup.server);
+        if (!server_watch_see(&link->watch, change))
+            continue;
         snapshot_push_again(&link->push);
-        struct member_event event = {.kind = link->is_up ? MEMBER_CONNECTED : MEMBER_DISCONNECTED};
+        struct member_event event = {.kind = link->watch.is_up ? MEMBER_CONNECTED
+                                                               : MEMBER_DISCONNECTED};
         link_handle(link, &event);
     }
 }
@@ -387,17 +384,13 @@ static void beat(struct link *link)
     struct member_event event = {.kind = MEMBER_TICK, .heartbeat = &heartbeat};
     link_handle(link, &event);
     link->heartbeat_ms = clock_ms();
-    if (!link->is_up && !link->has_complained &&
-        link->heartbeat_ms - link->start_ms > FIRST_COMPLAINT_MS) {
-        link->has_complained = 1;
-        log_warn("event=server_absent server=%s action=\"waiting for it\"", link->setup.server);
-    }
+    server_watch_look(&link->watch);
 }
 
 static int is_over(const struct link *link)
 {
     return link->end_ms != 0 &&
-           (link->push.share == NULL || !link->is_up || clock_ms() > link->end_ms);
+           (link->push.share == NULL || !link->watch.is_up || clock_ms() > link->end_ms);
 }
 
 static void link_run(void *argument)
@@ -448,7 +441,7 @@ enum status link_start(const struct link_setup *setup, struct link **ret_link)
     host_name(host, sizeof(host));
     struct link *link = mem_zero(sizeof(*link));
     link->setup = *setup;
-    link->start_ms = clock_ms();
+    server_watch_init(&link->watch, setup->server, setup->key != NULL);
     link->header.worker = host_entropy();
     struct member_setup member = {
         .worker = link->header.worker,
@@ -470,7 +463,7 @@ enum status link_start(const struct link_setup *setup, struct link **ret_link)
         status = fail(ERR_IO, "signalfd: %s", strerror(errno));
         goto out;
     }
-    TRY_OUT(endpoint_connect_watched(setup->server, &link->endpoint));
+    TRY_OUT(endpoint_connect_watched(setup->server, setup->key, &link->endpoint));
     log_info("event=connecting server=%s worker=%016" PRIx64, setup->server, link->header.worker);
     TRY_OUT(thread_start(&link->thread, "link", link_run, link));
     *ret_link = link;

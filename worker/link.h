@@ -14,9 +14,12 @@
 #include "worker/handover.h"
 #include "worker/step.h"
 
+struct key;
+
 struct link_setup {
     const char *server, *name, *device; /* device: device_public_name */
     const char *helper_address;
+    const struct key *key; /* NULL: none */
     struct handover *handover;
     const struct step_progress *progress;
     struct gpu_health *health;

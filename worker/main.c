@@ -24,11 +24,12 @@ static int run_once(void *argument)
 
 int main(int argc, char **argv)
 {
-    const char *server = NULL, *device = "cpu", *name = "", *journal = NULL;
+    const char *server = NULL, *device = "cpu", *name = "", *journal = NULL, *key = NULL;
     int64_t threads = 1;
     int is_supervised = 0;
     const struct option_row rows[] = {
         {"server", 's', OPTION_STRING, &server, "ADDRESS", "the server's control socket"},
+        {"key", 'k', OPTION_STRING, &key, "FILE", "the key to show to it ($SEER_KEY; none)"},
         {"device", 'd', OPTION_STRING, &device, "cpu|cuda:N", "where to compute (default cpu)"},
         {"threads", 't', OPTION_INT, &threads, "N", "threads of the cpu device (default 1)"},
         {"name", 'n', OPTION_STRING, &name, "NAME", "for people (default: host and pid)"},
@@ -59,6 +60,7 @@ int main(int argc, char **argv)
     if (status != OK)
         return options_exit(&usage, status);
     struct worker_options options = {.server = server,
+                                     .key = key,
                                      .device = device,
                                      .name = name,
                                      .threads = (int)threads,

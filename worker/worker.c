@@ -5,6 +5,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/worker.h"
+#include "proto/client_key.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -44,6 +45,8 @@ struct worker {
     int listen_fd; /* where collective helpers call */
     char helper_address[HELPER_ADDRESS_BYTES];
     char name[NAME_BYTES];
+    struct key key; /* if has_key: what it shows to the server */
+    int has_key;
 
     struct worker_journal *journal; /* NULL: nobody wants one */
     struct witness witness;         /* of the step that is computed and not decided yet; owned */
@@ -387,9 +390,11 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
     TRY(handover_init(&worker->handover));
     worker_phase(worker, PHASE_IDLE);
     TRY(watchdog_start(&worker->watchdog, &worker->handover, &worker->progress, WATCHDOG_HANG_MS));
+    TRY(client_key_find(options->key, NULL, &worker->key, &worker->has_key));
     char device_name[NAME_BYTES];
     device_public_name(options->device, device_name, sizeof(device_name));
     struct link_setup setup = {.server = options->server,
+                               .key = worker->has_key ? &worker->key : NULL,
                                .name = worker->name,
                                .device = device_name,
                                .helper_address = worker->helper_address,

@@ -8,6 +8,7 @@
 
 struct worker_options {
     const char *server;  /* ZeroMQ address */
+    const char *key;     /* file of the key to show to it; NULL: none */
     const char *device;  /* "cpu", "cuda:N" */
     const char *name;    /* "" = of host and pid */
     int threads;         /* of the cpu device */

@@ -216,7 +216,7 @@ enum status dashboard_run(const struct dashboard_options *options)
     struct dashboard dashboard = {.run = options->run, .picture = picture_create()};
     const struct follower_sink sink = {&dashboard, on_snapshot, on_message};
     dashboard.live = live_create(state_text, &dashboard);
-    dashboard.follower = follower_create(options->run, options->server, sink);
+    dashboard.follower = follower_create(options->run, options->server, options->key, sink);
     enum status status = serve(&dashboard, options);
     http_close(dashboard.http);
     live_destroy(dashboard.live);

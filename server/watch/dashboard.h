@@ -13,6 +13,7 @@
 
 struct dashboard_options {
     const char *run, *server; /* one of them: follower.h */
+    const char *key;          /* a file, or NULL */
     const char *listen;       /* http_open's address */
     int is_remote_allowed;
     const volatile int *is_stopping; /* set by a signal handler */

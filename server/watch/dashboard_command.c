@@ -38,6 +38,8 @@ static int dashboard_main(int argc, char **argv)
     const struct option_row rows[] = {
         {"run", 0, OPTION_STRING, &options.run, "DIR", "the run's folder: its past is shown too"},
         {"server", 0, OPTION_STRING, &options.server, "URL", "control address of its server"},
+        {"key", 0, OPTION_STRING, &options.key, "FILE",
+         "the key to show to it ($SEER_KEY; the run's own)"},
         {"listen", 0, OPTION_STRING, &options.listen, "HOST:PORT",
          "where to serve (127.0.0.1:5682); port 0 takes a free one"},
         {"allow-remote", 0, OPTION_FLAG, &options.is_remote_allowed, NULL,

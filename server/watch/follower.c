@@ -12,6 +12,7 @@
 #include "common/host.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "proto/client_key.h"
 #include "proto/endpoint.h"
 #include "server/run_address.h"
 
@@ -23,6 +24,7 @@ enum {
 
 struct follower {
     const char *run, *server; /* one of them; borrowed */
+    const char *key;          /* a file; may be NULL; borrowed */
     struct follower_sink sink;
     struct endpoint *control; /* NULL: nobody to ask yet */
     struct endpoint *feed;    /* NULL: no snapshot said where */
@@ -36,11 +38,13 @@ struct follower {
     char trouble[256];
 };
 
-struct follower *follower_create(const char *run, const char *server, struct follower_sink sink)
+struct follower *follower_create(const char *run, const char *server, const char *key,
+                                 struct follower_sink sink)
 {
     struct follower *follower = mem_zero(sizeof(*follower));
     follower->run = run;
     follower->server = server;
+    follower->key = key;
     follower->sink = sink;
     follower->is_asking = 1;
     follower->asked_ms = clock_ms() - ASK_AGAIN_MS;
@@ -74,6 +78,8 @@ static void begin_asking(struct follower *follower)
 static enum status find_control(struct follower *follower)
 {
     struct run_address found = {0};
+    struct key key;
+    int has_key;
     if (follower->server != NULL)
         snprintf(found.control, sizeof(found.control), "%s", follower->server);
     else
@@ -82,7 +88,8 @@ static enum status find_control(struct follower *follower)
         return OK;
     endpoint_close(follower->control);
     follower->control = NULL;
-    TRY(endpoint_connect(found.control, &follower->control));
+    TRY(client_key_find(follower->key, follower->run, &key, &has_key));
+    TRY(endpoint_connect(found.control, has_key ? &key : NULL, &follower->control));
     snprintf(follower->control_address, sizeof(follower->control_address), "%s", found.control);
     return OK;
 }
@@ -118,9 +125,12 @@ static enum status subscribe(struct follower *follower, const char *address)
 {
     if (follower->feed != NULL && strcmp(address, follower->feed_address) == 0)
         return OK;
+    struct key key;
+    int has_key;
     endpoint_close(follower->feed);
     follower->feed = NULL;
-    TRY(endpoint_subscribe(address, &follower->feed));
+    TRY(client_key_find(follower->key, follower->run, &key, &has_key));
+    TRY(endpoint_subscribe(address, has_key ? &key : NULL, &follower->feed));
     snprintf(follower->feed_address, sizeof(follower->feed_address), "%s", address);
     return OK;
 }

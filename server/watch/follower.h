@@ -27,8 +27,10 @@ struct follower_sink {
 struct follower;
 
 /* Of run (its folder: the address is read from server.json, again and again) or server (a control
- * address); the other is NULL. All are borrowed. Never fails for want of a server. */
-struct follower *follower_create(const char *run, const char *server, struct follower_sink sink);
+ * address); the other is NULL. key: a file, or NULL (client_key_find). All are borrowed. Never
+ * fails for want of a server. */
+struct follower *follower_create(const char *run, const char *server, const char *key,
+                                 struct follower_sink sink);
 void follower_destroy(struct follower *follower); /* NULL is fine */
 /* Waits until there is something to tell, fd (-1: none) can be read or timeout_ms is over, and
  * tells all there is, up to some thousand messages. ERR_IO: it cannot go on. */

@@ -127,7 +127,7 @@ struct actor {
 static void actor_start(struct actor *actor, const char *address, const char *name)
 {
     memset(actor, 0, sizeof(*actor));
-    assert_ok(endpoint_connect(address, &actor->endpoint));
+    assert_ok(endpoint_connect(address, NULL, &actor->endpoint));
     actor->member = member_create(&(struct member_setup){
         .worker = host_entropy(),
         .name = name,
@@ -384,7 +384,7 @@ static void operators_get_an_answer_to_whatever_they_ask(void **state)
         {"stream_retire", "{\"name\": 5}", ERR_INPUT},
     };
     start_server(fixture, "0");
-    assert_ok(endpoint_connect(fixture->address.control, &client));
+    assert_ok(endpoint_connect(fixture->address.control, NULL, &client));
     for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
         struct message reply;
         ask(client, questions[i].name, questions[i].arguments, &reply);
@@ -403,7 +403,7 @@ static void strangers_and_garbage_change_nothing(void **state)
     struct endpoint *stranger;
     struct message message;
     start_server(fixture, "0");
-    assert_ok(endpoint_connect(fixture->address.control, &stranger));
+    assert_ok(endpoint_connect(fixture->address.control, NULL, &stranger));
     ask(stranger, "status", "", &message);
     message_done(&message);
     srand48(1);

@@ -74,7 +74,7 @@ static int is_known;
 static void begin(void)
 {
     heartbeats = is_known = 0;
-    assert_ok(endpoint_bind(address, &server));
+    assert_ok(endpoint_bind(address, NULL, &server));
 }
 
 static void answer(const struct peer *peer, const struct message *heard, struct message *message)

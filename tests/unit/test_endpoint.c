@@ -13,8 +13,8 @@ enum { WAIT_MS = 5000 };
 
 static void connect_both(struct endpoint **ret_server, struct endpoint **ret_client)
 {
-    assert_ok(endpoint_bind("tcp://127.0.0.1:*", ret_server));
-    assert_ok(endpoint_connect(endpoint_address(*ret_server), ret_client));
+    assert_ok(endpoint_bind("tcp://127.0.0.1:*", NULL, ret_server));
+    assert_ok(endpoint_connect(endpoint_address(*ret_server), NULL, ret_client));
 }
 
 /* Sends until the connection is up: IMMEDIATE refuses before. */
@@ -32,7 +32,7 @@ static void messages_travel_both_ways_and_peers_are_told_apart(void **state)
     struct peer peer_a, peer_b, nobody;
     struct message hello, received;
     connect_both(&server, &a);
-    assert_ok(endpoint_connect(endpoint_address(server), &b));
+    assert_ok(endpoint_connect(endpoint_address(server), NULL, &b));
     message_sample(MESSAGE_HELLO, &hello);
     send_first(a, &hello);
     assert_ok(endpoint_receive(server, WAIT_MS, &peer_a, &received));
@@ -85,10 +85,10 @@ static void a_server_that_is_not_there_is_unreachable_at_once(void **state)
     (void)state;
     struct endpoint *server, *client;
     struct message hello;
-    assert_ok(endpoint_bind("tcp://127.0.0.1:*", &server));
+    assert_ok(endpoint_bind("tcp://127.0.0.1:*", NULL, &server));
     char *address = mem_string(endpoint_address(server));
     endpoint_close(server);
-    assert_ok(endpoint_connect(address, &client));
+    assert_ok(endpoint_connect(address, NULL, &client));
     message_sample(MESSAGE_HELLO, &hello);
     assert_int_equal(endpoint_send(client, NULL, &hello), ERR_UNREACHABLE);
     message_done(&hello);
@@ -102,7 +102,7 @@ static void a_peer_that_is_unknown_is_unreachable(void **state)
     struct endpoint *server;
     struct peer peer = {.length = 5, .bytes = {0, 1, 2, 3, 4}};
     struct message hello;
-    assert_ok(endpoint_bind("tcp://127.0.0.1:*", &server));
+    assert_ok(endpoint_bind("tcp://127.0.0.1:*", NULL, &server));
     message_sample(MESSAGE_HELLO, &hello);
     assert_int_equal(endpoint_send(server, &peer, &hello), ERR_UNREACHABLE);
     message_done(&hello);
@@ -113,11 +113,11 @@ static void bad_addresses_name_cause_and_remedy(void **state)
 {
     (void)state;
     struct endpoint *server, *second;
-    assert_fails(endpoint_bind("tcp://0.0.0.0:*", &server), ERR_INPUT, "keys");
-    assert_fails(endpoint_bind("tcp://127.0.0.1", &server), ERR_INPUT, "looks like");
-    assert_fails(endpoint_connect("nonsense", &server), ERR_INPUT, "looks like");
-    assert_ok(endpoint_bind("tcp://127.0.0.1:*", &server));
-    assert_fails(endpoint_bind(endpoint_address(server), &second), ERR_IO, "in use");
+    assert_fails(endpoint_bind("tcp://0.0.0.0:*", NULL, &server), ERR_INPUT, "keys");
+    assert_fails(endpoint_bind("tcp://127.0.0.1", NULL, &server), ERR_INPUT, "looks like");
+    assert_fails(endpoint_connect("nonsense", NULL, &server), ERR_INPUT, "looks like");
+    assert_ok(endpoint_bind("tcp://127.0.0.1:*", NULL, &server));
+    assert_fails(endpoint_bind(endpoint_address(server), NULL, &second), ERR_IO, "in use");
     endpoint_close(server);
     endpoint_close(NULL);
 }

@@ -44,10 +44,10 @@ static int set_up(void **state)
 {
     struct scene *scene = mem_zero(sizeof(*scene));
     scene->epoch = 3;
-    assert_ok(endpoint_bind("tcp://127.0.0.1:*", &scene->control));
-    assert_ok(feed_open("tcp://127.0.0.1:*", &scene->feed));
+    assert_ok(endpoint_bind("tcp://127.0.0.1:*", NULL, &scene->control));
+    assert_ok(feed_open("tcp://127.0.0.1:*", NULL, &scene->feed));
     feed_begin(scene->feed, scene->epoch);
-    scene->follower = follower_create(NULL, endpoint_address(scene->control),
+    scene->follower = follower_create(NULL, endpoint_address(scene->control), NULL,
                                       (struct follower_sink){scene, on_snapshot, on_message});
     *state = scene;
     return 0;
@@ -148,7 +148,7 @@ static void a_server_that_is_not_there_is_waited_for(void **state)
 {
     struct scene *scene = *state;
     struct follower *follower = follower_create(
-        "/nonexistent", NULL, (struct follower_sink){scene, on_snapshot, on_message});
+        "/nonexistent", NULL, NULL, (struct follower_sink){scene, on_snapshot, on_message});
     assert_ok(follower_wait(follower, -1, TURN_MS));
     assert_false(follower_is_live(follower));
     assert_non_null(strstr(follower_trouble(follower), "no server was started in '/nonexistent'"));
