@@ -52,7 +52,7 @@ def judge(run, minutes, first_event, first_step):
 def main():
     is_long = os.environ.get("SEER_TEST_LONG") == "1"
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[0].removeprefix("usage: "))
-    parser.add_argument("--minutes", type=float, default=10 if is_long else 1)
+    parser.add_argument("--minutes", type=float, default=10 if is_long else 0.5)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--times", type=int, default=4, help="busy processes per core")
     options = parser.parse_args()

@@ -9,6 +9,9 @@ function(seer_fuzz target lib)
     else()
         target_sources(${program} PRIVATE ${FRAGMENT_DIR}/fuzz_main.c)
     endif()
+    if(NOT EVERSEER_SANITIZE) # without one little is noticed
+        return()
+    endif()
     seer_script(${target} TIMEOUT 300 COMMAND ${FRAGMENT_DIR}/run.sh $<TARGET_FILE:${program}>
         ${CMAKE_BINARY_DIR}/fuzz/${target} ${FRAGMENT_DIR}/corpus/${target} ${ARGN})
 endfunction()
