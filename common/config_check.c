@@ -38,6 +38,15 @@ static enum status check_batch(const struct config *config)
     return OK;
 }
 
+static enum status check_loss_scale(const struct config *config)
+{
+    const int64_t scale = config->train.loss_scale;
+    if ((scale & (scale - 1)) == 0)
+        return OK;
+    return fail(ERR_INPUT, "train.loss_scale (%" PRId64 ") must be a power of two, as 65536 is",
+                scale);
+}
+
 static enum status check_recompute(const struct config *config)
 {
     const int64_t count = config->train.recompute_stage_count;
@@ -113,6 +122,7 @@ static enum status check_server(const struct config *config)
 enum status config_check(const struct config *config)
 {
     TRY(check_batch(config));
+    TRY(check_loss_scale(config));
     TRY(check_recompute(config));
     TRY(check_crops(config));
     TRY(check_model(config));

@@ -179,6 +179,11 @@ static const struct config_row rows[] = {
      .unit = "slots",
      .meaning = "Slots that share the statistics of batch normalisation; divides the slots of a "
                 "step; 0 is all."},
+    {"train.loss_scale", INT(train.loss_scale), MATHS, RANGE(1, 65536), .fallback = "1",
+     .unit = "factor",
+     .meaning = "What the loss is multiplied with, a power of two, so that small gradients do not "
+                "vanish in fp16; wanted by workers with --device cuda:N:fp16. A skipped step "
+                "halves it, 2000 committed ones double it up to this. 1 is none."},
     {"train.recompute", CHOICE(train.recompute), .names = recompute_names, .fallback = "keep",
      .meaning =
          "What backward needs: 'keep' holds it in memory from forward on; 'block' holds each "

@@ -39,6 +39,8 @@ static enum status header_create(const struct snapshot_identity *identity,
     add_number(header, "everseer.lineage", identity->lineage);
     add_number(header, "everseer.run", identity->run);
     add_number(header, "everseer.queue_filled", state->queue_filled);
+    add_number(header, "everseer.loss_scale_halvings", state->loss_scale.halvings);
+    add_number(header, "everseer.loss_scale_committed", state->loss_scale.committed);
     safetensors_add_metadata(header, "everseer.config", identity->config_text);
     safetensors_reserve_digests(header); /* nobody here has all the bytes: the server fills it in */
     return safetensors_encode(header, out);
@@ -133,6 +135,26 @@ void snapshot_reader_done(struct snapshot_reader *reader)
     safetensors_done(&reader->header);
 }
 
+/* 0 if it is not there: snapshots of before loss scales have none. */
+static uint64_t metadata_number(const struct snapshot_reader *reader, const char *name)
+{
+    const char *text = safetensors_find_metadata(&reader->header, name);
+    return text == NULL ? 0 : strtoull(text, NULL, 10);
+}
+
+static enum status take_loss_scale(struct snapshot_reader *reader)
+{
+    const uint64_t halvings = metadata_number(reader, "everseer.loss_scale_halvings");
+    const uint64_t committed = metadata_number(reader, "everseer.loss_scale_committed");
+    if (halvings > LOSS_SCALE_HALVINGS_MAX || committed >= LOSS_SCALE_GROWTH)
+        return fail(ERR_CORRUPT,
+                    "snapshot '%s': a loss scale halved %" PRIu64 " times, %" PRIu64 " steps ago",
+                    reader->name, halvings, committed);
+    reader->state->loss_scale =
+        (struct loss_scale){.halvings = (uint32_t)halvings, .committed = (uint32_t)committed};
+    return OK;
+}
+
 /* Every tensor of the state must be there in its shape, and the step must be the one wanted. */
 static enum status check_header(struct snapshot_reader *reader)
 {
@@ -159,7 +181,7 @@ static enum status check_header(struct snapshot_reader *reader)
         return fail(ERR_CORRUPT, "snapshot '%s': %" PRIu64 " images in a queue of %" PRIu64,
                     reader->name, images, most);
     reader->state->queue_filled = (uint32_t)images;
-    return OK;
+    return take_loss_scale(reader);
 }
 
 /* Collects bytes until the header is whole. Returns how many of them it took. */

@@ -299,6 +299,7 @@ void state_reset(struct state *state, uint64_t seed)
     }
     state->step = 0;
     state->queue_filled = 0;
+    state->loss_scale = (struct loss_scale){0};
 }
 
 /* In pieces through the host, since the block may lie on another device. */

@@ -25,6 +25,7 @@
 #include "common/config.h"
 #include "common/status.h"
 #include "worker/device/device.h"
+#include "worker/loss_scale.h"
 
 enum state_kind { STATE_PARAMETER, STATE_STATISTIC, STATE_MOMENTUM, STATE_QUEUE };
 
@@ -74,6 +75,7 @@ struct state {
     /* Not floats, and small: carried in messages and snapshot metadata. */
     uint64_t step;         /* committed steps */
     uint32_t queue_filled; /* images in the queue */
+    struct loss_scale loss_scale;
 };
 
 /* A parameter as its layer sees it. */
@@ -91,8 +93,8 @@ struct parameter state_parameter(const struct state *state, const char *name);
 float *state_statistic(const struct state *state, const char *name);
 /* Initial parameters: functions of (seed, name), so every member makes the same.
  * Convolutions He-normal by fan-out without division by groups, linear layers and SE biases
- * uniform in 1/sqrt(fan-in) as torch does, prototypes unit vectors. step and queue_filled become 0.
- */
+ * uniform in 1/sqrt(fan-in) as torch does, prototypes unit vectors. step, queue_filled and
+ * loss_scale become 0. */
 void state_reset(struct state *state, uint64_t seed);
 /* XXH3 of the block (padding is zero), piece by piece. */
 uint64_t state_digest(struct state *state);

@@ -9,7 +9,8 @@
 enum status state_share(struct state *state, struct collective *collective, int root)
 {
     const struct device_ops *ops = state->device->ops;
-    uint64_t numbers[2] = {state->step, state->queue_filled};
+    uint64_t numbers[4] = {state->step, state->queue_filled, state->loss_scale.halvings,
+                           state->loss_scale.committed};
     CHECK(state->layout.exchange_floats * sizeof(float) >= sizeof(numbers));
     ops->upload(state->device, state->exchange, numbers, sizeof(numbers));
     TRY(ops->synchronize(state->device));
@@ -19,5 +20,7 @@ enum status state_share(struct state *state, struct collective *collective, int 
     ops->download(state->device, numbers, state->exchange, sizeof(numbers));
     state->step = numbers[0];
     state->queue_filled = (uint32_t)numbers[1];
+    state->loss_scale =
+        (struct loss_scale){.halvings = (uint32_t)numbers[2], .committed = (uint32_t)numbers[3]};
     return OK;
 }

@@ -7,8 +7,9 @@
 #include "worker/collective/collective.h"
 #include "worker/state.h"
 
-/* Block, step and queue_filled of member root become everybody's. All members call it. Blocks.
- * Errors as collective_broadcast; then the block is undefined, but for one that was equal before.
+/* Block, step, queue_filled and loss_scale of member root become everybody's. All members call it.
+ * Blocks. Errors as collective_broadcast; then the block is undefined, but for one that was equal
+ * before.
  */
 enum status state_share(struct state *state, struct collective *collective, int root);
 

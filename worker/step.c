@@ -117,6 +117,22 @@ static enum status prepare(struct step *step, struct collective *collective,
     return status;
 }
 
+static double loss_scale(const struct step *step)
+{
+    return loss_scale_value(&step->state->loss_scale, (double)step->config->train.loss_scale);
+}
+
+/* Gradients as they are without a scale. What overflowed stays infinite or NaN, so the norm says
+ * that the step is not finite, the members vote so, and the verdict skips it. */
+static void unscale(struct step *step)
+{
+    const double scale = step->swav.loss_scale;
+    struct state *state = step->state;
+    if (scale != 1)
+        state->device->ops->multiply(state->device, state->grads, state->layout.parameter_floats,
+                                     (float)(1 / scale));
+}
+
 /* What the vote says, from numbers that are the same on every member. */
 static enum status measure(struct step *step, uint64_t number, struct step_result *ret_result)
 {
@@ -152,6 +168,7 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
     TRY(model_load(step->model, collective, batch));
     TRY(model_forward(step->model));
 
+    step->swav.loss_scale = loss_scale(step);
     enter(step, PHASE_LOSS);
     TRY(swav_codes(&step->swav, number));
     TRY(swav_loss(&step->swav, batch->slots));
@@ -163,6 +180,7 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
     enter(step, PHASE_REDUCE);
     step->compute_us = step->phase_start_us - collective_waited_us(collective) - start_us;
     TRY(buckets_finish(&step->buckets));
+    unscale(step);
     return measure(step, number, ret_result);
 }
 
@@ -174,6 +192,7 @@ enum status step_apply(struct step *step, uint64_t number, double lr)
     head_normalize_prototypes(&step->model->head);
     model_move_statistics(step->model, (float)step->config->model.bn_momentum);
     feature_queue_push(&step->swav.queue);
+    loss_scale_commit(&step->state->loss_scale);
     step->state->step = number + 1;
     step->computed = 0;
     TRY(step->state->device->ops->synchronize(step->state->device));
@@ -183,6 +202,7 @@ enum status step_apply(struct step *step, uint64_t number, double lr)
 
 void step_skip(struct step *step, uint64_t number)
 {
+    loss_scale_skip(&step->state->loss_scale, (double)step->config->train.loss_scale);
     step->state->step = number + 1;
     step->computed = 0;
 }

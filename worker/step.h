@@ -52,7 +52,7 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
 /* The verdict "commit": optimizer, running statistics, prototypes, queue; state->step becomes
  * number+1. Must follow step_compute of the same number. */
 enum status step_apply(struct step *step, uint64_t number, double lr);
-/* The verdict "skip": only state->step moves. */
+/* The verdict "skip": only state->step and the loss scale move. */
 void step_skip(struct step *step, uint64_t number);
 
 /* Inference: trunk features (after global average pooling, BN in eval mode with running statistics)

@@ -94,6 +94,17 @@ static enum status check_memory(const struct worker *worker)
     return OK;
 }
 
+static enum status check_loss_scale(const struct worker *worker)
+{
+    struct device *device = worker->device;
+    if (!device->ops->wants_loss_scale || worker->config->train.loss_scale > 1)
+        return OK;
+    return fail(ERR_INPUT,
+                "gradients vanish in the activations of %s, and this run scales no loss: use "
+                "another --device, or a run with train.loss_scale: 65536",
+                device->ops->describe(device));
+}
+
 static enum status worker_configure(struct worker *worker, struct job *job)
 {
     worker->config = job->config;
@@ -102,6 +113,7 @@ static enum status worker_configure(struct worker *worker, struct job *job)
     job->config = NULL;
     job->loader = NULL;
     job->action.text = NULL;
+    TRY(check_loss_scale(worker));
     TRY(check_memory(worker));
     TRY(state_create(worker->config, worker->device, &worker->state));
     TRY(step_create(worker->config, worker->state, &worker->step));

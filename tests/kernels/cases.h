@@ -24,6 +24,7 @@ void case_bn_backward_apply(struct fixture *fixture, const struct case_shape *sh
 void case_running_update(struct fixture *fixture, const struct case_shape *shape);
 /* cases_memory.c */
 void case_copy(struct fixture *fixture, const struct case_shape *shape);
+void case_multiply(struct fixture *fixture, const struct case_shape *shape);
 void case_wide(struct fixture *fixture, const struct case_shape *shape);
 void case_wide_not_finite(struct fixture *fixture, const struct case_shape *shape);
 /* cases_pixels.c */

@@ -25,6 +25,25 @@ void case_copy(struct fixture *f, const struct case_shape *c)
         assert_true((double)y->host[i] == want[i]);
 }
 
+/* What is not finite stays so: an overflow must be seen after the loss's scale is taken out. */
+void case_multiply(struct fixture *f, const struct case_shape *c)
+{
+    const size_t n = total_of(c);
+    const struct array *x = fixture_normal(f, FLOATS, n);
+    double *want = fixture_doubles(f, n);
+    for (size_t i = 0; i < n; i++)
+        want[i] = (double)(x->host[i] * 0x1p-16f);
+    f->ops->multiply(f->device, x->on, n, 0x1p-16f);
+    array_pull(f, x);
+    for (size_t i = 0; i < n; i++)
+        assert_true((double)x->host[i] == want[i]);
+    x->host[n - 1] = INFINITY;
+    array_push(f, x);
+    f->ops->multiply(f->device, x->on, n, 0x1p-16f);
+    array_pull(f, x);
+    assert_false(isfinite(x->host[n - 1]));
+}
+
 enum { ADDENDS = 64 };
 
 /* Sizes from 2^-60 to 2^19 beside each other: what a sum of floats forgets, and what lies below the

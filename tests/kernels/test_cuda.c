@@ -53,6 +53,10 @@ static void a_card_without_bf16_is_told_what_to_do(void **state)
     struct device *device = NULL;
     emulator_capability(75);
     assert_fails(device_open("cuda:0", 1, &device), ERR_DEVICE, "cuda:0:fp32");
+    assert_fails(device_open("cuda:0", 1, &device), ERR_DEVICE, "train.loss_scale: 65536");
+    assert_ok(device_open("cuda:0:fp16", 1, &device));
+    assert_int_equal(device->ops->wants_loss_scale, 1);
+    device_close(device);
     assert_ok(device_open("cuda:0:fp32", 1, &device));
     device_close(device);
 }

@@ -87,6 +87,7 @@ static const struct operation operations[] = {
     {"running_update", case_running_update, pixel_shapes},
     {"images_normalize", case_images, pixel_shapes},
     {"copy", case_copy, row_shapes},
+    {"multiply", case_multiply, row_shapes},
     {"wide_add and wide_round", case_wide, row_shapes},
     {"wide_add of numbers that are none", case_wide_not_finite, one_shape},
     {"row_scale", case_row_scale, pixel_shapes},

@@ -4,12 +4,15 @@ seer_test(test_learner SOURCES test_learner.c virtual_team.c LIBS learner TIMEOU
 target_link_options(test_learner PRIVATE
     LINKER:--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign)
 
+seer_test(test_loss_scale LIBS state)
 seer_test(test_memory_plan LIBS learner collective)
 seer_script(test_memory_plan_cuda COMMAND test_memory_plan cuda:0 LABELS gpu)
 
 # Training on other devices than the cpu, a GPU where there is one, and the emulated one.
 seer_test(test_trajectory LIBS learner collective m ARGS cuda:0 LABELS gpu)
-seer_script(test_trajectory_fp32 COMMAND test_trajectory cuda:0:fp32 LABELS gpu)
+foreach(kind fp16 fp32)
+    seer_script(test_trajectory_${kind} COMMAND test_trajectory cuda:0:${kind} LABELS gpu)
+endforeach()
 if(EVERSEER_EMULATED_GPU)
     seer_test(test_trajectory_emulated
         SOURCES test_trajectory.c LIBS learner collective m ARGS cuda:0 TIMEOUT 300)
@@ -21,8 +24,10 @@ if(EVERSEER_EMULATED_GPU)
             $<TARGET_OBJECTS:device_emulated_fp16> $<TARGET_OBJECTS:device_emulated_fp32>)
     endforeach()
     if(NOT EVERSEER_SANITIZE) # slow, and bf16 has shown what there is to see
-        seer_script(test_trajectory_emulated_fp32
-            TIMEOUT 300 COMMAND test_trajectory_emulated cuda:0:fp32)
+        foreach(kind fp16 fp32)
+            seer_script(test_trajectory_emulated_${kind}
+                TIMEOUT 300 COMMAND test_trajectory_emulated cuda:0:${kind})
+        endforeach()
     endif()
 endif()
 

@@ -337,6 +337,28 @@ static void a_step_without_verdict_leaves_no_trace(void **state)
     solo_close(&solo);
 }
 
+/* Powers of two change exponents alone. */
+static void a_loss_scale_changes_no_gradient_in_fp32(void **state)
+{
+    (void)state;
+    struct solo solo;
+    solo_open(&solo);
+    solo.config.train.reduction = REDUCTION_FAST;
+    const struct step_result plain = solo_compute(&solo, 0);
+    solo.config.train.loss_scale = 1024;
+    const struct step_result scaled = solo_compute(&solo, 0);
+    assert_true(scaled.loss == plain.loss);
+    assert_true(scaled.grad_norm == plain.grad_norm);
+    assert_true(scaled.digest == plain.digest);
+    step_skip(solo.step, 0);
+    assert_true(loss_scale_value(&solo.member.state->loss_scale, 1024) == 512);
+    const struct step_result halved = solo_compute(&solo, 1);
+    assert_true(halved.is_finite);
+    assert_ok(step_apply(solo.step, 1, 0.003));
+    assert_int_equal(solo.member.state->loss_scale.committed, 1);
+    solo_close(&solo);
+}
+
 static void from_the_second_step_on_nothing_is_allocated(void **state)
 {
     (void)state;
@@ -479,6 +501,7 @@ int main(void)
         cmocka_unit_test(bn_groups_may_be_cut_by_members),
         cmocka_unit_test(the_feature_queue_counts_each_image_once),
         cmocka_unit_test(a_step_without_verdict_leaves_no_trace),
+        cmocka_unit_test(a_loss_scale_changes_no_gradient_in_fp32),
         cmocka_unit_test(from_the_second_step_on_nothing_is_allocated),
         cmocka_unit_test(a_share_that_changes_is_planned_anew),
         cmocka_unit_test(a_parameter_that_is_not_a_number_is_reported),

@@ -40,6 +40,7 @@ static void fixture_init(struct fixture *f)
     }
     f->state->step = identity.step;
     f->state->queue_filled = 20;
+    f->state->loss_scale = (struct loss_scale){.halvings = 3, .committed = 1999};
 }
 
 static void fixture_done(struct fixture *f)
@@ -109,6 +110,8 @@ static void a_file_read_in_pieces_of_any_size_restores_the_state(void **unused)
         snapshot_reader_done(&reader);
         assert_true(state_digest(f.state) == digest);
         assert_int_equal(f.state->queue_filled, 20);
+        assert_int_equal(f.state->loss_scale.halvings, 3);
+        assert_int_equal(f.state->loss_scale.committed, 1999);
     }
     mem_free(file);
     fixture_done(&f);
@@ -147,6 +150,15 @@ static void another_step_another_model_and_damage_are_refused(void **unused)
                  "1073741824 images in a queue");
     snapshot_reader_done(&reader);
     mem_free(overfull);
+
+    f.state->queue_filled = 0;
+    f.state->loss_scale.halvings = 1000;
+    uint8_t *tiny = assemble(f.state, 1, &full_total);
+    snapshot_reader_init(&reader, f.state, "s", identity.step);
+    assert_fails(snapshot_reader_take(&reader, tiny, full_total, full_total), ERR_CORRUPT,
+                 "halved 1000 times");
+    snapshot_reader_done(&reader);
+    mem_free(tiny);
 
     memset(file, 0xff, 8);
     snapshot_reader_init(&reader, f.state, "s", identity.step);

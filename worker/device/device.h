@@ -143,6 +143,8 @@ struct device_ops {
 
     /* Bytes of one activation value (cpu 4, cuda 2, or 4 with fp32). */
     size_t activation_bytes;
+    /* 1: small gradients vanish in activations (fp16) unless the loss is scaled. */
+    int wants_loss_scale;
 
     /* u8 RGB [pixels][3] -> activation (v/255 - mean)/std, channels kept at 3. mean and std are
      * host memory, read before it returns. */
@@ -238,6 +240,9 @@ struct device_ops {
     void (*swav_loss)(struct device *device, const float *scores, const float *q, float code_weight,
                       int rows, int prototypes, float temperature, float grad_scale,
                       double *loss_sum, float *ds);
+
+    /* x *= factor. */
+    void (*multiply)(struct device *device, float *x, size_t count, float factor);
 
     /* Sums that come out the same in any order. wide[2*i] and wide[2*i+1] hold value i as two
      * doubles on fixed grids, of 2^-20 and 2^-62: adding up to 4096 floats below 2^20 each is

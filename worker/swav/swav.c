@@ -21,6 +21,7 @@ void swav_init(struct swav *swav, struct team *team, struct head *head, const st
         .tail_floats = exchange.tail_floats,
     };
     swav->scale = 1 / (assigned * others * swav->images);
+    swav->loss_scale = 1;
     swav->loss_sums =
         arena_take(&team->arena, (size_t)team->rows.slot_count * sizeof(*swav->loss_sums));
     feature_queue_init(&swav->queue, team, config);
@@ -50,10 +51,11 @@ static void predict(struct swav *swav, int resolution, int slot, int crop)
     const int row =
         rows_first(&team->rows, resolution) + (slot * team->rows.crops[resolution] + crop) * images;
     const float *target = codes_target(codes, is_assigned ? crop : codes->crops);
-    team->ops->swav_loss(
-        team->device, swav->head->scores + (size_t)row * k, target + (size_t)(slot * images) * k,
-        (float)(is_assigned ? codes->crops - 1 : codes->crops), images, (int)k, swav->temperature,
-        (float)swav->scale, swav->loss_sums + slot, swav->head->scores_grad + (size_t)row * k);
+    team->ops->swav_loss(team->device, swav->head->scores + (size_t)row * k,
+                         target + (size_t)(slot * images) * k,
+                         (float)(is_assigned ? codes->crops - 1 : codes->crops), images, (int)k,
+                         swav->temperature, (float)(swav->scale * swav->loss_scale),
+                         swav->loss_sums + slot, swav->head->scores_grad + (size_t)row * k);
 }
 
 enum status swav_loss(struct swav *swav, const uint32_t *slots)

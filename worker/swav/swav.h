@@ -21,6 +21,7 @@ struct swav {
     struct feature_queue queue;
     float temperature;
     double scale;      /* 1/(A (V-1) B) */
+    double loss_scale; /* of gradients: worker/loss_scale.h */
     double images;     /* B */
     double *loss_sums; /* [slot held], before scale; device memory */
     float *tail;       /* in the exchange area: the loss of each slot of the step, then the queue's
@@ -33,7 +34,7 @@ void swav_init(struct swav *swav, struct team *team, struct head *head, const st
                int group_size);
 /* Codes of the assigned crops of all members. */
 enum status swav_codes(struct swav *swav, uint64_t number);
-/* head->scores_grad; and fills the tail, which is to be summed over members. */
+/* head->scores_grad, times loss_scale; and fills the tail, which is to be summed over members. */
 enum status swav_loss(struct swav *swav, const uint32_t *slots);
 /* The loss of the whole batch, once the tail is summed. */
 double swav_loss_of_all(const struct swav *swav);

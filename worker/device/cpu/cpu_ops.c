@@ -49,6 +49,7 @@ const struct device_ops KERNEL(cpu_ops) = {
     .sinkhorn_samples = KERNEL(sinkhorn_samples),
     .sinkhorn_codes = KERNEL(sinkhorn_codes),
     .swav_loss = KERNEL(swav_loss),
+    .multiply = KERNEL(multiply),
     .wide_add = KERNEL(wide_add),
     .wide_round = KERNEL(wide_round),
     .optimizer_norms = KERNEL(optimizer_norms),

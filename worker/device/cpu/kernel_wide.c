@@ -1,4 +1,4 @@
-/* kernel_wide.c - sums of floats that come out the same in any order. */
+/* kernel_wide.c - sums of floats that come out the same in any order, and their scale. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cpu/kernels.h"
@@ -7,6 +7,13 @@
  * stay exact up to 2^33; what is left is below 2^-21, and 4096 multiples of 2^-62 of that size stay
  * below 2^-9: both sums fit the 53 bits of a double. */
 static const double GRID_HIGH = 0x1.8p32, GRID_LOW = 0x1.8p-10;
+
+void KERNEL(multiply)(struct device *device, float *x, size_t count, float factor)
+{
+    (void)device;
+    for (size_t i = 0; i < count; i++)
+        x[i] *= factor;
+}
 
 void KERNEL(wide_add)(struct device *device, const float *x, size_t count, double *wide)
 {

@@ -254,8 +254,10 @@ enum status cuda_create(int index, enum cuda_values values, struct device **ret_
     struct cudaDeviceProp properties;
     TRY(gpu_properties(index, &properties));
     if (values == CUDA_BF16 && 10 * properties.major + properties.minor < CAPABILITY_BF16)
-        return fail(ERR_DEVICE, "cuda:%d: %s (sm_%d%d) computes no bf16; use cuda:%d:fp32", index,
-                    properties.name, properties.major, properties.minor, index);
+        return fail(ERR_DEVICE,
+                    "cuda:%d: %s (sm_%d%d) computes no bf16; use cuda:%d:fp16 in a run with "
+                    "train.loss_scale: 65536, or cuda:%d:fp32",
+                    index, properties.name, properties.major, properties.minor, index, index);
     struct cuda *cuda = mem_zero(sizeof(*cuda));
     cuda->device.ops = kinds[values].ops;
     cuda->index = index;

@@ -1,4 +1,4 @@
-/* kernel_wide.cu - sums of floats that come out the same in any order. */
+/* kernel_wide.cu - sums of floats that come out the same in any order, and their scale. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cuda/kernels.h"
@@ -9,6 +9,19 @@
  * stay exact up to 2^33; what is left is below 2^-21, and 4096 multiples of 2^-62 of that size stay
  * below 2^-9: both sums fit the 53 bits of a double. The same bits as cpu/kernel_wide.c. */
 static constexpr double grid_high = 0x1.8p32, grid_low = 0x1.8p-10;
+
+static __global__ void multiply_kernel(float *x, size_t count, float factor)
+{
+    for (size_t i = flat_first(); i < count; i += flat_step())
+        x[i] *= factor;
+}
+
+void cuda_multiply(struct device *device, float *x, size_t count, float factor)
+{
+    LAUNCH(multiply_kernel, flat_blocks(count, 1), dim3(FLAT_THREADS), cuda_stream(device), x,
+           count, factor);
+    cuda_launched(device, "multiply");
+}
 
 static __global__ void add_kernel(const float *x, size_t count, double *wide)
 {
