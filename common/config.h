@@ -82,11 +82,12 @@ struct config {
     struct {
         int64_t batch_images; /* of all workers together; a multiple of slot_images */
         int64_t slot_images;
-        int64_t reduction;      /* enum reduction */
-        int64_t bn_group_slots; /* 0 = one group of all slots */
-        int64_t steps;          /* stop after this many; 0 = never */
-        int64_t loss_scale;     /* the largest, a power of two; 1 = none */
-        int64_t recompute;      /* enum recompute */
+        int64_t reduction;                     /* enum reduction */
+        int64_t bn_group_slots;                /* 0 = one group of all slots */
+        int64_t steps;                         /* stop after this many; 0 = never */
+        char tuning_folder[CONFIG_PATH_BYTES]; /* "": of the user's cache; "off": no tuning */
+        int64_t loss_scale;                    /* the largest, a power of two; 1 = none */
+        int64_t recompute;                     /* enum recompute */
         int64_t recompute_stage_count;
         int64_t recompute_stages[CONFIG_STAGES_MAX]; /* counted from 1 */
     } train;

@@ -179,6 +179,10 @@ static const struct config_row rows[] = {
      .unit = "slots",
      .meaning = "Slots that share the statistics of batch normalisation; divides the slots of a "
                 "step; 0 is all."},
+    {"train.tuning_folder", STRING(train.tuning_folder), .fallback = "",
+     .meaning = "Where a worker's host keeps which of cuDNN's convolutions it measured to be "
+                "fastest; empty: everseer in $XDG_CACHE_HOME or ~/.cache; off: nothing is "
+                "measured, as always with exact reduction."},
     {"train.loss_scale", INT(train.loss_scale), MATHS, RANGE(1, 65536), .fallback = "1",
      .unit = "factor",
      .meaning = "What the loss is multiplied with, a power of two, so that small gradients do not "

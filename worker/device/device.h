@@ -140,6 +140,10 @@ struct device_ops {
     void (*memory)(struct device *device, struct device_memory *ret_memory);
     enum status (*synchronize)(struct device *device); /* ERR_DEVICE with what went wrong before */
     void (*destroy)(struct device *device);
+    /* From now on a convolution's first run may try several implementations and keep the fastest,
+     * remembered in a file in `folder` (worker/device/cuda/conv_tuning.h): bits then depend on what
+     * was fastest. cpu: does nothing. */
+    void (*tune)(struct device *device, const char *folder);
 
     /* Bytes of one activation value (cpu 4, cuda 2, or 4 with fp32). */
     size_t activation_bytes;

@@ -192,6 +192,11 @@ void cpu_destroy(struct device *device)
     mem_free(cpu);
 }
 
+void cpu_tune(struct device *device, const char *folder)
+{
+    (void)device, (void)folder; /* oneDNN knows what is fastest without trying */
+}
+
 enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct device **ret_device)
 {
     char name[64];

@@ -19,6 +19,7 @@ const struct device_ops KERNEL(cpu_ops) = {
     .memory = cpu_memory,
     .synchronize = cpu_synchronize,
     .destroy = cpu_destroy,
+    .tune = cpu_tune,
     .activation_bytes = sizeof(float),
     .images_normalize = KERNEL(images_normalize),
     .to_float = cpu_to_float,

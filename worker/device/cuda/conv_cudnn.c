@@ -1,327 +1,121 @@
-/* conv_cudnn.c - convolutions by cuDNN's graph interface.
+/* conv_cudnn.c - convolutions by cuDNN: which plan, and its runs.
  *
- * Each direction of a convolution is a graph of one operation. cuDNN's heuristic lists engines for
- * it, best first; the first one is taken that is deterministic, loses no precision and needs no
- * more workspace than we give. No timing: the same library on the same GPU takes the same engine,
- * so that a run repeats bit by bit. Groups follow from the number of input channels of the weights.
- */
+ * As long as nobody calls conv_engines_tune the first plan is taken, without any timing: the same
+ * library on the same GPU takes the same engine, so a run repeats bit by bit, and members with the
+ * same GPUs agree. Afterwards the first run of a convolution begins with a contest of its first few
+ * plans on the very tensors it was called with, which costs no memory since outputs are
+ * overwritten. All plans are deterministic, so a run repeats as long as the file with the winners
+ * stays. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cuda/conv_engine.h"
 
-#include <cudnn.h>
+#include <stdio.h>
 
+#include "common/clock.h"
+#include "common/log.h"
 #include "common/mem.h"
+#include "worker/device/cuda/cudnn_graph.h"
 
-/* WORKSPACE: more than fast engines ask for, less than a thousandth of the GPUs that train large
- * models. CONFIGS: how far down the heuristic's list we go. */
-enum { WORKSPACE_BYTES = 256 << 20, CONFIGS = 24, NOTES = CUDNN_NUMERICAL_NOTE_TYPE_COUNT };
-enum { UID_X = 1, UID_Y, UID_W };
-enum { ALIGNMENT = 16 }; /* of every tensor: channels are multiples of eight */
+/* RUNS: timed, behind one to warm up. MEASURE_NS: all that a process measures in its life; the
+ * first steps of a model are slower by it, and a server must not take them for hung. */
+enum { RUNS = 3 };
+static const int64_t MEASURE_NS = 20000000000;
 
-enum direction { FORWARD, BACKWARD_DATA, BACKWARD_WEIGHTS, DIRECTIONS };
+static const char *const direction_names[CONV_DIRECTIONS] = {
+    [CONV_FORWARD] = "forward",
+    [CONV_BACKWARD_DATA] = "backward_data",
+    [CONV_BACKWARD_WEIGHTS] = "backward_weights",
+};
+static const char *const value_names[] = {
+    [CUDA_BF16] = "bf16", [CUDA_FP16] = "fp16", [CUDA_FP32] = "fp32"};
 
 struct conv_engines {
     cudnnHandle_t handle;
     struct cuda_scratch workspace;
+    int is_tuned; /* plans are measured */
+    struct conv_cache cache;
+    int64_t left_ns; /* to measure */
+    cudaEvent_t begin, end;
 };
 
 struct conv_engine {
     struct cuda *cuda;
     struct conv_shape shape;
     enum cuda_values grad_values;
-    cudnnBackendDescriptor_t plans[DIRECTIONS];
+    struct cudnn_plan plans[CONV_DIRECTIONS];
+    int is_settled[CONV_DIRECTIONS]; /* by a contest, or by an earlier one */
 };
 
-/* A graph of one operation, while a plan is sought for it. */
-struct graph {
-    cudnnBackendDescriptor_t x, y, w, conv, operation, graph;
+/* The tensors of a run. */
+struct conv_run {
+    const void *x, *y, *w;
 };
 
-static enum status check(const char *what, cudnnStatus_t status)
+static void key_of(const struct conv_engine *engine, enum conv_direction direction,
+                   char ret_key[CONV_KEY_BYTES])
 {
-    if (status == CUDNN_STATUS_SUCCESS)
-        return OK;
-    return fail(ERR_DEVICE, "cudnn: %s: %s", what, cudnnGetErrorString(status));
+    conv_key(&engine->shape, direction_names[direction], value_names[engine->cuda->values],
+             ret_key);
 }
 
-static enum status make(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t *ret_descriptor)
+static void log_choice(const struct conv_engine *engine, enum conv_direction direction,
+                       const struct conv_choice *choice, const char *from)
 {
-    return check("descriptor", cudnnBackendCreateDescriptor(type, ret_descriptor));
+    char key[CONV_KEY_BYTES];
+    key_of(engine, direction, key);
+    log_debug(
+        "event=convolution %s rank=%d engine=%lld us=%.1f tflops=%.2f from=%s", key, choice->rank,
+        (long long)choice->engine, (double)choice->time_ns / 1e3,
+        choice->time_ns == 0 ? 0 : conv_operations(&engine->shape) / (double)choice->time_ns / 1e3,
+        from);
 }
 
-static void drop(cudnnBackendDescriptor_t *descriptor)
+static struct cudnn_convolution convolution_of(const struct conv_engine *engine,
+                                               enum conv_direction direction,
+                                               enum cuda_values weight_values)
 {
-    if (*descriptor != NULL)
-        cudnnBackendDestroyDescriptor(*descriptor);
-    *descriptor = NULL;
+    return (struct cudnn_convolution){
+        .shape = engine->shape,
+        .direction = direction,
+        .name = direction_names[direction],
+        .values = engine->cuda->values,
+        .weight_values = weight_values,
+    };
 }
 
-static enum status set(cudnnBackendDescriptor_t descriptor, cudnnBackendAttributeName_t name,
-                       cudnnBackendAttributeType_t type, int64_t count, const void *values)
-{
-    return check("attribute", cudnnBackendSetAttribute(descriptor, name, type, count, values));
-}
-
-static enum status set_descriptor(cudnnBackendDescriptor_t descriptor,
-                                  cudnnBackendAttributeName_t name, cudnnBackendDescriptor_t value)
-{
-    return set(descriptor, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
-}
-
-static enum status finalize(const char *what, cudnnBackendDescriptor_t descriptor)
-{
-    return check(what, cudnnBackendFinalize(descriptor));
-}
-
-static cudnnDataType_t type_of(enum cuda_values values)
-{
-    static const cudnnDataType_t types[] = {[CUDA_BF16] = CUDNN_DATA_BFLOAT16,
-                                            [CUDA_FP16] = CUDNN_DATA_HALF,
-                                            [CUDA_FP32] = CUDNN_DATA_FLOAT};
-    return types[values];
-}
-
-/* dims: [n][c][h][w], in memory [n][h][w][c]. */
-static enum status make_tensor(int64_t uid, enum cuda_values values, const int64_t dims[4],
-                               cudnnBackendDescriptor_t *ret_tensor)
-{
-    const cudnnDataType_t type = type_of(values);
-    const int64_t alignment = ALIGNMENT;
-    const int64_t strides[4] = {dims[1] * dims[2] * dims[3], 1, dims[3] * dims[1], dims[1]};
-    TRY(make(CUDNN_BACKEND_TENSOR_DESCRIPTOR, ret_tensor));
-    TRY(set(*ret_tensor, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type));
-    TRY(set(*ret_tensor, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, dims));
-    TRY(set(*ret_tensor, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, strides));
-    TRY(set(*ret_tensor, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &uid));
-    TRY(set(*ret_tensor, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment));
-    return finalize("tensor", *ret_tensor);
-}
-
-static enum status make_convolution(const struct conv_shape *shape,
-                                    cudnnBackendDescriptor_t *ret_conv)
-{
-    const cudnnDataType_t type = CUDNN_DATA_FLOAT; /* of the sums */
-    const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
-    const int64_t dimensions = 2, ones[2] = {1, 1};
-    const int64_t pad[2] = {shape->kernel / 2, shape->kernel / 2};
-    const int64_t stride[2] = {shape->stride, shape->stride};
-    TRY(make(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, ret_conv));
-    TRY(set(*ret_conv, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &dimensions));
-    TRY(set(*ret_conv, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type));
-    TRY(set(*ret_conv, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode));
-    TRY(set(*ret_conv, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pad));
-    TRY(set(*ret_conv, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pad));
-    TRY(set(*ret_conv, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, ones));
-    TRY(set(*ret_conv, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride));
-    return finalize("convolution", *ret_conv);
-}
-
-/* What cuDNN calls the parts of each direction's operation. */
-static const struct operation {
-    const char *name;
-    cudnnBackendDescriptorType_t type;
-    cudnnBackendAttributeName_t conv, x, y, w, alpha, beta;
-} operations[DIRECTIONS] = {
-    [FORWARD] = {"forward", CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
-                 CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
-                 CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
-                 CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
-                 CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
-                 CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
-                 CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
-    [BACKWARD_DATA] = {"backward data",
-                       CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
-                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
-                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
-                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
-                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
-                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
-                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
-    [BACKWARD_WEIGHTS] = {"backward weights",
-                          CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
-                          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
-                          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
-                          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
-                          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
-                          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
-                          CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
-};
-
-static enum status make_operation(enum direction direction, struct graph *graph)
-{
-    const struct operation *of = &operations[direction];
-    const float one = 1, zero = 0;
-    TRY(make(of->type, &graph->operation));
-    TRY(set_descriptor(graph->operation, of->conv, graph->conv));
-    TRY(set_descriptor(graph->operation, of->x, graph->x));
-    TRY(set_descriptor(graph->operation, of->y, graph->y));
-    TRY(set_descriptor(graph->operation, of->w, graph->w));
-    TRY(set(graph->operation, of->alpha, CUDNN_TYPE_FLOAT, 1, &one));
-    TRY(set(graph->operation, of->beta, CUDNN_TYPE_FLOAT, 1, &zero));
-    return finalize("operation", graph->operation);
-}
-
-static enum status graph_init(const struct conv_engine *engine, enum direction direction,
-                              enum cuda_values weight_values, struct graph *graph)
-{
-    const struct conv_shape *s = &engine->shape;
-    const enum cuda_values values = engine->cuda->values;
-    const int64_t height = (s->height + s->stride - 1) / s->stride;
-    const int64_t width = (s->width + s->stride - 1) / s->stride;
-    const int64_t x[4] = {s->rows, s->in_channels, s->height, s->width};
-    const int64_t y[4] = {s->rows, s->out_channels, height, width};
-    const int64_t w[4] = {s->out_channels, s->in_channels / s->groups, s->kernel, s->kernel};
-    TRY(make_tensor(UID_X, values, x, &graph->x));
-    TRY(make_tensor(UID_Y, values, y, &graph->y));
-    TRY(make_tensor(UID_W, weight_values, w, &graph->w));
-    TRY(make_convolution(s, &graph->conv));
-    TRY(make_operation(direction, graph));
-    TRY(make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, &graph->graph));
-    TRY(set(graph->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1,
-            &engine->cuda->conv->handle));
-    TRY(set_descriptor(graph->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, graph->operation));
-    return finalize("graph", graph->graph);
-}
-
-static void graph_done(struct graph *graph)
-{
-    drop(&graph->graph);
-    drop(&graph->operation);
-    drop(&graph->conv);
-    drop(&graph->w);
-    drop(&graph->y);
-    drop(&graph->x);
-}
-
-/* Whether a numerical property of an engine is one we do without. With fp32 activations, which are
- * for comparisons, tensor cores are out too: they would round to tf32. */
-static int is_refused(cudnnBackendNumericalNote_t note, enum cuda_values values)
-{
-    switch (note) {
-    case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
-    case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
-    case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
-    case CUDNN_NUMERICAL_NOTE_FFT:
-    case CUDNN_NUMERICAL_NOTE_WINOGRAD:
-        return 1;
-    case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
-        return values == CUDA_FP32;
-    default:
-        return 0;
-    }
-}
-
-/* Whether the engine of a configuration may be used; no if it does not say. */
-static int is_exact(cudnnBackendDescriptor_t config, enum cuda_values values)
-{
-    cudnnBackendNumericalNote_t notes[NOTES];
-    cudnnBackendDescriptor_t engine = NULL;
-    int64_t count = 0;
-    int is_fine = 0;
-    if (make(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) == OK &&
-        cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                 1, &count, &engine) == CUDNN_STATUS_SUCCESS &&
-        cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-                                 CUDNN_TYPE_NUMERICAL_NOTE, NOTES, &count,
-                                 notes) == CUDNN_STATUS_SUCCESS) {
-        is_fine = 1;
-        for (int64_t i = 0; i < count && i < NOTES; i++)
-            is_fine = is_fine && !is_refused(notes[i], values);
-    }
-    drop(&engine);
-    return is_fine;
-}
-
-/* NULL if the configuration cannot run here, or not within the workspace. */
-static cudnnBackendDescriptor_t plan_of(cudnnHandle_t handle, cudnnBackendDescriptor_t config)
-{
-    cudnnBackendDescriptor_t plan = NULL;
-    int64_t count = 0, workspace = 0;
-    if (make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan) == OK &&
-        set(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle) == OK &&
-        set_descriptor(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config) == OK &&
-        finalize("plan", plan) == OK &&
-        cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64,
-                                 1, &count, &workspace) == CUDNN_STATUS_SUCCESS &&
-        workspace <= WORKSPACE_BYTES)
-        return plan;
-    drop(&plan);
-    return NULL;
-}
-
-/* Goes through what one heuristic proposes. OK with *ret_plan NULL: nothing suits. */
-static enum status search(const struct conv_engine *engine, const struct graph *graph,
-                          cudnnBackendHeurMode_t mode, cudnnBackendDescriptor_t *ret_plan)
-{
-    enum status status = OK;
-    cudnnBackendDescriptor_t heuristic = NULL, configs[CONFIGS] = {0};
-    int64_t count = 0;
-    TRY_OUT(make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &heuristic));
-    TRY_OUT(set_descriptor(heuristic, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph->graph));
-    TRY_OUT(set(heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode));
-    TRY_OUT(finalize("heuristic", heuristic));
-    for (int i = 0; i < CONFIGS; i++)
-        TRY_OUT(make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &configs[i]));
-    TRY_OUT(check("engines", cudnnBackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                                      CUDNN_TYPE_BACKEND_DESCRIPTOR, CONFIGS,
-                                                      &count, configs)));
-    for (int64_t i = 0; i < count && i < CONFIGS && *ret_plan == NULL; i++)
-        if (is_exact(configs[i], engine->cuda->values))
-            *ret_plan = plan_of(engine->cuda->conv->handle, configs[i]);
-out:
-    for (int i = 0; i < CONFIGS; i++)
-        drop(&configs[i]);
-    drop(&heuristic);
-    return status;
-}
-
-static enum status no_engine(const struct conv_engine *engine, enum direction direction)
-{
-    const struct conv_shape *s = &engine->shape;
-    return fail(ERR_DEVICE,
-                "cudnn: no deterministic engine for the convolution (%s) rows=%d %dx%d "
-                "channels=%d->%d kernel=%d stride=%d groups=%d",
-                operations[direction].name, s->rows, s->height, s->width, s->in_channels,
-                s->out_channels, s->kernel, s->stride, s->groups);
-}
-
-static enum status plan_create(struct conv_engine *engine, enum direction direction,
+/* The first of the heuristic's list. */
+static enum status plan_create(struct conv_engine *engine, enum conv_direction direction,
                                enum cuda_values weight_values)
 {
-    static const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
-    struct graph graph = {0};
-    cudnnBackendDescriptor_t plan = NULL;
-    enum status status = graph_init(engine, direction, weight_values, &graph);
-    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes) && status == OK && plan == NULL; i++)
-        status = search(engine, &graph, modes[i], &plan);
-    graph_done(&graph);
-    if (status == OK && plan == NULL)
-        status = no_engine(engine, direction);
-    engine->plans[direction] = plan;
-    return status;
+    const struct cudnn_convolution of = convolution_of(engine, direction, weight_values);
+    struct cudnn_plans plans = {.most = 1, .only_rank = -1};
+    TRY(cudnn_plans_find(engine->cuda->conv->handle, &of, &plans));
+    engine->plans[direction] = plans.plans[0];
+    return OK;
 }
 
 /* The gradient of the weights in fp32 if cuDNN can, else as the activations are. */
 static enum status create_plans(struct conv_engine *engine)
 {
     const enum cuda_values values = engine->cuda->values;
-    TRY(plan_create(engine, FORWARD, values));
+    TRY(plan_create(engine, CONV_FORWARD, values));
     if (engine->shape.needs_input_gradient)
-        TRY(plan_create(engine, BACKWARD_DATA, values));
+        TRY(plan_create(engine, CONV_BACKWARD_DATA, values));
     engine->grad_values = CUDA_FP32;
-    if (plan_create(engine, BACKWARD_WEIGHTS, CUDA_FP32) == OK)
+    if (plan_create(engine, CONV_BACKWARD_WEIGHTS, CUDA_FP32) == OK)
         return OK;
     engine->grad_values = values;
-    return plan_create(engine, BACKWARD_WEIGHTS, values);
+    return plan_create(engine, CONV_BACKWARD_WEIGHTS, values);
 }
 
 enum status conv_engines_start(struct cuda *cuda)
 {
     struct conv_engines *engines = cuda->conv = mem_zero(sizeof(*engines));
-    TRY(check("start", cudnnCreate(&engines->handle)));
-    TRY(check("stream", cudnnSetStream(engines->handle, cuda->stream)));
-    return cuda_scratch_grow(cuda, &engines->workspace, WORKSPACE_BYTES);
+    engines->left_ns = MEASURE_NS;
+    TRY(cudnn_check("start", cudnnCreate(&engines->handle)));
+    TRY(cudnn_check("stream", cudnnSetStream(engines->handle, cuda->stream)));
+    return cuda_scratch_grow(cuda, &engines->workspace, CUDNN_WORKSPACE_BYTES);
 }
 
 void conv_engines_stop(struct cuda *cuda)
@@ -330,10 +124,30 @@ void conv_engines_stop(struct cuda *cuda)
     if (engines == NULL)
         return;
     cuda_release(&cuda->device, engines->workspace.memory, engines->workspace.bytes, -1);
+    if (engines->begin != NULL)
+        cudaEventDestroy(engines->begin);
+    if (engines->end != NULL)
+        cudaEventDestroy(engines->end);
     if (engines->handle != NULL)
         cudnnDestroy(engines->handle);
+    conv_cache_close(&engines->cache);
     mem_free(engines);
     cuda->conv = NULL;
+}
+
+void conv_engines_tune(struct cuda *cuda, const char *folder)
+{
+    struct conv_engines *engines = cuda->conv;
+    char library[32];
+    if (engines->is_tuned)
+        return;
+    cuda_stream(&cuda->device);
+    cuda_note(cuda, "event", cudaEventCreate(&engines->begin));
+    cuda_note(cuda, "event", cudaEventCreate(&engines->end));
+    snprintf(library, sizeof(library), "cudnn %zu", cudnnGetVersion());
+    if (conv_cache_open(&engines->cache, folder, library, cuda->gpu) != OK)
+        log_debug("event=convolutions_not_kept reason=\"%s\"", fail_message());
+    engines->is_tuned = 1;
 }
 
 enum status conv_engine_create(struct cuda *cuda, const struct conv_shape *shape,
@@ -355,8 +169,8 @@ void conv_engine_destroy(struct conv_engine *engine)
 {
     if (engine == NULL)
         return;
-    for (int i = 0; i < DIRECTIONS; i++)
-        drop(&engine->plans[i]);
+    for (int i = 0; i < CONV_DIRECTIONS; i++)
+        cudnn_drop(&engine->plans[i].plan);
     mem_free(engine);
 }
 
@@ -365,46 +179,165 @@ enum cuda_values conv_engine_grad_values(const struct conv_engine *engine)
     return engine->grad_values;
 }
 
-static enum status execute(struct conv_engine *engine, enum direction direction, const void *x,
-                           const void *y, const void *w)
+static enum status execute(const struct conv_engine *engine, cudnnBackendDescriptor_t plan,
+                           const struct conv_run *run)
 {
-    static const int64_t uids[3] = {UID_X, UID_Y, UID_W};
+    static const int64_t uids[3] = {CUDNN_UID_X, CUDNN_UID_Y, CUDNN_UID_W};
     struct conv_engines *engines = engine->cuda->conv;
-    const void *pointers[3] = {x, y, w};
+    const void *pointers[3] = {run->x, run->y, run->w};
     enum status status = OK;
     cudnnBackendDescriptor_t pack = NULL;
     cuda_stream(&engine->cuda->device);
-    TRY_OUT(make(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack));
-    TRY_OUT(set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3, uids));
-    TRY_OUT(set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 3, pointers));
-    TRY_OUT(set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
-                &engines->workspace.memory));
-    TRY_OUT(finalize("arguments", pack));
-    TRY_OUT(check("run", cudnnBackendExecute(engines->handle, engine->plans[direction], pack)));
+    TRY_OUT(cudnn_make(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack));
+    TRY_OUT(cudnn_set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, 3, uids));
+    TRY_OUT(
+        cudnn_set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 3, pointers));
+    TRY_OUT(cudnn_set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
+                      &engines->workspace.memory));
+    TRY_OUT(cudnn_finalize("arguments", pack));
+    TRY_OUT(cudnn_check("run", cudnnBackendExecute(engines->handle, plan, pack)));
 out:
-    drop(&pack);
+    cudnn_drop(&pack);
     return status;
 }
 
-static void run(struct conv_engine *engine, enum direction direction, const void *x, const void *y,
-                const void *w)
+static enum status cuda_ok(cudaError_t error)
 {
-    if (execute(engine, direction, x, y, w) != OK)
-        cuda_failed(engine->cuda, operations[direction].name, fail_message());
+    return error == cudaSuccess ? OK
+                                : fail(ERR_DEVICE, "cuda: timing: %s", cudaGetErrorString(error));
+}
+
+/* *ret_time_ns: of one run of several, all of them from begin to end on the GPU. */
+static enum status time_runs(const struct conv_engine *engine, cudnnBackendDescriptor_t plan,
+                             const struct conv_run *run, int runs, int64_t *ret_time_ns)
+{
+    const struct conv_engines *engines = engine->cuda->conv;
+    float ms = 0;
+    TRY(cuda_ok(cudaEventRecord(engines->begin, engine->cuda->stream)));
+    for (int i = 0; i < runs; i++)
+        TRY(execute(engine, plan, run));
+    TRY(cuda_ok(cudaEventRecord(engines->end, engine->cuda->stream)));
+    TRY(cuda_ok(cudaEventSynchronize(engines->end)));
+    TRY(cuda_ok(cudaEventElapsedTime(&ms, engines->begin, engines->end)));
+    *ret_time_ns = (int64_t)((double)ms * 1e6 / runs) + 1;
+    return OK;
+}
+
+/* The index of the winner in plans. A plan that fails is no candidate. */
+static int contest_plans(const struct conv_engine *engine, const struct cudnn_plans *plans,
+                         const struct conv_run *run, struct conv_contest *contest)
+{
+    int winner = 0;
+    for (int i = 0; i < plans->count; i++) {
+        const struct cudnn_plan *plan = &plans->plans[i];
+        struct conv_choice choice = {.rank = plan->rank, .engine = plan->engine};
+        int64_t warm_up_ns = 0;
+        if (!conv_contest_goes_on(contest, engine->cuda->conv->left_ns))
+            break;
+        if (time_runs(engine, plan->plan, run, 1, &warm_up_ns) != OK ||
+            time_runs(engine, plan->plan, run, RUNS, &choice.time_ns) != OK)
+            continue;
+        conv_contest_add(contest, &choice, warm_up_ns + RUNS * choice.time_ns);
+        if (contest->best.rank == choice.rank)
+            winner = i;
+    }
+    return winner;
+}
+
+static void take_plan(struct conv_engine *engine, enum conv_direction direction,
+                      struct cudnn_plans *plans, int index)
+{
+    cudnn_drop(&engine->plans[direction].plan);
+    engine->plans[direction] = plans->plans[index];
+    plans->plans[index].plan = NULL;
+}
+
+static enum cuda_values weight_values(const struct conv_engine *engine,
+                                      enum conv_direction direction)
+{
+    return direction == CONV_BACKWARD_WEIGHTS ? engine->grad_values : engine->cuda->values;
+}
+
+/* The one that won before. 0: there is none any more. */
+static int take_kept(struct conv_engine *engine, enum conv_direction direction,
+                     const struct conv_choice *kept)
+{
+    const struct cudnn_convolution of =
+        convolution_of(engine, direction, weight_values(engine, direction));
+    struct cudnn_plans plans = {.most = 1, .only_rank = kept->rank};
+    int is_taken = 0;
+    if (cudnn_plans_find(engine->cuda->conv->handle, &of, &plans) == OK)
+        is_taken = plans.plans[0].engine == kept->engine;
+    if (is_taken) {
+        log_choice(engine, direction, kept, "file");
+        take_plan(engine, direction, &plans, 0);
+    }
+    cudnn_plans_done(&plans);
+    return is_taken;
+}
+
+static void measure(struct conv_engine *engine, enum conv_direction direction,
+                    const struct conv_run *run, const char *key)
+{
+    struct conv_engines *engines = engine->cuda->conv;
+    const struct cudnn_convolution of =
+        convolution_of(engine, direction, weight_values(engine, direction));
+    struct cudnn_plans plans = {.most = CONV_CANDIDATES, .only_rank = -1};
+    struct conv_contest contest = {0};
+    const int64_t start_us = clock_us(); /* plans may be compiled: that counts */
+    if (cudnn_plans_find(engines->handle, &of, &plans) == OK) {
+        const int winner = contest_plans(engine, &plans, run, &contest);
+        take_plan(engine, direction, &plans, winner);
+    }
+    cudnn_plans_done(&plans);
+    engines->left_ns -= (clock_us() - start_us) * 1000;
+    if (contest.count == 0)
+        return;
+    log_choice(engine, direction, &contest.best, "measured");
+    if (conv_cache_keep(&engines->cache, key, &contest.best) != OK)
+        log_debug("event=convolution_not_kept reason=\"%s\"", fail_message());
+}
+
+static void settle(struct conv_engine *engine, enum conv_direction direction,
+                   const struct conv_run *run)
+{
+    struct conv_engines *engines = engine->cuda->conv;
+    char key[CONV_KEY_BYTES];
+    engine->is_settled[direction] = 1;
+    key_of(engine, direction, key);
+    const struct conv_choice *kept = conv_cache_find(&engines->cache, key);
+    if (kept != NULL && take_kept(engine, direction, kept))
+        return;
+    if (engines->is_tuned && engines->left_ns > 0) {
+        measure(engine, direction, run, key);
+        return;
+    }
+    const struct cudnn_plan *plan = &engine->plans[direction];
+    const struct conv_choice first = {.rank = plan->rank, .engine = plan->engine};
+    log_choice(engine, direction, &first, "heuristic");
+}
+
+static void run(struct conv_engine *engine, enum conv_direction direction,
+                const struct conv_run *tensors)
+{
+    if (!engine->is_settled[direction])
+        settle(engine, direction, tensors);
+    if (execute(engine, engine->plans[direction].plan, tensors) != OK)
+        cuda_failed(engine->cuda, direction_names[direction], fail_message());
 }
 
 void conv_engine_forward(struct conv_engine *engine, const void *x, const void *w, void *y)
 {
-    run(engine, FORWARD, x, y, w);
+    run(engine, CONV_FORWARD, &(struct conv_run){.x = x, .y = y, .w = w});
 }
 
 void conv_engine_backward_data(struct conv_engine *engine, const void *dy, const void *w, void *dx)
 {
-    run(engine, BACKWARD_DATA, dx, dy, w);
+    run(engine, CONV_BACKWARD_DATA, &(struct conv_run){.x = dx, .y = dy, .w = w});
 }
 
 void conv_engine_backward_weights(struct conv_engine *engine, const void *x, const void *dy,
                                   void *dw)
 {
-    run(engine, BACKWARD_WEIGHTS, x, dy, dw);
+    run(engine, CONV_BACKWARD_WEIGHTS, &(struct conv_run){.x = x, .y = dy, .w = dw});
 }

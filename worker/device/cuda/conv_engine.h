@@ -15,6 +15,8 @@ struct conv_engine; /* one convolution in its three directions */
 /* Sets cuda->conv. ERR_DEVICE. */
 enum status conv_engines_start(struct cuda *cuda);
 void conv_engines_stop(struct cuda *cuda); /* NULL cuda->conv is fine */
+/* Convolutions created from now on are measured, as device_ops tune says. */
+void conv_engines_tune(struct cuda *cuda, const char *folder);
 
 /* Channels of a group are multiples of what cuda_conv_alignment says. ERR_DEVICE: there is no
  * implementation, or no memory for it. */

@@ -211,6 +211,11 @@ void cuda_destroy(struct device *device)
     mem_free(cuda);
 }
 
+void cuda_tune(struct device *device, const char *folder)
+{
+    conv_engines_tune((struct cuda *)device, folder);
+}
+
 static enum status check(const struct cuda *cuda, const char *what, cudaError_t error)
 {
     if (error == cudaSuccess)
@@ -237,6 +242,7 @@ static enum status start(struct cuda *cuda, const struct cudaDeviceProp *propert
     snprintf(cuda->description, sizeof(cuda->description), "%s, sm_%d%d, %zu MiB, %s activations",
              properties->name, properties->major, properties->minor,
              properties->totalGlobalMem >> 20, kinds[cuda->values].name);
+    snprintf(cuda->gpu, sizeof(cuda->gpu), "%s", properties->name);
     TRY(check(cuda, "set device", cudaSetDevice(cuda->index)));
     TRY(check(cuda, "address",
               cudaDeviceGetPCIBusId(cuda->address, (int)sizeof(cuda->address), cuda->index)));

@@ -35,6 +35,7 @@ struct cuda {
     enum cuda_values values;
     const struct cuda_packing *packing; /* for these */
     char description[384];
+    char gpu[256];    /* its name */
     char address[32]; /* on the PCI bus */
     cudaStream_t stream;
     struct cuda_scratch rule;      /* a struct optimizer_rule: it may change with every step */
@@ -82,6 +83,7 @@ void cuda_zero(struct device *device, void *memory, size_t bytes);
 void cuda_memory(struct device *device, struct device_memory *ret_memory);
 enum status cuda_synchronize(struct device *device);
 void cuda_destroy(struct device *device);
+void cuda_tune(struct device *device, const char *folder);
 
 /* cuda_gemm.c */
 void cuda_gemm(struct device *device, int trans_a, int trans_b, int m, int n, int k, float alpha,

@@ -24,6 +24,7 @@ const struct device_ops KERNEL(ops) = {
     .memory = cuda_memory,
     .synchronize = cuda_synchronize,
     .destroy = cuda_destroy,
+    .tune = cuda_tune,
     .activation_bytes = CUDA_VALUE_BYTES,
     .wants_loss_scale = CUDA_VALUES_VANISH,
     .images_normalize = KERNEL(images_normalize),

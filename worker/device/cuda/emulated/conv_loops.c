@@ -38,6 +38,11 @@ void conv_engines_stop(struct cuda *cuda)
     (void)cuda;
 }
 
+void conv_engines_tune(struct cuda *cuda, const char *folder)
+{
+    (void)cuda, (void)folder; /* there is one engine */
+}
+
 enum status conv_engine_create(struct cuda *cuda, const struct conv_shape *s,
                                struct conv_engine **ret_engine)
 {
