@@ -46,6 +46,9 @@ struct loader {
     pthread_cond_t has_batch;  /* a job is over */
     struct batch_job *pending; /* submitted and not taken, in order */
     struct batch_job *idle;    /* memory for the next plans */
+    struct batch_job *ahead;   /* not pending any more, and not given yet; NULL: none. Changed by
+                                  the thread that takes alone */
+    uint64_t serial;           /* of the last batch finished */
     int is_stopping;
 };
 
@@ -142,6 +145,15 @@ static void push_idle(struct loader *loader, struct batch_job *job)
     loader->idle = job;
 }
 
+/* Under the lock: the one ahead is none if it was flushed since. */
+static void drop_flushed(struct loader *loader)
+{
+    if (loader->ahead == NULL || !atomic_load(&loader->ahead->is_dropped))
+        return;
+    push_idle(loader, loader->ahead);
+    loader->ahead = NULL;
+}
+
 static void drop_job(struct loader *loader, struct batch_job *job)
 {
     release_shards(job);
@@ -228,6 +240,7 @@ void loader_destroy(struct loader *loader)
         return;
     loader_flush(loader, 0);
     pthread_mutex_lock(&loader->lock);
+    drop_flushed(loader);
     loader->is_stopping = 1;
     pthread_cond_broadcast(&loader->has_work);
     pthread_mutex_unlock(&loader->lock);
@@ -289,8 +302,19 @@ void loader_submit(struct loader *loader, const struct batch_plan *plan)
     pthread_mutex_unlock(&loader->lock);
 }
 
-/* Waits for the first pending job and takes it off the list; takes the lock itself. */
-static enum status take_job(struct loader *loader, int64_t deadline_ms, struct batch_job **ret_job)
+/* NULL: none. */
+static struct batch_job *take_ahead(struct loader *loader)
+{
+    pthread_mutex_lock(&loader->lock);
+    drop_flushed(loader);
+    struct batch_job *job = loader->ahead;
+    loader->ahead = NULL;
+    pthread_mutex_unlock(&loader->lock);
+    return job;
+}
+
+/* Waits for the first pending job and moves it to `ahead`; takes the lock itself. */
+static enum status finish_next(struct loader *loader, int64_t deadline_ms)
 {
     const struct timespec until = {.tv_sec = deadline_ms / 1000,
                                    .tv_nsec = (deadline_ms % 1000) * 1000000};
@@ -306,26 +330,41 @@ static enum status take_job(struct loader *loader, int64_t deadline_ms, struct b
     uint32_t image_count = job != NULL ? job->image_count : 0;
     uint32_t done = job != NULL ? job->done : 0;
     int is_over = job != NULL && job_is_over(job);
-    if (is_over)
+    if (is_over) {
         loader->pending = job->next;
+        loader->ahead = job;
+        job->batch.serial = ++loader->serial;
+    }
     pthread_mutex_unlock(&loader->lock);
     if (job == NULL)
         return fail(ERR_END, "the loader has no plan left: submit one before taking its batch");
     if (!is_over)
         return fail(ERR_TIMEOUT, "step %llu: %u of %u images are decoded at the deadline",
                     (unsigned long long)step, done, image_count);
-    *ret_job = job;
+    release_shards(job);
+    batch_job_collect(job);
     return OK;
 }
 
 enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch)
 {
-    struct batch_job *job = NULL;
-    TRY(take_job(loader, deadline_ms, &job));
-    release_shards(job);
-    batch_job_collect(job);
+    struct batch_job *job = take_ahead(loader);
+    while (job == NULL) { /* again if it is flushed this very moment */
+        TRY(finish_next(loader, deadline_ms));
+        job = take_ahead(loader);
+    }
     *ret_batch = &job->batch;
     return OK;
+}
+
+const struct batch *loader_peek(struct loader *loader)
+{
+    pthread_mutex_lock(&loader->lock);
+    drop_flushed(loader);
+    pthread_mutex_unlock(&loader->lock);
+    if (loader->ahead == NULL && finish_next(loader, clock_ms()) != OK)
+        return NULL;
+    return &loader->ahead->batch;
 }
 
 void loader_give(struct loader *loader, struct batch **batch)
@@ -343,6 +382,8 @@ void loader_flush(struct loader *loader, uint64_t step)
 {
     pthread_mutex_lock(&loader->lock);
     struct batch_job **link = &loader->pending;
+    if (loader->ahead != NULL && loader->ahead->batch.step >= step)
+        atomic_store(&loader->ahead->is_dropped, 1); /* who takes may be reading it */
     while (*link != NULL) {
         struct batch_job *job = *link;
         if (job->batch.step < step) {

@@ -52,6 +52,7 @@ enum { CROP_GROUPS_MAX = CONFIG_CROPS_MAX };
 
 struct batch {
     uint64_t step;
+    uint64_t serial; /* 1, 2, ... in the order taken; no two of a loader are the same */
     uint32_t slot_count;
     uint32_t slot_images;
     uint32_t *slots;     /* [slot_count] index of each within the step; owned */
@@ -106,6 +107,9 @@ void loader_submit(struct loader *loader, const struct batch_plan *plan);
 /* The next submitted batch, in order. Waits until deadline_ms (clock_ms; -1 = for ever).
  * ERR_TIMEOUT: it stays the next. ERR_END: nothing is submitted. */
 enum status loader_take(struct loader *loader, int64_t deadline_ms, struct batch **ret_batch);
+/* What loader_take would give now, if it is finished; NULL if not. It stays the next one unless it
+ * is flushed, and as it is until the next take. For the thread that takes. */
+const struct batch *loader_peek(struct loader *loader);
 /* Gives a batch's memory back for reuse; leaves NULL. */
 void loader_give(struct loader *loader, struct batch **batch);
 /* Drops the submitted plans of `step` and later that were not taken (they are planned anew). */

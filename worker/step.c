@@ -25,6 +25,8 @@ struct step {
     struct inference *inference; /* NULL until features are asked for */
     int group_size;              /* members the model was built for */
     uint64_t computed;           /* 1 + the step that step_apply may follow; 0: none */
+    const struct batch *(*next)(void *errand); /* NULL: nobody knows */
+    void *errand;
     struct step_progress *progress;
     enum worker_phase phase;
     int64_t phase_start_us;
@@ -69,6 +71,21 @@ void step_watch(struct step *step, struct step_progress *progress)
     step->progress = progress;
     if (step->model != NULL)
         step->model->team.progress = progress == NULL ? NULL : &progress->progress;
+}
+
+void step_expect(struct step *step, const struct batch *(*next)(void *errand), void *errand)
+{
+    step->next = next;
+    step->errand = errand;
+}
+
+static void load_ahead(struct step *step)
+{
+    if (step->next == NULL || !step->state->device->ops->has_images_ahead)
+        return;
+    const struct batch *batch = step->next(step->errand);
+    if (batch != NULL)
+        model_load_ahead(step->model, batch);
 }
 
 static void enter(struct step *step, enum worker_phase phase)
@@ -188,6 +205,7 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
 
     enter(step, PHASE_REDUCE);
     step->compute_us = step->phase_start_us - collective_waited_us(collective) - start_us;
+    load_ahead(step);
     TRY(buckets_finish(&step->buckets));
     unscale(step);
     return measure(step, number, ret_result);

@@ -44,6 +44,10 @@ struct step_progress {
 /* Phase changes are written to *progress from now on, which is borrowed; NULL ends that. */
 void step_watch(struct step *step, struct step_progress *progress);
 
+/* From now on step_compute asks, when its work is under way, for the batch that will come next;
+ * NULL: it is not there yet. Its images then travel beside the computation, if the device can. */
+void step_expect(struct step *step, const struct batch *(*next)(void *errand), void *errand);
+
 /* Forward, codes, loss, backward, reduction for this member's slots of step `number`. collective is
  * borrowed for the call. A changed slot_count re-plans memory (the only time it allocates).
  * ERR_UNREACHABLE, ERR_TIMEOUT, ERR_STALE from the collective; ERR_DEVICE. */

@@ -105,6 +105,11 @@ static enum status check_loss_scale(const struct worker *worker)
                 device->ops->describe(device));
 }
 
+static const struct batch *next_batch(void *errand)
+{
+    return loader_peek(((struct worker *)errand)->loader);
+}
+
 static enum status worker_configure(struct worker *worker, struct job *job)
 {
     worker->config = job->config;
@@ -119,6 +124,7 @@ static enum status worker_configure(struct worker *worker, struct job *job)
     TRY(step_create(worker->config, worker->state, &worker->step));
     step_watch(worker->step, &worker->progress);
     TRY(warm_up(worker->config, worker->state, worker->step));
+    step_expect(worker->step, next_batch, worker);
     worker_phase(worker, PHASE_IDLE);
     struct report *warm = report_create(REPORT_WARM, 0);
     handover_tell(&worker->handover, &warm);

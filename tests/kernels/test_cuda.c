@@ -61,6 +61,44 @@ static void a_card_without_bf16_is_told_what_to_do(void **state)
     device_close(device);
 }
 
+enum { BATCHES = 8, BATCH_PIXELS = 40 };
+
+/* Several ahead of time, through one place on the device: each normalised before the next arrives.
+ */
+static void images_that_travel_ahead_come_in_their_order(void **state)
+{
+    (void)state;
+    static const float zeros[3] = {0}, ones[3] = {1, 1, 1};
+    struct device *device = NULL;
+    uint8_t *place = NULL, host[3 * BATCH_PIXELS];
+    float *y = NULL, got[BATCHES][3 * BATCH_PIXELS] = {{0}};
+    assert_ok(device_open("cuda:0:fp32", 1, &device));
+    assert_ok(device->ops->allocate(device, sizeof(host), NULL, (void **)&place));
+    assert_ok(device->ops->allocate(device, sizeof(got), NULL, (void **)&y));
+    assert_int_equal(device->ops->has_images_ahead, 1);
+    for (int b = 0; b < BATCHES; b++) {
+        memset(host, 10 + b, sizeof(host));
+        if (b % 3 == 2) /* behind what is on its way and will not be used */
+            assert_int_equal(device->ops->images_ahead(device, place, got, sizeof(host)), 1);
+        if (b % 3 == 2)
+            device->ops->upload(device, place, host, sizeof(host));
+        else
+            assert_int_equal(device->ops->images_ahead(device, place, host, sizeof(host)), 1);
+        memset(host, 0xee, sizeof(host)); /* it is the caller's again */
+        device->ops->images_normalize(device, place, BATCH_PIXELS, zeros, ones,
+                                      y + (size_t)b * 3 * BATCH_PIXELS);
+    }
+    device->ops->download(device, got, y, sizeof(got));
+    assert_ok(device->ops->synchronize(device));
+    for (int b = 0; b < BATCHES; b++)
+        for (int i = 0; i < 3 * BATCH_PIXELS; i++)
+            assert_true(fabsf(got[b][i] * 255 - (float)(10 + b)) < 1e-3f);
+    device->ops->release(device, y, sizeof(got), -1);
+    device->ops->release(device, place, sizeof(host), -1);
+    device_close(device);
+    assert_true(emulator_allocated() == 0);
+}
+
 /* Opens a device and a convolution that needs all its scratch memory. */
 static enum status open_all(void)
 {
@@ -188,6 +226,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_name_says_which_activations, no_device, no_device),
         cmocka_unit_test_setup_teardown(a_card_without_bf16_is_told_what_to_do, no_device,
+                                        no_device),
+        cmocka_unit_test_setup_teardown(images_that_travel_ahead_come_in_their_order, no_device,
                                         no_device),
         cmocka_unit_test_setup_teardown(running_out_of_memory_anywhere_is_a_status, no_device,
                                         no_device),

@@ -3,6 +3,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <sched.h>
+
 #include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -352,6 +354,55 @@ static void after_a_flush_the_next_plan_is_the_next_batch(void **state)
     loader_destroy(loader);
 }
 
+/* Until it is there; the same one every time. */
+static const struct batch *peek(struct loader *loader)
+{
+    const int64_t deadline_ms = clock_ms() + PATIENCE_MS;
+    const struct batch *batch = NULL;
+    while ((batch = loader_peek(loader)) == NULL && clock_ms() < deadline_ms)
+        sched_yield();
+    assert_non_null(batch);
+    assert_ptr_equal(loader_peek(loader), batch);
+    return batch;
+}
+
+static void a_batch_that_was_peeked_at_is_the_next_unless_it_is_flushed(void **state)
+{
+    (void)state;
+    struct loader *loader = open_loader(2);
+    assert_null(loader_peek(loader));
+    submit(loader, 1, (const uint32_t[]){0, 1}, 2);
+    submit(loader, 2, (const uint32_t[]){2}, 1);
+    const struct batch *first = peek(loader);
+    const uint64_t serial = first->serial, digest = slot_digest(first, 1);
+    assert_int_equal(first->step, 1);
+    loader_flush(loader, 2);
+    struct batch *batch = take(loader);
+    assert_ptr_equal(batch, first);
+    assert_true(slot_digest(batch, 1) == digest);
+    loader_give(loader, &batch);
+
+    submit(loader, 2, (const uint32_t[]){3}, 1);
+    const struct batch *flushed = peek(loader);
+    assert_int_equal(flushed->serial, serial + 1);
+    const uint64_t flushed_digest = slot_digest(flushed, 0);
+    loader_flush(loader, 2);
+    submit(loader, 2, (const uint32_t[]){4}, 1); /* not into the memory that is peeked at */
+    assert_true(slot_digest(flushed, 0) == flushed_digest);
+    batch = take(loader);
+    assert_int_equal(batch->serial, serial + 2);
+    assert_int_equal(batch->slots[0], 4);
+    loader_give(loader, &batch);
+
+    submit(loader, 3, (const uint32_t[]){0}, 1);
+    peek(loader);
+    loader_flush(loader, 0);
+    assert_fails(loader_take(loader, clock_ms(), &batch), ERR_END, "no plan left");
+    submit(loader, 3, (const uint32_t[]){0}, 1);
+    peek(loader);
+    loader_destroy(loader);
+}
+
 static void records_of_a_shard_that_is_not_known_are_replaced_as_bad_ones_are(void **state)
 {
     (void)state;
@@ -686,6 +737,7 @@ int main(void)
         cmocka_unit_test(a_record_that_does_not_exist_is_skipped_too),
         cmocka_unit_test(a_slot_without_a_good_record_is_black_and_counted),
         cmocka_unit_test(after_a_flush_the_next_plan_is_the_next_batch),
+        cmocka_unit_test(a_batch_that_was_peeked_at_is_the_next_unless_it_is_flushed),
         cmocka_unit_test(records_of_a_shard_that_is_not_known_are_replaced_as_bad_ones_are),
         cmocka_unit_test(a_removed_shard_serves_the_plans_that_use_it_and_no_others),
         cmocka_unit_test(shards_that_are_not_kept_are_closed),

@@ -150,6 +150,11 @@ struct device_ops {
     /* 1: small gradients vanish in activations (fp16) unless the loss is scaled. */
     int wants_loss_scale;
 
+    /* Begins to copy images that a later images_normalize will read, beside what the device
+     * computes now; what was there is for those before, which have read it first. host may change
+     * when it returns. 0: it cannot, upload them. has_images_ahead: 0 where it never can. */
+    int has_images_ahead;
+    int (*images_ahead)(struct device *device, void *to, const void *host, size_t bytes);
     /* u8 RGB [pixels][3] -> activation (v/255 - mean)/std, channels kept at 3. mean and std are
      * host memory, read before it returns. */
     void (*images_normalize)(struct device *device, const uint8_t *images, size_t pixels,

@@ -35,13 +35,29 @@ void model_destroy(struct model *model)
     mem_free(model);
 }
 
+static int is_of_shape(const struct rows *rows, const struct batch *batch)
+{
+    return (int)batch->slot_count == rows->slot_count &&
+           (int)batch->slot_images == rows->slot_images &&
+           batch->group_count == rows->resolution_count;
+}
+
+void model_load_ahead(struct model *model, const struct batch *batch)
+{
+    const struct rows *rows = &model->team.rows;
+    if (batch->serial == model->ahead || !is_of_shape(rows, batch))
+        return;
+    model->ahead = batch->serial;
+    for (int r = 0; r < rows->resolution_count; r++)
+        if (!trunk_images_ahead(&model->trunk, r, batch->crops[r], rows_count(rows, r)))
+            model->ahead = 0;
+}
+
 enum status model_load(struct model *model, struct collective *collective,
                        const struct batch *batch)
 {
     struct rows *rows = &model->team.rows;
-    if ((int)batch->slot_count != rows->slot_count ||
-        (int)batch->slot_images != rows->slot_images ||
-        batch->group_count != rows->resolution_count)
+    if (!is_of_shape(rows, batch))
         return fail(ERR_INPUT,
                     "a batch of %u slots with %u images in %d resolutions; this model is for %d "
                     "slots with %d images in %d resolutions",
@@ -49,8 +65,10 @@ enum status model_load(struct model *model, struct collective *collective,
                     rows->slot_images, rows->resolution_count);
     TRY(rows_assign(rows, batch->slots));
     model->team.collective = collective;
+    const int is_there = batch->serial != 0 && batch->serial == model->ahead;
     for (int r = 0; r < rows->resolution_count; r++)
-        trunk_load_images(&model->trunk, r, batch->crops[r], rows_count(rows, r));
+        trunk_load_images(&model->trunk, r, is_there ? NULL : batch->crops[r], rows_count(rows, r));
+    model->ahead = 0;
     trunk_load_weights(&model->trunk);
     return OK;
 }

@@ -16,6 +16,7 @@ struct model {
     struct team team;
     struct trunk trunk;
     struct head head;
+    uint64_t ahead; /* serial of the batch whose images came ahead; 0: none */
 };
 
 /* For slot_count slots of a step. arena_bytes: what it is known to take out of its arena, and what
@@ -23,6 +24,8 @@ struct model {
 enum status model_create(const struct config *config, struct state *state, int slot_count,
                          size_t arena_bytes, struct model **ret_model);
 void model_destroy(struct model *model); /* NULL is fine */
+/* Images of the next batch travel while this step is computed, where the device can. */
+void model_load_ahead(struct model *model, const struct batch *batch);
 /* Images of the batch and the present parameters. ERR_INPUT: a batch of another shape. */
 enum status model_load(struct model *model, struct collective *collective,
                        const struct batch *batch);

@@ -199,12 +199,25 @@ void trunk_load_weights(struct trunk *trunk)
         block_load_weights(&trunk->blocks[j]);
 }
 
+static size_t pixels_of(const struct trunk *trunk, int resolution, int count)
+{
+    const size_t side = (size_t)trunk->team->rows.size[resolution];
+    return (size_t)count * side * side;
+}
+
+int trunk_images_ahead(struct trunk *trunk, int resolution, const uint8_t *images, int count)
+{
+    const struct team *team = trunk->team;
+    return team->ops->images_ahead(team->device, trunk->bytes[resolution], images,
+                                   3 * pixels_of(trunk, resolution, count));
+}
+
 void trunk_load_images(struct trunk *trunk, int resolution, const uint8_t *images, int count)
 {
     const struct team *team = trunk->team;
-    const size_t side = (size_t)team->rows.size[resolution];
-    const size_t pixels = (size_t)count * side * side;
-    team->ops->upload(team->device, trunk->bytes[resolution], images, pixels * 3);
+    const size_t pixels = pixels_of(trunk, resolution, count);
+    if (images != NULL)
+        team->ops->upload(team->device, trunk->bytes[resolution], images, 3 * pixels);
     team->ops->images_normalize(team->device, trunk->bytes[resolution], pixels, trunk->mean,
                                 trunk->std, trunk->images[resolution]);
 }

@@ -27,7 +27,9 @@ enum status trunk_init(struct trunk *trunk, struct team *team, const struct conf
 void trunk_done(struct trunk *trunk);
 /* Once a step, or whenever parameters changed. */
 void trunk_load_weights(struct trunk *trunk);
-/* Host images of one resolution; count <= its rows. */
+/* The next images of one resolution on their way; 0: the device cannot. */
+int trunk_images_ahead(struct trunk *trunk, int resolution, const uint8_t *images, int count);
+/* Host images of one resolution, NULL if they came ahead; count <= its rows. */
 void trunk_load_images(struct trunk *trunk, int resolution, const uint8_t *images, int count);
 /* -> features. */
 enum status trunk_forward(struct trunk *trunk);

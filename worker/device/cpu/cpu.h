@@ -80,6 +80,7 @@ void cpu_from_float(struct device *device, const float *x, size_t count, void *y
 void cpu_memory(struct device *device, struct device_memory *ret_memory);
 enum status cpu_synchronize(struct device *device);
 void cpu_destroy(struct device *device);
+int cpu_images_ahead(struct device *device, void *to, const void *host, size_t bytes);
 void cpu_tune(struct device *device, const char *folder);
 
 /* dnnl_conv.c: oneDNN. */

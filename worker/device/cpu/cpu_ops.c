@@ -21,6 +21,7 @@ const struct device_ops KERNEL(cpu_ops) = {
     .destroy = cpu_destroy,
     .tune = cpu_tune,
     .activation_bytes = sizeof(float),
+    .images_ahead = cpu_images_ahead,
     .images_normalize = KERNEL(images_normalize),
     .to_float = cpu_to_float,
     .from_float = cpu_from_float,

@@ -132,6 +132,7 @@ static void move(struct device *device, void *to, const void *from, size_t bytes
 /* Pageable memory has been read when the call returns. */
 void cuda_upload(struct device *device, void *to, const void *host, size_t bytes)
 {
+    cuda_images_join(device); /* to may be where images are on their way to */
     move(device, to, host, bytes, cudaMemcpyHostToDevice, "upload");
 }
 
@@ -199,6 +200,7 @@ void cuda_destroy(struct device *device)
         return;
     if (cuda->stream != NULL)
         cudaStreamSynchronize(cuda_stream(device)); /* what it says no longer matters */
+    cuda_images_stop(cuda);
     conv_engines_stop(cuda);
     gemm_engine_stop(cuda);
     scratch_done(cuda, &cuda->rule);
@@ -247,6 +249,7 @@ static enum status start(struct cuda *cuda, const struct cudaDeviceProp *propert
     TRY(check(cuda, "address",
               cudaDeviceGetPCIBusId(cuda->address, (int)sizeof(cuda->address), cuda->index)));
     TRY(check(cuda, "stream", cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking)));
+    TRY(cuda_images_start(cuda));
     TRY(cuda_scratch_grow(cuda, &cuda->rule, sizeof(struct optimizer_rule)));
     TRY(cuda_scratch_grow(cuda, &cuda->parts, PARTS_BYTES));
     TRY(gemm_engine_start(cuda));

@@ -29,6 +29,22 @@ struct cuda_scratch {
     size_t bytes;
 };
 
+/* A batch has up to four kinds of crops; with two, as usual, this is a batch and a half. */
+enum { CUDA_RING = 3 };
+
+/* cuda_images.c */
+struct cuda_images {
+    cudaStream_t stream;
+    cudaEvent_t read, arrived; /* by images_normalize; all that was sent */
+    int is_awaited;            /* arrived has not been waited for yet */
+    int next;                  /* place */
+    struct cuda_place {
+        void *memory; /* page-locked */
+        size_t bytes;
+        cudaEvent_t copied;
+    } ring[CUDA_RING];
+};
+
 struct cuda {
     struct device device; /* first: a struct device * is a struct cuda * */
     int index;
@@ -42,6 +58,7 @@ struct cuda {
     struct cuda_scratch parts;     /* partial sums; of fixed size, see cuda_parts */
     struct cuda_scratch padded[2]; /* input and output of a convolution, grown by create */
     struct cuda_scratch grad;      /* of its weights, packed */
+    struct cuda_images images;
     struct gemm_engine *gemm;
     struct conv_engines *conv;
     size_t held, peak, fixed; /* as struct device_memory has them */
@@ -84,6 +101,14 @@ void cuda_memory(struct device *device, struct device_memory *ret_memory);
 enum status cuda_synchronize(struct device *device);
 void cuda_destroy(struct device *device);
 void cuda_tune(struct device *device, const char *folder);
+
+/* cuda_images.c: device_ops images_ahead. join: what comes next in the device's stream finds what
+ * was sent; read: what came before no longer needs it. */
+enum status cuda_images_start(struct cuda *cuda);
+void cuda_images_stop(struct cuda *cuda);
+int cuda_images_ahead(struct device *device, void *to, const void *host, size_t bytes);
+void cuda_images_join(struct device *device);
+void cuda_images_read(struct device *device);
 
 /* cuda_gemm.c */
 void cuda_gemm(struct device *device, int trans_a, int trans_b, int m, int n, int k, float alpha,

@@ -48,9 +48,11 @@ void KERNEL(images_normalize)(struct device *device, const uint8_t *images, size
         args.bias[c] = (float)(-(double)mean[c] / (double)std[c]);
     }
     const bool is_wide = is_vector<value>(0, images, y);
+    cuda_images_join(device);
     LAUNCH((is_wide ? images_kernel<N> : images_kernel<1>),
            flat_blocks(args.count, is_wide ? N : 1), dim3(FLAT_THREADS), cuda_stream(device), args);
     cuda_launched(device, "images_normalize");
+    cuda_images_read(device);
 }
 
 /* y = x in another type; N values at a time, and those that are left one by one. */

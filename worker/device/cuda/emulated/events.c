@@ -4,7 +4,11 @@
 #include "worker/device/cuda/emulated/emulator.h"
 #include "worker/device/cuda/emulated/task.h"
 
+#include <time.h>
+
 #include "common/mem.h"
+
+enum { NAP_NS = 200000 }; /* between two questions whether an event was reached */
 
 static void leave_event(struct CUevent_st *event)
 {
@@ -72,6 +76,14 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
         return error == cudaSuccess ? cudaErrorNotReady : error; /* nobody remembers NotReady */
     }
     return gpu_leave(cudaSuccess);
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    cudaError_t error;
+    while ((error = cudaEventQuery(event)) == cudaErrorNotReady)
+        nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+    return error;
 }
 
 void emulator_task(cudaStream_t stream, int (*is_done)(void *data), void *data)

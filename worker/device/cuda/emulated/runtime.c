@@ -169,6 +169,11 @@ static void finish(const struct CUstream_st *stream)
     }
 }
 
+void gpu_finish(void)
+{
+    finish(NULL);
+}
+
 /* A task at the end of the stream with `bytes` bytes of arguments; not of mem.h, whose calls the
  * tests count: the runtime's own memory is none of the device's business. */
 struct task *gpu_give(cudaStream_t stream, size_t bytes)
@@ -315,10 +320,11 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
         (allocation_of(from, bytes) != NULL) != from_device)
         return gpu_leave(cudaErrorInvalidValue);
     /* Pageable host memory has been read when the call returns. */
-    struct task *task = gpu_give(stream, from_device ? 0 : bytes);
+    const int is_read_later = from_device || locked_holds(from, bytes);
+    struct task *task = gpu_give(stream, is_read_later ? 0 : bytes);
     task->to = to;
     task->bytes = bytes;
-    task->from = from_device ? from : memcpy(task->arguments, from, bytes);
+    task->from = is_read_later ? from : memcpy(task->arguments, from, bytes);
     return gpu_leave(cudaSuccess);
 }
 

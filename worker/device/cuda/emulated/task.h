@@ -41,6 +41,12 @@ struct task *gpu_give(cudaStream_t stream, size_t bytes);
 /* Does all that can be done now. */
 void gpu_run(void);
 
+/* Waits for every stream. */
+void gpu_finish(void);
+
+/* locked.c: whether all of it is page-locked. */
+int locked_holds(const void *memory, size_t bytes);
+
 /* events.c: a task with an event. Nobody waits on a broken GPU. */
 int event_is_done(const struct task *task, int is_broken);
 
