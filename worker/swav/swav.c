@@ -5,6 +5,8 @@
 
 #include "worker/exchange.h"
 
+enum { LOSSES_AT_ONCE = 256 };
+
 void swav_init(struct swav *swav, struct team *team, struct head *head, const struct config *config,
                int group_size)
 {
@@ -23,7 +25,8 @@ void swav_init(struct swav *swav, struct team *team, struct head *head, const st
     swav->scale = 1 / (assigned * others * swav->images);
     swav->loss_scale = 1;
     swav->loss_sums =
-        arena_take(&team->arena, (size_t)team->rows.slot_count * sizeof(*swav->loss_sums));
+        arena_take(&team->arena, 2 * (size_t)team->rows.slot_count * sizeof(*swav->loss_sums));
+    swav->losses = arena_floats(&team->arena, (size_t)team->rows.slot_count);
     feature_queue_init(&swav->queue, team, config);
     codes_init(&swav->codes, team, config, team->rows.slot_count * team->rows.slot_images,
                feature_queue_share_max(&swav->queue, group_size));
@@ -55,7 +58,19 @@ static void predict(struct swav *swav, int resolution, int slot, int crop)
                          target + (size_t)(slot * images) * k,
                          (float)(is_assigned ? codes->crops - 1 : codes->crops), images, (int)k,
                          swav->temperature, (float)(swav->scale * swav->loss_scale),
-                         swav->loss_sums + slot, swav->head->scores_grad + (size_t)row * k);
+                         swav->loss_sums + 2 * slot, swav->head->scores_grad + (size_t)row * k);
+}
+
+/* On the device alone: the host waits for no loss before the step's end. */
+static void place_losses(struct swav *swav, const uint32_t *slots)
+{
+    const struct team *team = swav->team;
+    const size_t slot_count = (size_t)team->rows.slot_count;
+    team->ops->wide_round(team->device, swav->loss_sums, slot_count, swav->losses);
+    team->ops->multiply(team->device, swav->losses, slot_count, (float)swav->scale);
+    team->ops->zero(team->device, swav->tail, (size_t)team->rows.slot_total * sizeof(float));
+    for (size_t i = 0; i < slot_count; i++)
+        team->ops->copy(team->device, swav->tail + slots[i], swav->losses + i, sizeof(float));
 }
 
 enum status swav_loss(struct swav *swav, const uint32_t *slots)
@@ -63,29 +78,28 @@ enum status swav_loss(struct swav *swav, const uint32_t *slots)
     const struct team *team = swav->team;
     const struct rows *rows = &team->rows;
     const size_t slot_count = (size_t)rows->slot_count;
-    team->ops->zero(team->device, swav->loss_sums, slot_count * sizeof(*swav->loss_sums));
+    team->ops->zero(team->device, swav->loss_sums, 2 * slot_count * sizeof(*swav->loss_sums));
     for (int r = 0; r < rows->resolution_count; r++)
         for (int slot = 0; slot < rows->slot_count; slot++)
             for (int crop = 0; crop < rows->crops[r]; crop++)
                 predict(swav, r, slot, crop);
     feature_queue_collect(&swav->queue, swav->head, slots);
-    team->ops->zero(team->device, swav->tail, (size_t)rows->slot_total * sizeof(float));
-    for (size_t i = 0; i < slot_count; i++) {
-        double sum = 0;
-        team->ops->download(team->device, &sum, swav->loss_sums + i, sizeof(sum));
-        const float loss = (float)(sum * swav->scale);
-        team->ops->upload(team->device, swav->tail + slots[i], &loss, sizeof(loss));
-    }
+    place_losses(swav, slots);
     return OK;
 }
 
 double swav_loss_of_all(const struct swav *swav)
 {
+    const struct team *team = swav->team;
+    const int total = team->rows.slot_total;
+    float losses[LOSSES_AT_ONCE];
     double sum = 0;
-    for (int slot = 0; slot < swav->team->rows.slot_total; slot++) {
-        float loss = 0;
-        swav->team->ops->download(swav->team->device, &loss, swav->tail + slot, sizeof(loss));
-        sum += (double)loss;
+    for (int slot = 0; slot < total; slot += LOSSES_AT_ONCE) {
+        const int count = total - slot < LOSSES_AT_ONCE ? total - slot : LOSSES_AT_ONCE;
+        team->ops->download(team->device, losses, swav->tail + slot,
+                            (size_t)count * sizeof(*losses));
+        for (int i = 0; i < count; i++)
+            sum += (double)losses[i];
     }
     return sum;
 }

@@ -23,7 +23,8 @@ struct swav {
     double scale;      /* 1/(A (V-1) B) */
     double loss_scale; /* of gradients: worker/loss_scale.h */
     double images;     /* B */
-    double *loss_sums; /* [slot held], before scale; device memory */
+    double *loss_sums; /* [slot held][2], before scale, the second 0; device memory */
+    float *losses;     /* [slot held] */
     float *tail;       /* in the exchange area: the loss of each slot of the step, then the queue's
                           embeddings; zero for what others hold, so that summing is placing */
     size_t tail_floats;
