@@ -53,7 +53,8 @@ void nccl_comms_nap(const struct nccl_comms *comms, int64_t *nap_us)
     ppoll(&polled, is_watched ? 1 : 0, &nap, NULL);
 }
 
-/* All of a generation in one group: aborted one by one they can wait for each other. */
+/* All of a generation in one group: aborted one by one they can wait for each other. The parent
+ * first: that ends a split under way, which may have made its child before. */
 static void abort_all(struct nccl_comms *comms)
 {
     const struct timespec deadline = time_in(comms->abort_timeout_ms);
@@ -61,7 +62,7 @@ static void abort_all(struct nccl_comms *comms)
         give_up(comms, "a call into NCCL does not return");
     cudaSetDevice(comms->gpu);
     ncclGroupStart();
-    for (int i = NCCL_COMMS; i-- > 0;)
+    for (int i = 0; i < NCCL_COMMS; i++)
         if (comms->comms[i] != NULL)
             ncclCommAbort(comms->comms[i]);
     ncclGroupEnd();
@@ -181,23 +182,34 @@ static enum status meet(const struct collective_group *group, int64_t deadline_m
     return OK;
 }
 
-/* Under the lock. Children that share with their parent share its abort too: none does. */
+/* Under the lock: splits `index` off the world. The parent is asked how that goes, since NCCL gives
+ * the child when it is complete. Children that share with their parent share its abort too: none
+ * does. */
+static enum status split(struct nccl_comms *comms, int index, int color, int rank,
+                         int64_t deadline_ms)
+{
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    config.splitShare = 0;
+    return settle(
+        comms, NCCL_WORLD, "splitting",
+        ncclCommSplit(comms->comms[NCCL_WORLD], color, rank, &comms->comms[index], &config),
+        deadline_ms);
+}
+
+/* Under the lock. */
 static enum status make_comms(struct nccl_comms *comms, const struct collective_group *group,
                               ncclUniqueId id, int64_t deadline_ms)
 {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    config.splitShare = 0;
     if (atomic_load(&comms->is_aborted))
         return stale(comms); /* the watcher has been here: what is made now nobody would abort */
     TRY(settle(
         comms, NCCL_WORLD, "forming",
         ncclCommInitRankConfig(&comms->comms[NCCL_WORLD], group->size, id, group->rank, &config),
         deadline_ms));
-    return settle(comms, NCCL_BUCKETS, "forming",
-                  ncclCommSplit(comms->comms[NCCL_WORLD], 0, group->rank,
-                                &comms->comms[NCCL_BUCKETS], &config),
-                  deadline_ms);
+    return split(comms, NCCL_BUCKETS, 0, group->rank, deadline_ms);
 }
 
 enum status nccl_comms_form(struct nccl_comms *comms, const struct collective_group *group, int gpu)

@@ -31,14 +31,14 @@
 #include "worker/device/cuda/emulated/emulator.h"
 #include "worker/device/cuda/emulated/values.h"
 
-enum { RANKS_MAX = 16, PLACES = 4, PIECE_BYTES = 1 << 20, SPLITS = 4, LATE_MS = 300 };
+enum { RANKS_MAX = 16, PLACES = 4, PIECE_BYTES = 1 << 20, SPLITS = 64, LATE_MS = 300 };
 
 /* The file: zero when it is new. Counts are of pieces, over all operations. */
 struct board {
     _Atomic uint32_t attached; /* a bit for each rank */
     _Atomic uint64_t posted[RANKS_MAX], done[RANKS_MAX];
     _Atomic uint64_t bytes[RANKS_MAX][PLACES]; /* of the piece, which must be the same for all */
-    _Atomic int32_t colors[SPLITS][RANKS_MAX]; /* 1 + color */
+    _Atomic int32_t colors[SPLITS][RANKS_MAX]; /* 2 + color, which may be NCCL_SPLIT_NOCOLOR */
     char places[RANKS_MAX][PLACES][PIECE_BYTES];
 };
 
@@ -47,7 +47,9 @@ enum fault_kind { FAULT_NONE, FAULT_HANG, FAULT_PARTIAL, FAULT_ERROR, FAULT_INIT
 struct ncclComm {
     char path[512];
     struct board *board;
-    struct ncclComm *parent; /* while a split is under way */
+    struct ncclComm *parent; /* while its split is under way */
+    struct ncclComm *child; /* that is split off this one now, and where it goes when it is ready */
+    ncclComm_t *child_place;
     int rank, size, is_ready, is_stalled, color, split;
     int splits;             /* made of this one */
     uint64_t next_piece;    /* of this rank */
@@ -172,21 +174,26 @@ static struct ncclComm *new_comm(void)
     return comm;
 }
 
-/* All members of a split have said their colour: ranks are in the order of the parent's. */
+/* All members of a split have said their colour: ranks are in the order of the parent's. Who said
+ * none is done. */
 static ncclResult_t settle_split(struct ncclComm *comm)
 {
     const struct ncclComm *parent = comm->parent;
     comm->rank = comm->size = 0;
     for (int rank = 0; rank < parent->size; rank++) {
-        const int color = atomic_load(&parent->board->colors[comm->split][rank]) - 1;
-        if (color < 0)
+        const int color = atomic_load(&parent->board->colors[comm->split][rank]) - 2;
+        if (color < NCCL_SPLIT_NOCOLOR)
             return ncclInProgress;
         comm->rank += color == comm->color && rank < parent->rank;
         comm->size += color == comm->color;
     }
+    comm->parent = NULL;
+    if (comm->color == NCCL_SPLIT_NOCOLOR) {
+        comm->is_ready = 1;
+        return ncclSuccess;
+    }
     snprintf(comm->path, sizeof(comm->path), "%.400s-%d-%d", parent->path, comm->split,
              comm->color);
-    comm->parent = NULL;
     return open_board(comm);
 }
 
@@ -198,13 +205,28 @@ static ncclResult_t progress(struct ncclComm *comm)
         return ncclInProgress;
     if (comm->parent != NULL) {
         const ncclResult_t result = settle_split(comm);
-        if (result != ncclSuccess)
+        if (result != ncclSuccess || comm->is_ready)
             return result;
     }
     if (atomic_load(&comm->board->attached) != (1u << comm->size) - 1)
         return ncclInProgress;
     comm->is_ready = 1;
     unlink(comm->path); /* all have it: nothing stays, however they end */
+    return ncclSuccess;
+}
+
+/* As NCCL does: nobody has a child before it is complete, and its parent says so. */
+static ncclResult_t progress_with_child(struct ncclComm *comm)
+{
+    struct ncclComm *child = comm->child;
+    const ncclResult_t result = progress(child != NULL ? child : comm);
+    if (child == NULL || result != ncclSuccess)
+        return result;
+    comm->child = NULL;
+    if (child->color == NCCL_SPLIT_NOCOLOR)
+        let_go(child);
+    else
+        *comm->child_place = child;
     return ncclSuccess;
 }
 
@@ -441,23 +463,39 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *ret_comm, int size, ncclUniqueId
 ncclResult_t ncclCommSplit(ncclComm_t parent, int color, int key, ncclComm_t *ret_comm,
                            ncclConfig_t *config)
 {
-    if (config->blocking != 0 || key != parent->rank || parent->splits == SPLITS)
+    *ret_comm = NULL;
+    if (config->blocking != 0 || key != parent->rank || parent->splits == SPLITS ||
+        parent->child != NULL)
         return ncclInvalidArgument; /* more than the engine needs */
     struct ncclComm *comm = new_comm();
     comm->parent = parent;
     comm->color = color;
     comm->split = parent->splits++;
-    *ret_comm = comm;
+    parent->child = comm;
+    parent->child_place = ret_comm;
     if (!comm->is_stalled)
-        atomic_store(&parent->board->colors[comm->split][parent->rank], color + 1);
+        atomic_store(&parent->board->colors[comm->split][parent->rank], color + 2);
     return ncclInProgress;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *ret_error)
 {
+    if (comm == NULL)
+        return ncclInvalidArgument;
     const int64_t error_ms = atomic_load(&comm->error_ms);
-    *ret_error = error_ms != 0 && now_ms() >= error_ms ? ncclRemoteError : progress(comm);
+    *ret_error =
+        error_ms != 0 && now_ms() >= error_ms ? ncclRemoteError : progress_with_child(comm);
     return ncclSuccess;
+}
+
+static void end(struct ncclComm *comm)
+{
+    if (comm->child != NULL)
+        end(comm->child);
+    atomic_store(&comm->is_aborted, 1);
+    if (!comm->is_ready && comm->path[0] != 0)
+        unlink(comm->path);
+    let_go(comm);
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t comm)
@@ -466,10 +504,7 @@ ncclResult_t ncclCommAbort(ncclComm_t comm)
     if (is_due(FAULT_ABORT, &wait_ms))
         for (const int64_t end_ms = now_ms() + wait_ms; wait_ms < 0 || now_ms() < end_ms;)
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    atomic_store(&comm->is_aborted, 1);
-    if (!comm->is_ready && comm->path[0] != 0)
-        unlink(comm->path);
-    let_go(comm);
+    end(comm);
     return ncclSuccess;
 }
 

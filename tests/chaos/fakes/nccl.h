@@ -10,7 +10,7 @@
 #include <limits.h>
 #include <stddef.h>
 
-enum { NCCL_UNIQUE_ID_BYTES = 128 };
+enum { NCCL_UNIQUE_ID_BYTES = 128, NCCL_SPLIT_NOCOLOR = -1 };
 
 typedef struct ncclComm *ncclComm_t;
 typedef struct {
