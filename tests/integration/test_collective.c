@@ -150,6 +150,49 @@ static int check_overlap(struct collective *collective, float *region, void *arg
     return 0;
 }
 
+/* Neighbours in pairs, then the pairs between them, cut anew at every round; buckets in the
+ * background do not mind. */
+static int check_subgroups(struct collective *collective, float *region, void *argument)
+{
+    enum { ROUNDS = 5, BUCKET = 2000000 };
+    (void)argument;
+    const int rank = collective_rank(collective), size = collective_size(collective);
+    const size_t some[] = {5, 1300000}; /* more than one piece */
+    for (int round = 0; round < ROUNDS; round++) {
+        const int pair = (rank + round) / 2, between = (rank + round + 1) / 2;
+        const int is_alone = (rank == 0 && between == (round + 1) / 2 && (round + 1) % 2 != 0) ||
+                             (rank == size - 1 && (rank + round + 1) % 2 == 0);
+        const int colors[COLLECTIVE_CUTS] = {pair, is_alone ? COLLECTIVE_NO_COLOR : between};
+        uint64_t ticket = 0;
+        if (collective_split(collective, (uint64_t)round + 1, colors) != OK)
+            return 1;
+        for (int i = 0; i < 2; i++) {
+            struct collective_part parts[COLLECTIVE_CUTS] = {
+                {region, some[i]}, {region + some[i], is_alone ? 0 : some[i]}};
+            float *bucket = region + 2 * some[i];
+            fill(bucket, BUCKET, rank);
+            if (collective_allreduce_start(collective, bucket, BUCKET, REDUCE_SUM, &ticket) != OK)
+                return 2;
+            for (size_t k = 0; k < 2 * some[i]; k++)
+                region[k] = (float)(1 << rank);
+            if (collective_allreduce_within(collective, parts, REDUCE_SUM) != OK ||
+                collective_wait(collective, ticket) != OK)
+                return 3;
+            float wanted[COLLECTIVE_CUTS] = {0, 0};
+            for (int other = 0; other < size; other++) {
+                wanted[0] += (other + round) / 2 == pair ? (float)(1 << other) : 0;
+                wanted[1] += (other + round + 1) / 2 == between ? (float)(1 << other) : 0;
+            }
+            for (size_t k = 0; k < 2 * some[i]; k++)
+                if (region[k] != wanted[k / some[i]])
+                    return 4;
+            if (!sum_is_right(bucket, BUCKET, size, REDUCE_SUM))
+                return 5;
+        }
+    }
+    return 0;
+}
+
 /* More operations than the ring has places. */
 static int check_many(struct collective *collective, float *region, void *argument)
 {
@@ -225,6 +268,14 @@ static void background_sums_overlap_with_small_blocking_ones(void **state)
     (void)state;
     group_passes(2, check_overlap);
     group_passes(3, check_overlap);
+}
+
+static void members_are_cut_into_subgroups_and_cut_anew(void **state)
+{
+    (void)state;
+    group_passes(1, check_subgroups);
+    group_passes(2, check_subgroups);
+    group_passes(5, check_subgroups);
 }
 
 static void more_operations_than_places_in_the_ring_are_fine(void **state)
@@ -403,6 +454,7 @@ int main(void)
         cmocka_unit_test(sums_are_right_and_equal_bits_on_all_of_1_to_5_members),
         cmocka_unit_test(copies_arrive_from_every_root_and_every_part),
         cmocka_unit_test(background_sums_overlap_with_small_blocking_ones),
+        cmocka_unit_test(members_are_cut_into_subgroups_and_cut_anew),
         cmocka_unit_test(more_operations_than_places_in_the_ring_are_fine),
         cmocka_unit_test(death_of_a_member_a_helper_or_mpirun_ends_all_waits_and_leaves_nothing),
         cmocka_unit_test(twenty_groups_in_a_row_die_and_form_again),

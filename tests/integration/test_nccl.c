@@ -197,6 +197,104 @@ static int check_copies(struct member *m)
     return 0;
 }
 
+/* The colour of a member in a cut of four, by round: pairs and the pair between them; three and
+ * one; nobody. */
+static const int cuts[3][COLLECTIVE_CUTS][MEMBERS_MAX] = {
+    {{0, 0, 1, 1}, {COLLECTIVE_NO_COLOR, 5, 5, COLLECTIVE_NO_COLOR}},
+    {{7, 7, 7, COLLECTIVE_NO_COLOR}, {-1, -1, -1, -1}},
+    {{-1, -1, -1, -1}, {-1, -1, -1, -1}},
+};
+
+static enum status split(struct member *m, int round)
+{
+    const int colors[COLLECTIVE_CUTS] = {cuts[round][0][m->rank], cuts[round][1][m->rank]};
+    return collective_split(m->collective, (uint64_t)round + 1, colors);
+}
+
+/* Each member's own value, summed within its subgroups. */
+static enum status sum_within(struct member *m, int round, size_t count)
+{
+    struct collective_part parts[COLLECTIVE_CUTS] = {{0}};
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++) {
+        float *at = m->region + (size_t)cut * count;
+        fill(m, (size_t)cut * count, count);
+        if (cuts[round][cut][m->rank] != COLLECTIVE_NO_COLOR)
+            parts[cut] = (struct collective_part){at, count};
+    }
+    return collective_allreduce_within(m->collective, parts, REDUCE_SUM);
+}
+
+static int is_sum_within(const struct member *m, int round, size_t count)
+{
+    float *values = malloc(count * sizeof(*values));
+    int is_right = 1;
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++) {
+        const int *colors = cuts[round][cut];
+        m->device->ops->download(m->device, values, m->region + (size_t)cut * count,
+                                 count * sizeof(*values));
+        for (size_t i = 0; i < count; i++) {
+            double expected = 0;
+            for (int rank = 0; rank < m->size; rank++)
+                if (rank == m->rank || (colors[m->rank] >= 0 && colors[rank] == colors[m->rank]))
+                    expected += value_of(rank, i);
+            is_right &= fabs(values[i] - expected) <= 1e-5 * m->size;
+        }
+    }
+    free(values);
+    return is_right;
+}
+
+/* Cut anew in the course of a generation, beside sums of all; the same key again is no cut. */
+static int check_subgroups(struct member *m)
+{
+    uint64_t ticket = 0, digest = 0;
+    if (form(m) != OK)
+        return 1;
+    for (int i = 0; i < 6; i++) {
+        const int round = i / 2;
+        if (split(m, round) != OK)
+            return 2;
+        fill(m, 100000, 65536);
+        if (collective_allreduce_start(m->collective, m->region + 100000, 65536, REDUCE_SUM,
+                                       &ticket) != OK ||
+            sum_within(m, round, i % 2 == 0 ? 7 : 40000) != OK ||
+            collective_wait(m->collective, ticket) != OK)
+            return 3;
+        if (!is_sum_within(m, round, i % 2 == 0 ? 7 : 40000) ||
+            !is_sum(m, 100000, 65536, 1e-5 * m->size, &digest))
+            return 4;
+    }
+    return 0;
+}
+
+/* Rank 1 hangs in a subgroup's sum: those with it wait until the deadline, and so do those who wait
+ * for them; an abort ends the subgroups too. */
+static int check_hang_within(struct member *m)
+{
+    uint64_t ticket = 0;
+    if (form(m) != OK || split(m, 0) != OK)
+        return 1;
+    if (m->rank == 1)
+        order_fault("hang", 1);
+    if (sum_within(m, 0, 100) != OK ||
+        collective_allreduce_start(m->collective, m->region, 100, REDUCE_SUM, &ticket) != OK)
+        return 2;
+    if (collective_wait(m->collective, ticket) != ERR_TIMEOUT)
+        return 3;
+    collective_destroy(m->collective);
+    m->collective = NULL;
+    return m->device->ops->synchronize(m->device) == OK ? 0 : 4;
+}
+
+static int check_stalled_split(struct member *m)
+{
+    if (form(m) != OK)
+        return 1;
+    if (m->rank == 1)
+        order_fault("init", 0);
+    return split(m, 0) == ERR_TIMEOUT ? 0 : 2;
+}
+
 /* Gradients rounded on the wire are near, and the same bits everywhere; all else is as it was. */
 static int check_wire(struct member *m)
 {
@@ -351,7 +449,7 @@ static void member_main(int rank, int size, int (*run)(struct member *))
                        .abort_ms = SHORT_MS};
     void *memory = NULL;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (run == check_sums || run == check_copies || run == check_wire)
+    if (run == check_sums || run == check_copies || run == check_wire || run == check_subgroups)
         m.form_ms = m.timeout_ms = LONG_MS;
     if (device_open("cuda:0:fp32", 1, &m.device) != OK ||
         m.device->ops->allocate(m.device, FLOATS * sizeof(float), NULL, &memory) != OK)
@@ -418,6 +516,19 @@ static void gradients_may_travel_as_bf16_and_nothing_else_does(void **state)
     all_have_the_same_bits(3);
 }
 
+static void members_are_cut_into_subgroups_and_cut_anew(void **state)
+{
+    (void)state;
+    run_group(4, check_subgroups, NULL);
+}
+
+static void what_hangs_in_a_subgroup_ends_at_its_deadline(void **state)
+{
+    (void)state;
+    run_group(4, check_hang_within, NULL);
+    run_group(4, check_stalled_split, NULL);
+}
+
 static void a_sum_that_hangs_ends_at_its_deadline(void **state)
 {
     (void)state;
@@ -462,6 +573,8 @@ int main(void)
         cmocka_unit_test(sums_are_right_and_small_ones_overtake_buckets),
         cmocka_unit_test(copies_arrive_from_every_root),
         cmocka_unit_test(gradients_may_travel_as_bf16_and_nothing_else_does),
+        cmocka_unit_test(members_are_cut_into_subgroups_and_cut_anew),
+        cmocka_unit_test(what_hangs_in_a_subgroup_ends_at_its_deadline),
         cmocka_unit_test(a_sum_that_hangs_ends_at_its_deadline),
         cmocka_unit_test(an_error_that_comes_late_is_told),
         cmocka_unit_test(a_sum_that_some_have_is_none_for_the_one_that_has_it_not),

@@ -110,6 +110,42 @@ enum status collective_allreduce(struct collective *collective, void *data, size
     return waited(collective, start_us, collective->ops->allreduce(collective, data, count, op));
 }
 
+static enum status make_cuts(struct collective *collective, const int colors[COLLECTIVE_CUTS])
+{
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++) {
+        TRY(collective->ops->split(collective, cut, colors[cut]));
+        collective->colors[cut] = colors[cut];
+    }
+    return OK;
+}
+
+enum status collective_split(struct collective *collective, uint64_t key,
+                             const int colors[COLLECTIVE_CUTS])
+{
+    CHECK(key != 0);
+    if (key == collective->split_key)
+        return OK;
+    const int64_t start_us = begin(collective);
+    collective->split_key = 0;
+    TRY(waited(collective, start_us, make_cuts(collective, colors)));
+    collective->split_key = key;
+    return OK;
+}
+
+enum status collective_allreduce_within(struct collective *collective,
+                                        const struct collective_part parts[COLLECTIVE_CUTS],
+                                        enum reduce_op op)
+{
+    CHECK(collective->split_key != 0);
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++) {
+        CHECK(parts[cut].count == 0 || collective->colors[cut] != COLLECTIVE_NO_COLOR);
+        range_check(collective, parts[cut].count == 0 ? collective->region : parts[cut].data,
+                    parts[cut].count * reduce_op_bytes(op));
+    }
+    int64_t start_us = begin(collective);
+    return waited(collective, start_us, collective->ops->allreduce_within(collective, parts, op));
+}
+
 enum status collective_allreduce_start(struct collective *collective, void *data, size_t count,
                                        enum reduce_op op, uint64_t *ret_ticket)
 {

@@ -28,6 +28,8 @@ enum collective_engine { COLLECTIVE_SELF, COLLECTIVE_MPI, COLLECTIVE_NCCL };
 enum collective_wire { WIRE_FP32, WIRE_BF16 };
 /* Of what members meet by: an ncclUniqueId. */
 enum { COLLECTIVE_ID_BYTES = 128 };
+/* So many times over the members are cut into subgroups. NO_COLOR: alone. */
+enum { COLLECTIVE_CUTS = 2, COLLECTIVE_NO_COLOR = -1 };
 /* What is summed or compared, and of what type. GRADIENTS: floats that may be rounded on the wire.
  */
 enum reduce_op { REDUCE_SUM, REDUCE_MAX, REDUCE_SUM_DOUBLE, REDUCE_SUM_GRADIENTS };
@@ -87,6 +89,20 @@ int64_t collective_waited_us(const struct collective *collective);
 enum status collective_allreduce(struct collective *collective, void *data, size_t count,
                                  enum reduce_op op);
 size_t reduce_op_bytes(enum reduce_op op); /* of one value */
+/* Cuts the members into subgroups: in cut i this one is together with all of the same colors[i].
+ * All members call it, with the same key (not 0) and nothing under way; it does nothing if the key
+ * is the last one's. What was cut before is void. Blocks. */
+enum status collective_split(struct collective *collective, uint64_t key,
+                             const int colors[COLLECTIVE_CUTS]);
+/* As collective_allreduce, within this member's subgroups: parts[i] in that of cut i, count 0 where
+ * it is alone. All members call it, with the same op, whatever they have. */
+struct collective_part {
+    void *data;
+    size_t count;
+};
+enum status collective_allreduce_within(struct collective *collective,
+                                        const struct collective_part parts[COLLECTIVE_CUTS],
+                                        enum reduce_op op);
 /* In the background; data belongs to the collective until waited for. At most
  * COLLECTIVE_PENDING_MAX at once; tickets complete in order. */
 enum { COLLECTIVE_PENDING_MAX = 256 };

@@ -13,6 +13,10 @@ struct engine_ops {
     void (*abort)(struct collective *collective);
     enum status (*allreduce)(struct collective *collective, void *data, size_t count,
                              enum reduce_op op);
+    enum status (*split)(struct collective *collective, int cut, int color);
+    enum status (*allreduce_within)(struct collective *collective,
+                                    const struct collective_part parts[COLLECTIVE_CUTS],
+                                    enum reduce_op op); /* some may have count 0 */
     enum status (*allreduce_start)(struct collective *collective, void *data, size_t count,
                                    enum reduce_op op, uint64_t *ret_ticket);
     enum status (*wait)(struct collective *collective, uint64_t ticket);
@@ -27,6 +31,8 @@ struct collective {
     uint64_t generation;
     char *region; /* borrowed */
     size_t region_bytes;
+    uint64_t split_key;             /* of the present cuts; 0: none */
+    int colors[COLLECTIVE_CUTS];    /* of this member in them */
     int64_t waited_us;              /* in operations, so far */
     struct collective_pulse *pulse; /* borrowed; NULL: nobody watches */
 };

@@ -27,7 +27,7 @@ enum {
     DESCRIPTORS = 2,
 };
 
-static const uint64_t hello_magic = 0x53454552f1e1d001; /* last byte: version of the handshake */
+static const uint64_t hello_magic = 0x53454552f1e1d002; /* last byte: version of the handshake */
 
 struct hello {
     uint64_t magic;

@@ -41,9 +41,11 @@ struct helper {
     char *region;
     size_t region_bytes;
     struct ring *ring;
-    uint64_t next;                /* sequence of the next order to start */
-    uint64_t oldest;              /* all orders below are done */
-    MPI_Request requests[WINDOW]; /* by sequence % WINDOW */
+    uint64_t next;                      /* sequence of the next order to start */
+    uint64_t oldest;                    /* all orders below are done */
+    MPI_Request requests[WINDOW];       /* by sequence % WINDOW */
+    MPI_Comm comms[1 + RING_SUBGROUPS]; /* all, and this member's subgroup of each cut;
+                                           MPI_COMM_NULL: it is alone */
 };
 
 /* Ends the process: MPI is not finalized, so mpirun ends the whole group. */
@@ -75,26 +77,37 @@ static size_t unit_bytes(uint32_t op)
     return op == RING_SUM || op == RING_MAX ? sizeof(float) : 1;
 }
 
-static void order_start(struct helper *helper, uint64_t sequence)
+static void order_check(const struct helper *helper, const struct ring_command *order)
 {
-    const struct ring_command *order = &helper->ring->commands[sequence % RING_COMMANDS];
-    MPI_Request *request = &helper->requests[sequence % WINDOW];
     size_t unit = unit_bytes(order->op);
     size_t parts = order->op == RING_GATHER ? (size_t)helper->identity.size : 1;
     if (order->offset > helper->region_bytes || order->count > RING_PIECE_BYTES / unit ||
         order->count * unit * parts > helper->region_bytes - order->offset)
         helper_die("order outside the region");
+    if (order->subgroup > RING_SUBGROUPS ||
+        (order->op == RING_SPLIT && order->subgroup == RING_ALL))
+        helper_die("unknown subgroup");
+    if (order->op != RING_SPLIT && helper->comms[order->subgroup] == MPI_COMM_NULL)
+        helper_die("order for a subgroup that is none");
+}
+
+static void order_start(struct helper *helper, uint64_t sequence)
+{
+    const struct ring_command *order = &helper->ring->commands[sequence % RING_COMMANDS];
+    MPI_Request *request = &helper->requests[sequence % WINDOW];
+    order_check(helper, order);
+    const MPI_Comm comm = helper->comms[order->subgroup];
     void *data = helper->region + order->offset;
     int count = (int)order->count;
     switch (order->op) {
     case RING_SUM:
-        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, request);
+        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_FLOAT, MPI_SUM, comm, request);
         break;
     case RING_SUM_DOUBLE:
-        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD, request);
+        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_DOUBLE, MPI_SUM, comm, request);
         break;
     case RING_MAX:
-        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_FLOAT, MPI_MAX, MPI_COMM_WORLD, request);
+        MPI_Iallreduce(MPI_IN_PLACE, data, count, MPI_FLOAT, MPI_MAX, comm, request);
         break;
     case RING_BROADCAST:
         MPI_Ibcast(data, count, MPI_BYTE, order->root, MPI_COMM_WORLD, request);
@@ -102,9 +115,23 @@ static void order_start(struct helper *helper, uint64_t sequence)
     case RING_GATHER:
         MPI_Iallgather(MPI_IN_PLACE, 0, MPI_BYTE, data, count, MPI_BYTE, MPI_COMM_WORLD, request);
         break;
+    case RING_SPLIT: /* once all have come so far, splitting waits for nobody */
+        MPI_Ibarrier(MPI_COMM_WORLD, request);
+        break;
     default:
         helper_die("unknown order");
     }
+}
+
+/* All members have posted it, and nothing else is open. MPI knows no splitting in the background.
+ */
+static void order_split(struct helper *helper, const struct ring_command *order)
+{
+    MPI_Comm *comm = &helper->comms[order->subgroup];
+    if (*comm != MPI_COMM_NULL)
+        MPI_Comm_free(comm);
+    MPI_Comm_split(MPI_COMM_WORLD, order->root < 0 ? MPI_UNDEFINED : order->root,
+                   helper->identity.rank, comm);
 }
 
 /* Starts what is posted and fits, tests what is under way. Returns whether anything moved. */
@@ -125,6 +152,9 @@ static int helper_turn(struct helper *helper)
         if (!is_done)
             continue;
         *request = MPI_REQUEST_NULL;
+        const struct ring_command *order = &helper->ring->commands[sequence % RING_COMMANDS];
+        if (order->op == RING_SPLIT)
+            order_split(helper, order);
         ring_complete(helper->ring, sequence);
         has_moved = 1;
     }
@@ -221,6 +251,8 @@ int main(int argc, char **argv)
     MPI_Comm_size(MPI_COMM_WORLD, &helper.identity.size);
     if (provided < MPI_THREAD_FUNNELED || argc - FIRST_ADDRESS != helper.identity.size)
         helper_die("one address per member is needed, and an MPI that allows threads beside it");
+    for (int i = 0; i <= RING_SUBGROUPS; i++)
+        helper.comms[i] = i == RING_ALL ? MPI_COMM_WORLD : MPI_COMM_NULL;
     for (int i = 0; i < WINDOW; i++)
         helper.requests[i] = MPI_REQUEST_NULL;
     if (helper_join(&helper, argv + FIRST_ADDRESS) != OK)

@@ -19,6 +19,8 @@
 #include "worker/collective/helper.h"
 #include "worker/collective/ring.h"
 
+_Static_assert((int)RING_SUBGROUPS == (int)COLLECTIVE_CUTS, "a subgroup for each cut");
+
 struct mpi {
     struct collective base;
     struct ring *ring;           /* shared with the helper */
@@ -121,32 +123,29 @@ static enum status mpi_check(struct mpi *mpi)
 }
 
 /* One order of at most RING_PIECE_BYTES; waits while the ring is full. */
-static enum status mpi_post(struct mpi *mpi, enum ring_op op, int root, const void *data,
-                            size_t count, uint64_t *ret_sequence)
+static enum status mpi_post(struct mpi *mpi, const struct ring_command *order,
+                            uint64_t *ret_sequence)
 {
     struct ring *ring = mpi->ring;
     uint64_t next = atomic_load(&ring->posted);
     TRY(mpi_check(mpi));
     if (next >= RING_COMMANDS)
         TRY(mpi_await(mpi, next - RING_COMMANDS, clock_ms() + mpi->timeout_ms));
-    struct ring_command command = {
-        .op = op,
-        .root = root,
-        .offset = (uint64_t)((const char *)data - mpi->base.region),
-        .count = count,
-    };
-    *ret_sequence = ring_post(ring, &command);
+    *ret_sequence = ring_post(ring, order);
     return OK;
 }
 
-/* Cuts `count` units of `unit` bytes into pieces and posts them; the last one's sequence. */
-static enum status mpi_post_pieces(struct mpi *mpi, enum ring_op op, int root, void *data,
+/* Cuts `count` units of `unit` bytes into pieces and posts them; the last one's sequence. `order`
+ * says all but where and how many. */
+static enum status mpi_post_pieces(struct mpi *mpi, struct ring_command order, const void *data,
                                    size_t count, size_t unit, uint64_t *ret_last)
 {
-    size_t piece = RING_PIECE_BYTES / unit;
+    const size_t piece = RING_PIECE_BYTES / unit;
+    const uint64_t start = (uint64_t)((const char *)data - mpi->base.region);
     for (size_t done = 0; done < count; done += piece) {
-        size_t n = count - done < piece ? count - done : piece;
-        TRY(mpi_post(mpi, op, root, (char *)data + done * unit, n, ret_last));
+        order.offset = start + done * unit;
+        order.count = count - done < piece ? count - done : piece;
+        TRY(mpi_post(mpi, &order, ret_last));
     }
     return OK;
 }
@@ -162,11 +161,11 @@ static enum status mpi_await_range(struct mpi *mpi, uint64_t first, uint64_t las
     return OK;
 }
 
-static enum status mpi_run(struct mpi *mpi, enum ring_op op, int root, void *data, size_t count,
-                           size_t unit)
+static enum status mpi_run(struct mpi *mpi, struct ring_command order, const void *data,
+                           size_t count, size_t unit)
 {
     uint64_t first = atomic_load(&mpi->ring->posted), last = 0;
-    TRY(mpi_post_pieces(mpi, op, root, data, count, unit, &last));
+    TRY(mpi_post_pieces(mpi, order, data, count, unit, &last));
     return mpi_await_range(mpi, first, last);
 }
 
@@ -208,14 +207,42 @@ static enum ring_op ring_op_of(enum reduce_op op)
 static enum status mpi_allreduce(struct collective *collective, void *data, size_t count,
                                  enum reduce_op op)
 {
-    return mpi_run((struct mpi *)collective, ring_op_of(op), 0, data, count, reduce_op_bytes(op));
+    const struct ring_command order = {.op = ring_op_of(op)};
+    return mpi_run((struct mpi *)collective, order, data, count, reduce_op_bytes(op));
+}
+
+static enum status mpi_split(struct collective *collective, int cut, int color)
+{
+    struct mpi *mpi = (struct mpi *)collective;
+    const struct ring_command order = {
+        .op = RING_SPLIT, .root = color, .subgroup = (uint32_t)(1 + cut)};
+    uint64_t sequence = 0;
+    TRY(mpi_post(mpi, &order, &sequence));
+    return mpi_await_range(mpi, sequence, sequence);
+}
+
+static enum status mpi_allreduce_within(struct collective *collective,
+                                        const struct collective_part parts[COLLECTIVE_CUTS],
+                                        enum reduce_op op)
+{
+    struct mpi *mpi = (struct mpi *)collective;
+    const uint64_t first = atomic_load(&mpi->ring->posted);
+    uint64_t last = 0;
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++) {
+        const struct ring_command order = {.op = ring_op_of(op), .subgroup = (uint32_t)(1 + cut)};
+        TRY(mpi_post_pieces(mpi, order, parts[cut].data, parts[cut].count, reduce_op_bytes(op),
+                            &last));
+    }
+    return atomic_load(&mpi->ring->posted) == first ? mpi_check(mpi)
+                                                    : mpi_await_range(mpi, first, last);
 }
 
 static enum status mpi_allreduce_start(struct collective *collective, void *data, size_t count,
                                        enum reduce_op op, uint64_t *ret_ticket)
 {
     struct mpi *mpi = (struct mpi *)collective;
-    return mpi_post_pieces(mpi, ring_op_of(op), 0, data, count, reduce_op_bytes(op), ret_ticket);
+    const struct ring_command order = {.op = ring_op_of(op)};
+    return mpi_post_pieces(mpi, order, data, count, reduce_op_bytes(op), ret_ticket);
 }
 
 static enum status mpi_wait(struct collective *collective, uint64_t ticket)
@@ -234,14 +261,16 @@ static enum status mpi_wait(struct collective *collective, uint64_t ticket)
 
 static enum status mpi_broadcast(struct collective *collective, void *data, size_t bytes, int root)
 {
-    return mpi_run((struct mpi *)collective, RING_BROADCAST, root, data, bytes, 1);
+    const struct ring_command order = {.op = RING_BROADCAST, .root = root};
+    return mpi_run((struct mpi *)collective, order, data, bytes, 1);
 }
 
 /* Large parts go as one broadcast per member: an allgather cannot be cut without a copy. */
 static enum status mpi_allgather(struct collective *collective, void *data, size_t bytes)
 {
+    const struct ring_command order = {.op = RING_GATHER};
     if (bytes <= RING_PIECE_BYTES)
-        return mpi_run((struct mpi *)collective, RING_GATHER, 0, data, bytes, 1);
+        return mpi_run((struct mpi *)collective, order, data, bytes, 1);
     for (int rank = 0; rank < collective->size; rank++)
         TRY(mpi_broadcast(collective, (char *)data + (size_t)rank * bytes, bytes, rank));
     return OK;
@@ -252,6 +281,8 @@ static const struct engine_ops mpi_ops = {
     .destroy = mpi_destroy,
     .abort = mpi_abort,
     .allreduce = mpi_allreduce,
+    .split = mpi_split,
+    .allreduce_within = mpi_allreduce_within,
     .allreduce_start = mpi_allreduce_start,
     .wait = mpi_wait,
     .broadcast = mpi_broadcast,

@@ -30,7 +30,7 @@ struct nccl {
     struct device *device; /* borrowed; a struct cuda */
     int64_t timeout_ms;
     enum status broken; /* once not OK, stays */
-    cudaStream_t streams[NCCL_COMMS];
+    cudaStream_t small_stream, bucket_stream;
     cudaEvent_t ready;      /* what the device had to do before an operation is done */
     cudaEvent_t small_done; /* the last of the small ones */
     int has_small;          /* since the last wait */
@@ -65,7 +65,7 @@ static enum status check(const struct nccl *nccl)
 /* Behind all that the device was given so far. */
 static enum status launch(struct nccl *nccl, const struct nccl_call *call, cudaEvent_t done)
 {
-    cudaStream_t stream = nccl->streams[call->comm];
+    cudaStream_t stream = call->comm == NCCL_BUCKETS ? nccl->bucket_stream : nccl->small_stream;
     TRY(check(nccl));
     TRY(cuda_ok(nccl, "record", cudaEventRecord(nccl->ready, cuda_stream(nccl->device))));
     TRY(cuda_ok(nccl, "wait", cudaStreamWaitEvent(stream, nccl->ready, 0)));
@@ -104,12 +104,11 @@ static ncclDataType_t type_of(enum reduce_op op)
     return op == REDUCE_SUM_DOUBLE ? ncclFloat64 : ncclFloat32;
 }
 
-static enum status nccl_allreduce(struct collective *collective, void *data, size_t count,
-                                  enum reduce_op op)
+static enum status small_sum(struct nccl *nccl, int comm, void *data, size_t count,
+                             enum reduce_op op)
 {
-    struct nccl *nccl = (struct nccl *)collective;
     const struct nccl_call call = {.kind = NCCL_ALLREDUCE,
-                                   .comm = NCCL_WORLD,
+                                   .comm = comm,
                                    .send = data,
                                    .receive = data,
                                    .count = count,
@@ -118,6 +117,35 @@ static enum status nccl_allreduce(struct collective *collective, void *data, siz
     TRY(launch(nccl, &call, nccl->small_done));
     nccl->has_small = 1;
     return follow(nccl, nccl->small_done);
+}
+
+static enum status nccl_allreduce(struct collective *collective, void *data, size_t count,
+                                  enum reduce_op op)
+{
+    return small_sum((struct nccl *)collective, NCCL_WORLD, data, count, op);
+}
+
+static enum status nccl_split(struct collective *collective, int cut, int color)
+{
+    struct nccl *nccl = (struct nccl *)collective;
+    TRY(check(nccl));
+    cuda_stream(nccl->device); /* its GPU is the thread's from here on */
+    return broken_by(nccl, nccl_comms_split(&nccl->comms, cut, color, collective->rank,
+                                            clock_ms() + nccl->timeout_ms));
+}
+
+/* One stream, and the cuts in the same order for all: who is in two subgroups holds up nobody for
+ * longer than one of them takes. */
+static enum status nccl_allreduce_within(struct collective *collective,
+                                         const struct collective_part parts[COLLECTIVE_CUTS],
+                                         enum reduce_op op)
+{
+    struct nccl *nccl = (struct nccl *)collective;
+    TRY(check(nccl));
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++)
+        if (parts[cut].count > 0)
+            TRY(small_sum(nccl, NCCL_CUTS + cut, parts[cut].data, parts[cut].count, op));
+    return OK;
 }
 
 /* Room for `count` values on the wire. Gradients are all that travels so: a quarter of the region
@@ -227,9 +255,10 @@ static void nccl_destroy(struct collective *collective)
     struct nccl *nccl = (struct nccl *)collective;
     nccl_comms_end(&nccl->comms);
     cudaSetDevice(nccl->comms.gpu);
-    for (int i = 0; i < NCCL_COMMS; i++)
-        if (nccl->streams[i] != NULL)
-            cudaStreamDestroy(nccl->streams[i]);
+    if (nccl->small_stream != NULL)
+        cudaStreamDestroy(nccl->small_stream);
+    if (nccl->bucket_stream != NULL)
+        cudaStreamDestroy(nccl->bucket_stream);
     for (int i = 0; i < COLLECTIVE_PENDING_MAX; i++)
         if (nccl->sums[i].done != NULL)
             cudaEventDestroy(nccl->sums[i].done);
@@ -247,11 +276,18 @@ static const struct engine_ops nccl_ops = {
     .destroy = nccl_destroy,
     .abort = nccl_abort,
     .allreduce = nccl_allreduce,
+    .split = nccl_split,
+    .allreduce_within = nccl_allreduce_within,
     .allreduce_start = nccl_allreduce_start,
     .wait = nccl_wait,
     .broadcast = nccl_broadcast,
     .allgather = nccl_allgather,
 };
+
+static enum status make_stream(struct nccl *nccl, cudaStream_t *stream)
+{
+    return cuda_ok(nccl, "stream", cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking));
+}
 
 static enum status make_event(struct nccl *nccl, cudaEvent_t *event)
 {
@@ -262,9 +298,8 @@ static enum status make_event(struct nccl *nccl, cudaEvent_t *event)
 static enum status make_streams(struct nccl *nccl, int gpu)
 {
     TRY(cuda_ok(nccl, "set device", cudaSetDevice(gpu)));
-    for (int i = 0; i < NCCL_COMMS; i++)
-        TRY(cuda_ok(nccl, "stream",
-                    cudaStreamCreateWithFlags(&nccl->streams[i], cudaStreamNonBlocking)));
+    TRY(make_stream(nccl, &nccl->small_stream));
+    TRY(make_stream(nccl, &nccl->bucket_stream));
     TRY(make_event(nccl, &nccl->ready));
     TRY(make_event(nccl, &nccl->small_done));
     for (int i = 0; i < COLLECTIVE_PENDING_MAX; i++)

@@ -155,6 +155,8 @@ enum status nccl_comms_check(struct nccl_comms *comms)
         ncclResult_t result = ncclSuccess;
         if (atomic_load(&comms->is_aborted))
             status = stale(comms);
+        else if (comms->comms[i] == NULL)
+            continue;
         else if (ncclCommGetAsyncError(comms->comms[i], &result) != ncclSuccess ||
                  (result != ncclSuccess && result != ncclInProgress))
             status = failed(comms, "operation", result, comms->comms[i]);
@@ -234,6 +236,23 @@ enum status nccl_comms_form(struct nccl_comms *comms, const struct collective_gr
     TRY(thread_start(&comms->watcher, "collective", watcher_run, comms));
     pthread_mutex_lock(&comms->lock);
     const enum status status = make_comms(comms, group, id, deadline_ms);
+    pthread_mutex_unlock(&comms->lock);
+    return status;
+}
+
+enum status nccl_comms_split(struct nccl_comms *comms, int cut, int color, int rank,
+                             int64_t deadline_ms)
+{
+    const int index = NCCL_CUTS + cut;
+    pthread_mutex_lock(&comms->lock);
+    enum status status = atomic_load(&comms->is_aborted) ? stale(comms) : OK;
+    if (status == OK && comms->comms[index] != NULL) {
+        ncclCommAbort(comms->comms[index]);
+        comms->comms[index] = NULL;
+    }
+    if (status == OK)
+        status = split(comms, index, color == COLLECTIVE_NO_COLOR ? NCCL_SPLIT_NOCOLOR : color,
+                       rank, deadline_ms);
     pthread_mutex_unlock(&comms->lock);
     return status;
 }

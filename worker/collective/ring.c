@@ -84,6 +84,7 @@ uint64_t ring_post(struct ring *ring, const struct ring_command *command)
     struct ring_command *place = &ring->commands[sequence % RING_COMMANDS];
     place->op = command->op;
     place->root = command->root;
+    place->subgroup = command->subgroup;
     place->offset = command->offset;
     place->count = command->count;
     atomic_store(&ring->posted, sequence + 1);

@@ -19,11 +19,16 @@ enum {
     RING_PIECE_BYTES = 4 << 20, /* larger operations are cut: pieces overlap in the helper */
 };
 
-enum ring_op { RING_SUM, RING_MAX, RING_SUM_DOUBLE, RING_BROADCAST, RING_GATHER };
+/* SPLIT cuts the members anew into the subgroups of `subgroup`: root is the colour, count is 0, and
+ * no other order is open. */
+enum ring_op { RING_SUM, RING_MAX, RING_SUM_DOUBLE, RING_BROADCAST, RING_GATHER, RING_SPLIT };
+/* Who takes part: all, or this member's subgroup of a cut, 1 + cut. */
+enum { RING_ALL, RING_SUBGROUPS = 2 };
 
 struct ring_command {
     uint32_t op; /* enum ring_op */
     int32_t root;
+    uint32_t subgroup;     /* RING_ALL or 1 + cut; sums alone */
     uint64_t offset;       /* bytes into the region */
     uint64_t count;        /* floats (sum, max), doubles or bytes */
     _Atomic uint64_t done; /* sequence + 1 of the last order completed in this place */

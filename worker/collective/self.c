@@ -35,6 +35,20 @@ static enum status self_allreduce(struct collective *collective, void *data, siz
     return self_check(collective);
 }
 
+static enum status self_split(struct collective *collective, int cut, int color)
+{
+    (void)cut, (void)color;
+    return self_check(collective);
+}
+
+static enum status self_allreduce_within(struct collective *collective,
+                                         const struct collective_part parts[COLLECTIVE_CUTS],
+                                         enum reduce_op op)
+{
+    (void)parts, (void)op;
+    return self_check(collective);
+}
+
 static enum status self_allreduce_start(struct collective *collective, void *data, size_t count,
                                         enum reduce_op op, uint64_t *ret_ticket)
 {
@@ -67,6 +81,8 @@ static const struct engine_ops self_ops = {
     .destroy = self_destroy,
     .abort = self_abort,
     .allreduce = self_allreduce,
+    .split = self_split,
+    .allreduce_within = self_allreduce_within,
     .allreduce_start = self_allreduce_start,
     .wait = self_wait,
     .broadcast = self_broadcast,

@@ -75,6 +75,31 @@ static enum status staged_allreduce(struct collective *collective, void *data, s
     return OK;
 }
 
+static enum status staged_split(struct collective *collective, int cut, int color)
+{
+    struct staged *staged = (struct staged *)collective;
+    return staged->inner->ops->split(staged->inner, cut, color);
+}
+
+static enum status staged_allreduce_within(struct collective *collective,
+                                           const struct collective_part parts[COLLECTIVE_CUTS],
+                                           enum reduce_op op)
+{
+    struct staged *staged = (struct staged *)collective;
+    struct collective_part inner[COLLECTIVE_CUTS] = {{0}};
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++) {
+        if (parts[cut].count == 0)
+            continue;
+        go_down(staged, parts[cut].data, parts[cut].count * reduce_op_bytes(op));
+        inner[cut] = (struct collective_part){place(staged, parts[cut].data), parts[cut].count};
+    }
+    TRY(staged->inner->ops->allreduce_within(staged->inner, inner, op));
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++)
+        if (parts[cut].count > 0)
+            go_up(staged, parts[cut].data, parts[cut].count * reduce_op_bytes(op));
+    return OK;
+}
+
 static enum status staged_allreduce_start(struct collective *collective, void *data, size_t count,
                                           enum reduce_op op, uint64_t *ret_ticket)
 {
@@ -130,6 +155,8 @@ static const struct engine_ops staged_ops = {
     .destroy = staged_destroy,
     .abort = staged_abort,
     .allreduce = staged_allreduce,
+    .split = staged_split,
+    .allreduce_within = staged_allreduce_within,
     .allreduce_start = staged_allreduce_start,
     .wait = staged_wait,
     .broadcast = staged_broadcast,
