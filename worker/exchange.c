@@ -5,6 +5,9 @@
 
 #include "common/check.h"
 #include "common/regnet.h"
+#include "worker/model/bn_groups.h"
+
+enum { SHARE_FLOATS = sizeof(struct bn_share) / sizeof(float) };
 
 /* Channels of the widest pair of BN layers that share a message (see norm_share). */
 static size_t widest_norms(const struct config *config)
@@ -44,5 +47,7 @@ void exchange_init(struct exchange *exchange, const struct config *config)
     exchange->embeddings = exchange->tail + exchange_align(slots);
     exchange->tail_floats = exchange_align(slots) + embeddings;
     exchange->seal = exchange->tail + exchange_align(exchange->tail_floats);
-    exchange->total_floats = exchange->seal + exchange_align(EXCHANGE_SEAL * 2);
+    exchange->shares = exchange->seal + exchange_align(EXCHANGE_SEAL * 2);
+    exchange->total_floats =
+        exchange->shares + (groups == 1 ? 0 : exchange_align(SHARE_FLOATS * slots));
 }

@@ -20,13 +20,15 @@ enum { EXCHANGE_SEAL = 4 };
 /* Offsets in floats from the start of the area, multiples of 16. With exact reduction BN sums and
  * Sinkhorn's sums are pairs of doubles. */
 struct exchange {
-    size_t norms;      /* one message of BN sums: [resolution][BN group][2][channels], twice */
+    size_t norms;      /* one message of BN sums: [BN group][one or two layers][resolution][2]
+                          [channels] */
     size_t max;        /* the largest score: [2] */
     size_t prototypes; /* Sinkhorn: [crops assigned][prototypes] */
     size_t tail;       /* the loss of each slot, then the embeddings of the step for the queue */
     size_t embeddings; /* [crops assigned][batch_images][embedding]; none without a queue */
     size_t tail_floats;
-    size_t seal; /* what goes behind the last gradients, to be checked: doubles [EXCHANGE_SEAL] */
+    size_t seal;   /* what goes behind the last gradients, to be checked: doubles [EXCHANGE_SEAL] */
+    size_t shares; /* struct bn_share [member], whose number is at most that of slots */
     size_t total_floats;
 };
 

@@ -43,6 +43,7 @@ static void add_state(struct memory_plan *plan, const struct state_layout *layou
     add_row(plan, "gradients", layout->parameter_floats * sizeof(float));
     add_row(plan, "exact_gradients", layout->wide_floats * sizeof(float));
     add_row(plan, "exchange", layout->exchange_floats * sizeof(float));
+    add_row(plan, "group_statistics", layout->group_statistic_floats * sizeof(float));
     add_row(plan, "optimizer_tables", optimizer_bytes);
     plan->state_bytes = plan->total_bytes;
 }

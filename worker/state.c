@@ -181,6 +181,10 @@ void state_layout_init(struct state_layout *layout, const struct config *config)
     layout->exchange_floats = exchange.total_floats;
     if (config->train.reduction == REDUCTION_EXACT)
         layout->wide_floats = layout->parameter_floats * WIDE_FLOATS;
+    if (config->train.bn_group_slots != 0 && config->train.bn_group_slots != config_slots(config))
+        layout->group_statistic_floats =
+            (size_t)(config_slots(config) / config->train.bn_group_slots * config->crop_count) *
+            layout->statistic_floats;
 }
 
 void state_layout_done(struct state_layout *layout)
@@ -210,7 +214,8 @@ enum status state_create(const struct config *config, struct device *device,
 
     const struct state_layout *layout = &state->layout;
     const size_t floats = layout->total_floats + layout->parameter_floats +
-                          layout->exchange_floats + layout->wide_floats;
+                          layout->exchange_floats + layout->wide_floats +
+                          layout->group_statistic_floats;
     void *memory = NULL;
     TRY_OUT(device->ops->allocate(device, floats * sizeof(float), &state->fd, &memory));
     state->bytes = floats * sizeof(float);
@@ -223,6 +228,7 @@ enum status state_create(const struct config *config, struct device *device,
     state->exchange = state->grads + layout->parameter_floats;
     if (layout->wide_floats > 0)
         state->wide_grads = (double *)(void *)(state->exchange + layout->exchange_floats);
+    state->group_statistics = state->exchange + layout->exchange_floats + layout->wide_floats;
     *ret_state = state;
     state = NULL; /* given to the caller */
 out:

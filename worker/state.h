@@ -53,6 +53,7 @@ struct state_layout {
     size_t total_floats;    /* the block */
     size_t exchange_floats; /* for BN sums, Sinkhorn and loss */
     size_t wide_floats;     /* of the gradients as pairs of doubles, counted in floats; 0 = none */
+    size_t group_statistic_floats; /* 0 with one BN group */
 };
 
 /* The config must have passed regnet_check. */
@@ -64,14 +65,17 @@ const struct state_tensor *state_find(const struct state_layout *layout, const c
 struct state {
     struct state_layout layout;
     struct device *device; /* borrowed */
-    float *block;          /* device memory: state, gradients, exchange, wide gradients */
-    size_t bytes;          /* of all four: the region for collective_form */
+    float *block;          /* device memory: state, gradients, exchange, wide gradients, groups'
+                              statistics */
+    size_t bytes;          /* of all five: the region for collective_form */
     int fd;                /* memfd of it, -1 if the device has none */
     float *params, *statistics, *momentum, *queue; /* into block */
     float *grads;                                  /* [parameter_floats], laid out as params */
     float *exchange;                               /* [exchange_floats] */
     uint8_t *digest_piece; /* host memory through which digests read the device's; owned */
     double *wide_grads; /* [parameter_floats] pairs (device.h wide_add); NULL with fast reduction */
+    float *group_statistics; /* [BN group][resolution][statistic_floats] of the present step, each
+                                laid out as statistics; of no meaning with one group */
     /* Not floats, and small: carried in messages and snapshot metadata. */
     uint64_t step;         /* committed steps */
     uint32_t queue_filled; /* images in the queue */

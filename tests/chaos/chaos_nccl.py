@@ -24,6 +24,7 @@ CONFIG = os.path.join(CHAOS, "micro.yaml")
 STEP_MS, FORM_MS, ABORT_MS = 8000, 10000, 500
 SETTINGS = ["server.heartbeat_ms=100", "server.lost_ms=4000", f"server.form_ms={FORM_MS}",
             f"server.step_ms={STEP_MS}", f"collective.abort_ms={ABORT_MS}", "collective.bucket_kib=4",
+            "train.bn_group_slots=2",  # two groups: communicators for some members alone too
             "snapshot.every_steps=10", "snapshot.keep_last=50"]
 REFERENCE_S = 900  # for the run that is compared with
 chaos_run.HEAL_S = 300  # a GPU that is emulated on a busy machine takes seconds for a step

@@ -6,7 +6,8 @@
 
 Trains a tiny model for 10 steps with real daemons that share one GPU, train.reduction exact: alone,
 then two and four of them with engine mpi, whose helpers work on copies. Without --device the GPU is
-emulated; then two do the same with engine nccl too, on the NCCL of tests/chaos/fakes. Exits 0, 1
+emulated; then two do the same with engine nccl too, on the NCCL of tests/chaos/fakes, and three with
+BN groups of which the last is cut. Exits 0, 1
 with the reason, 77 when it cannot run here."""
 import argparse, signal, sys, tempfile
 
@@ -15,6 +16,7 @@ from same_bits import RUN_S, Bits, await_steps, to_their_end
 
 STEPS = 10
 LONG_S = 4 * RUN_S
+GROUPS = ["train.bn_group_slots=2"]  # slots 2, 1 and 1 of three workers
 SETTINGS = [f"snapshot.every_steps={STEPS}", "snapshot.keep_last=50", "server.heartbeat_ms=100",
             "server.lost_ms=8000", "server.form_ms=60000", "server.step_ms=60000"]
 
@@ -36,6 +38,9 @@ def compare_all(bits, options):
         bits.compare(f"mpi-{workers}", workers, train_together, ["collective.engine=mpi"])
     if options.device is None:
         bits.compare("nccl-2", 2, train_together, ["collective.engine=nccl"])
+        bits.reference = None  # groups are part of the mathematics
+        bits.compare("groups-alone", 1, lambda run: await_steps(run, 4 * STEPS), GROUPS)
+        bits.compare("groups-nccl-3", 3, train_together, ["collective.engine=nccl", *GROUPS])
 
 
 def main():

@@ -2,11 +2,11 @@
 # same_bits.py - one seed, any workers, any history of them: every bit of every step is the same.
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The everseer authors
-"""usage: same_bits.py [--seed N] [--schedules N] [--only sizes|uneven|schedules] [--keep]
+"""usage: same_bits.py [--seed N] [--schedules N] [--only sizes|uneven|groups|schedules] [--keep]
 
 Trains the tiny model for 50 steps and more with real daemons, train.reduction exact: with 1, 2, 3, 4,
-5 and 7 workers; with two of whom one is slowed until the slots are dealt unevenly; and through
-random schedules of joins, drains and kills, each at a random step. Every step's digest, loss and rate
+5 and 7 workers; with two of whom one is slowed until the slots are dealt unevenly; with BN groups
+that members cut; and through random schedules of joins, drains and kills, each at a random step. Every step's digest, loss and rate
 and all tensors after 50 steps must equal those of the run with one worker. Five schedules, with
 SEER_TEST_LONG=1 twenty. Exits 0, 1 with the reason, 77 when it cannot run here."""
 import argparse, os, random, shutil, signal, sys, tempfile, threading, time
@@ -26,6 +26,7 @@ RUN_S = 120           # for one run to get so far, on a busy machine
 SETTINGS = ["train.batch_images=32", f"snapshot.every_steps={STEPS}", "snapshot.keep_last=50",
             "server.heartbeat_ms=100", "server.lost_ms=4000", "server.form_ms=30000",
             "server.step_ms=30000", "swav.queue_images=64", "swav.queue_start_step=10"]
+GROUPS = ["train.bn_group_slots=4"]  # two groups: of three workers the second is in both
 RUNS_S, STOPPED_S = 0.004, 0.016  # of a worker at a fifth of its speed
 
 
@@ -155,14 +156,26 @@ class Bits:
         return run
 
 
+def compare_groups(bits):
+    """By a reference of their own, since groups are part of the mathematics."""
+    reference, bits.reference = bits.reference, None
+    bits.compare("groups-1", 1, train_undisturbed, GROUPS)
+    for workers in (3, 5):
+        bits.compare(f"groups-{workers}", workers, train_undisturbed, GROUPS)
+    bits.reference = reference
+
+
 def compare_all(bits, options):
-    bits.compare("workers-1", 1, train_reference)
+    if options.only != "groups":
+        bits.compare("workers-1", 1, train_reference)
     for workers in SIZES[1:] if options.only in (None, "sizes") else ():
         run = bits.compare(f"workers-{workers}", workers, train_undisturbed)
         if max(line["world_size"] for line in run.steps.items) != workers:
             raise Failure(f"of {workers} workers not all took part")
     if options.only in (None, "uneven"):
         bits.compare("uneven", 2, train_uneven)
+    if options.only in (None, "groups"):
+        compare_groups(bits)
     for number in range(options.schedules if options.only in (None, "schedules") else 0):
         seed = options.seed + number
         rng = random.Random(seed)
@@ -196,7 +209,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[0].removeprefix("usage: "))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--schedules", type=int, default=LONG_SCHEDULES if is_long else 5)
-    parser.add_argument("--only", choices=("sizes", "uneven", "schedules"))
+    parser.add_argument("--only", choices=("sizes", "uneven", "groups", "schedules"))
     parser.add_argument("--keep", action="store_true", help="the folder, of a good run too")
     options = parser.parse_args()
     print(f"seed {options.seed}: again with {sys.argv[0]} --seed {options.seed}", flush=True)

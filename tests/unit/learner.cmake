@@ -6,6 +6,8 @@ target_link_options(test_learner PRIVATE
 
 seer_test(test_conv_tuning LIBS device)
 seer_test(test_loss_scale LIBS state)
+seer_test(test_bn_groups LIBS model)
+
 seer_test(test_memory_plan LIBS learner collective)
 seer_script(test_memory_plan_cuda COMMAND test_memory_plan cuda:0 LABELS gpu)
 

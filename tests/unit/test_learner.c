@@ -169,9 +169,10 @@ static void member_run(void *argument)
     step_destroy(step);
 }
 
-/* Runs members that hold shares[m] slots each, dealt in order or in turn. */
-static void run_team(const struct config *config, const int *shares, int size, int is_dealt,
-                     struct member *members)
+/* Runs members that hold shares[m] slots each, dealt in order or in turn. Returns how many sums
+ * were within BN groups. */
+static int run_team(const struct config *config, const int *shares, int size, int is_dealt,
+                    struct member *members)
 {
     struct virtual_team *team = virtual_team_create(size);
     uint32_t next = 0;
@@ -193,7 +194,9 @@ static void run_team(const struct config *config, const int *shares, int size, i
         thread_stop(&members[m].thread);
         member_close(&members[m]);
     }
+    const int within_calls = virtual_team_within_calls(team);
     virtual_team_destroy(team);
+    return within_calls;
 }
 
 /* As run_team, against what one member made of the same steps: with exact reduction bit by bit,
@@ -205,7 +208,8 @@ static void assert_reduced_same_as_one(const struct config *config, const int *s
     static struct member alone[1], members[VIRTUAL_TEAM_MAX];
     double worst = 0;
     run_team(config, &(int){SLOTS}, 1, 0, alone);
-    run_team(config, shares, size, is_dealt, members);
+    const int within_calls = run_team(config, shares, size, is_dealt, members);
+    assert_int_equal(within_calls > 0, config->train.bn_group_slots != 0 && !is_dealt);
     for (int t = 0; t < STEPS; t++) {
         const struct step_result *one = &alone[0].results[t], *team = &members[0].results[t];
         const double error = fabs(team->loss / one->loss - 1);
@@ -257,7 +261,8 @@ static void slots_may_be_dealt_out_in_turn(void **state)
     assert_same_as_one(&config, (int[]){3, 3}, 2, 1);
 }
 
-/* Two groups of three slots: one member holds all of one and a part of the other. */
+/* One member may hold all of a group and parts of others; none may share any. Slots in turn: no
+ * cut. */
 static void bn_groups_may_be_cut_by_members(void **state)
 {
     (void)state;
@@ -265,6 +270,11 @@ static void bn_groups_may_be_cut_by_members(void **state)
     config.train.bn_group_slots = 3;
     assert_same_as_one(&config, (int[]){4, 2}, 2, 0);
     assert_same_as_one(&config, (int[]){2, 2, 2}, 3, 0);
+    config.train.bn_group_slots = 2;
+    assert_same_as_one(&config, (int[]){1, 1, 1, 1, 2}, 5, 0);
+    assert_same_as_one(&config, (int[]){1, 4, 1}, 3, 0);
+    assert_same_as_one(&config, (int[]){4, 2}, 2, 0);
+    assert_same_as_one(&config, (int[]){3, 3}, 2, 1);
 }
 
 static void the_feature_queue_counts_each_image_once(void **state)

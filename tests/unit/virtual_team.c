@@ -15,6 +15,8 @@ struct collective {
     struct virtual_team *team;
     int rank;
     uint64_t tickets;
+    int colors[COLLECTIVE_CUTS];
+    struct collective_part parts[COLLECTIVE_CUTS];
 };
 
 struct virtual_team {
@@ -24,7 +26,7 @@ struct virtual_team {
     char *data[VIRTUAL_TEAM_MAX]; /* written before the barrier by its rank, read after it */
     size_t count[VIRTUAL_TEAM_MAX];
     char sum[PIECE_BYTES] __attribute__((aligned(64))); /* written by rank 0 between barriers */
-    int calls;
+    int calls, within_calls;
 };
 
 struct virtual_team *virtual_team_create(int size)
@@ -52,6 +54,11 @@ struct collective *virtual_team_member(struct virtual_team *team, int rank)
 int virtual_team_calls(const struct virtual_team *team)
 {
     return team->calls;
+}
+
+int virtual_team_within_calls(const struct virtual_team *team)
+{
+    return team->within_calls;
 }
 
 int collective_rank(const struct collective *collective)
@@ -130,6 +137,72 @@ enum status collective_allreduce(struct collective *collective, void *data, size
     }
     if (collective->rank == 0)
         team->calls++;
+    return OK;
+}
+
+enum status collective_allgather(struct collective *collective, void *data, size_t bytes)
+{
+    struct virtual_team *team = collective->team;
+    team->data[collective->rank] = data;
+    pthread_barrier_wait(&team->barrier);
+    for (int rank = 0; rank < team->size; rank++)
+        if (rank != collective->rank)
+            memcpy((char *)data + (size_t)rank * bytes, team->data[rank] + (size_t)rank * bytes,
+                   bytes);
+    pthread_barrier_wait(&team->barrier);
+    return OK;
+}
+
+enum status collective_split(struct collective *collective, uint64_t key,
+                             const int colors[COLLECTIVE_CUTS])
+{
+    CHECK(key != 0);
+    memcpy(collective->colors, colors, sizeof(collective->colors));
+    pthread_barrier_wait(&collective->team->barrier);
+    return OK;
+}
+
+/* Everybody sums those of its colour, in the order of ranks, into memory of its own first. */
+static void sum_within(struct collective *collective, int cut, char *sum, size_t bytes,
+                       enum reduce_op op)
+{
+    const struct virtual_team *team = collective->team;
+    int is_first = 1;
+    for (int rank = 0; rank < team->size; rank++) {
+        const struct collective *other = &team->members[rank];
+        if (other->colors[cut] != collective->colors[cut])
+            continue;
+        CHECK(other->parts[cut].count * reduce_op_bytes(op) == bytes);
+        if (is_first)
+            memcpy(sum, other->parts[cut].data, bytes);
+        else if (op == REDUCE_SUM_DOUBLE)
+            reduce_doubles((double *)(void *)sum, other->parts[cut].data, bytes / sizeof(double));
+        else
+            reduce_floats((float *)(void *)sum, other->parts[cut].data, bytes / sizeof(float), op);
+        is_first = 0;
+    }
+}
+
+enum status collective_allreduce_within(struct collective *collective,
+                                        const struct collective_part parts[COLLECTIVE_CUTS],
+                                        enum reduce_op op)
+{
+    struct virtual_team *team = collective->team;
+    memcpy(collective->parts, parts, sizeof(collective->parts));
+    pthread_barrier_wait(&team->barrier);
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++) {
+        const size_t bytes = parts[cut].count * reduce_op_bytes(op);
+        char *sum = bytes == 0 ? NULL : mem_alloc(bytes);
+        if (bytes > 0)
+            sum_within(collective, cut, sum, bytes, op);
+        pthread_barrier_wait(&team->barrier);
+        if (bytes > 0)
+            memcpy(parts[cut].data, sum, bytes);
+        mem_free(sum);
+        pthread_barrier_wait(&team->barrier);
+    }
+    if (collective->rank == 0)
+        team->within_calls++;
     return OK;
 }
 

@@ -19,5 +19,7 @@ void virtual_team_destroy(struct virtual_team *team);
 struct collective *virtual_team_member(struct virtual_team *team, int rank);
 /* Calls of all-reduce by rank 0 so far. */
 int virtual_team_calls(const struct virtual_team *team);
+/* Of sums within subgroups. */
+int virtual_team_within_calls(const struct virtual_team *team);
 
 #endif

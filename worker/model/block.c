@@ -50,9 +50,12 @@ static void init_norms(struct block *block, const char *base)
     place.pixels = block->out_pixels;
     snprintf(name, sizeof(name), "%s.f.b.1", base);
     norm_init(&block->norm_b, block->team, &place);
+    const size_t floats = norm_group_floats(block->team, place.channels);
+    place.floats_behind = block->shape.has_projection ? floats : 0;
     snprintf(name, sizeof(name), "%s.f.c.1", base);
     norm_init(&block->norm_c, block->team, &place);
-    place.message_offset = norm_message_floats(&block->norm_c);
+    place.floats_before = floats;
+    place.floats_behind = 0;
     snprintf(name, sizeof(name), "%s.proj.1", base);
     if (block->shape.has_projection)
         norm_init(&block->norm_proj, block->team, &place);

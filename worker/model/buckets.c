@@ -8,7 +8,7 @@
 #include "common/check.h"
 #include "worker/exchange.h"
 
-/* Leaves room below COLLECTIVE_PENDING_MAX for the extra message and a short last bucket. */
+/* Leaves room below COLLECTIVE_PENDING_MAX for further messages and a short last bucket. */
 enum { BUCKETS_MAX = COLLECTIVE_PENDING_MAX - 16 };
 
 void buckets_init(struct buckets *buckets, struct team *team, const struct config *config)
@@ -42,6 +42,11 @@ enum status buckets_begin(struct buckets *buckets, uint64_t step, float *data, s
     if (team->rows.is_exact)
         team->ops->zero(team->device, state->wide_grads, state->layout.wide_floats * sizeof(float));
     return extra > 0 ? send(buckets, data, extra, REDUCE_SUM) : OK;
+}
+
+enum status buckets_add(struct buckets *buckets, float *data, size_t count)
+{
+    return send(buckets, data, count, REDUCE_SUM);
 }
 
 static enum status send_from(struct buckets *buckets, size_t first)

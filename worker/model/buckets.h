@@ -27,6 +27,8 @@ struct buckets {
 void buckets_init(struct buckets *buckets, struct team *team, const struct config *config);
 /* Before backward of `step`; `extra` floats at data (may be 0) go first. */
 enum status buckets_begin(struct buckets *buckets, uint64_t step, float *data, size_t extra);
+/* Further floats that are complete, summed as they are. */
+enum status buckets_add(struct buckets *buckets, float *data, size_t count);
 /* Every gradient from `first` to the end of the arena is complete. */
 enum status buckets_ready(struct buckets *buckets, const float *first);
 /* Everything is complete: sends the rest and waits for all. ERR_PROTOCOL: the seal is broken. */

@@ -70,7 +70,7 @@ enum status model_load(struct model *model, struct collective *collective,
         trunk_load_images(&model->trunk, r, is_there ? NULL : batch->crops[r], rows_count(rows, r));
     model->ahead = 0;
     trunk_load_weights(&model->trunk);
-    return OK;
+    return team_meet(&model->team);
 }
 
 enum status model_forward(struct model *model)
@@ -81,7 +81,10 @@ enum status model_forward(struct model *model)
 
 enum status model_backward(struct model *model, struct buckets *buckets)
 {
+    const struct state *state = model->team.state;
     int pixels[CONFIG_CROPS_MAX];
+    if (model->team.groups.key != 0)
+        TRY(buckets_add(buckets, state->group_statistics, state->layout.group_statistic_floats));
     for (int r = 0; r < model->team.rows.resolution_count; r++)
         pixels[r] = trunk_last_pixels(&model->trunk, r);
     TRY(head_backward(&model->head, pixels));
@@ -99,10 +102,24 @@ static size_t trunk_statistic_floats(const struct model *model)
     return state->layout.statistic_floats;
 }
 
+/* Of several BN groups the average counts as the step's, taken one by one in their order. */
+static void average_groups(const struct team *team)
+{
+    const size_t all = team->state->layout.statistic_floats;
+    const int sets = team->rows.resolution_count;
+    const float *from = team->state->group_statistics;
+    team->ops->copy(team->device, team->batch, from, (size_t)sets * all * sizeof(float));
+    for (int group = 1; group < team->rows.group_count; group++)
+        team->ops->running_update(team->device, team->batch, from + (size_t)(group * sets) * all,
+                                  (size_t)sets * all, 1.0f / (float)(group + 1));
+}
+
 void model_move_statistics(struct model *model, float momentum)
 {
     const struct team *team = &model->team;
     const size_t all = team->state->layout.statistic_floats;
+    if (team->rows.group_count > 1)
+        average_groups(team);
     for (int r = 0; r < team->rows.resolution_count; r++)
         team->ops->running_update(team->device, team->state->statistics,
                                   team->batch + (size_t)r * all,

@@ -28,17 +28,36 @@ static struct span span_of(const struct norm *norm, int resolution, const struct
     };
 }
 
-/* Where the sums of a group lie in the message, and what they became. */
-static float *message_of(const struct norm *norm, int resolution, int group)
+/* The groups with which this member has to do: all, or those of its slots. */
+static int first_group(const struct norm *norm)
 {
-    const size_t index = (size_t)(resolution * norm->team->rows.group_count + group);
-    return norm->sums + index * 2 * (size_t)norm->channels;
+    const struct team *team = norm->team;
+    return team->groups.key == 0 ? 0 : team->rows.runs[0].group;
+}
+
+static int group_end(const struct norm *norm)
+{
+    const struct rows *rows = &norm->team->rows;
+    return norm->team->groups.key == 0 ? rows->group_count
+                                       : rows->runs[rows->run_count - 1].group + 1;
+}
+
+static float *sums_of(const struct norm *norm, int resolution, int group)
+{
+    return norm->sums + (size_t)group * norm->sums_stride +
+           (size_t)(resolution * 2 * norm->channels);
+}
+
+static double *wide_of(const struct norm *norm, int resolution, int group)
+{
+    return norm->wide +
+           2 * ((size_t)group * norm->message_stride + (size_t)(resolution * 2 * norm->channels));
 }
 
 static float *reduced_of(const struct norm *norm, int resolution, int group)
 {
     if (norm->joined == NULL)
-        return message_of(norm, resolution, group);
+        return sums_of(norm, resolution, group);
     return norm->joined + (size_t)group * 2 * (size_t)norm->channels;
 }
 
@@ -73,10 +92,36 @@ static float *statistic_of(const struct team *team, const char *name, const char
     return state_statistic(team->state, full);
 }
 
+size_t norm_group_floats(const struct team *team, int channels)
+{
+    return (size_t)(team->rows.resolution_count * 2 * channels);
+}
+
+/* Where sums and batch statistics of a step go. */
+static void init_training(struct norm *norm, const struct norm_place *place)
+{
+    struct team *team = norm->team;
+    const struct rows *rows = &team->rows;
+    const struct state *state = team->state;
+    const size_t own = norm_group_floats(team, norm->channels), groups = (size_t)rows->group_count;
+    norm->message_stride = place->floats_before + own + place->floats_behind;
+    if (rows->is_exact) {
+        norm->wide = (double *)(void *)(team->norm_sums + place->floats_before * WIDE_FLOATS);
+        norm->sums = arena_floats(&team->arena, groups * own);
+        norm->sums_stride = own;
+    } else {
+        norm->sums = team->norm_sums + place->floats_before;
+        norm->sums_stride = norm->message_stride;
+    }
+    if (place->is_joint && rows->resolution_count > 1)
+        norm->joined = arena_floats(&team->arena, 2 * groups * (size_t)norm->channels);
+    norm->mean_at = (size_t)(norm->running_mean - state->statistics);
+    norm->var_at = (size_t)(norm->running_var - state->statistics);
+}
+
 void norm_init(struct norm *norm, struct team *team, const struct norm_place *place)
 {
     const struct rows *rows = &team->rows;
-    const struct state *state = team->state;
     const size_t channels = (size_t)place->channels, groups = (size_t)rows->group_count;
     *norm = (struct norm){
         .team = team,
@@ -95,29 +140,10 @@ void norm_init(struct norm *norm, struct team *team, const struct norm_place *pl
     norm->scale = arena_floats(&team->arena, floats);
     norm->bias = arena_floats(&team->arena, floats);
     norm->scratch = arena_floats(&team->arena, 2 * channels);
-    if (!team->is_training) {
+    if (team->is_training)
+        init_training(norm, place);
+    else
         norm->sums = arena_floats(&team->arena, 2 * channels);
-        return;
-    }
-    if (rows->is_exact) {
-        norm->wide = (double *)(void *)(team->norm_sums + place->message_offset * WIDE_FLOATS);
-        norm->sums = arena_floats(&team->arena, norm_message_floats(norm));
-    } else {
-        norm->sums = team->norm_sums + place->message_offset;
-    }
-    if (place->is_joint && rows->resolution_count > 1)
-        norm->joined = arena_floats(&team->arena, 2 * groups * channels);
-    for (int set = 0; set < norm->set_count; set++) {
-        float *batch = team->batch + (size_t)set * state->layout.statistic_floats;
-        norm->batch_mean[set] = batch + (norm->running_mean - state->statistics);
-        norm->batch_var[set] = batch + (norm->running_var - state->statistics);
-    }
-}
-
-size_t norm_message_floats(const struct norm *norm)
-{
-    const struct rows *rows = &norm->team->rows;
-    return (size_t)(rows->resolution_count * rows->group_count) * 2 * (size_t)norm->channels;
 }
 
 /* The running variance as the sum of squares of a single pixel around the running mean. */
@@ -148,27 +174,30 @@ void norm_use_running(struct norm *norm)
 /* Where one run's sums go: into the message at once, or aside to be added to it. */
 static float *run_sums(const struct norm *norm, int resolution, const struct row_run *run)
 {
-    return norm->wide != NULL ? norm->scratch : message_of(norm, resolution, run->group);
+    return norm->wide != NULL ? norm->scratch : sums_of(norm, resolution, run->group);
 }
 
+/* What is not written by a run of its own. */
 static void clear_message(struct norm *norm, int resolution)
 {
     const struct team *team = norm->team;
-    const struct rows *rows = &team->rows;
-    const size_t floats = (size_t)rows->group_count * 2 * (size_t)norm->channels;
-    if (norm->wide != NULL)
-        team->ops->zero(team->device, norm->wide + (size_t)resolution * 2 * floats,
-                        floats * 2 * sizeof(double));
-    else if (rows->run_count < rows->group_count)
-        team->ops->zero(team->device, message_of(norm, resolution, 0), floats * sizeof(float));
+    const size_t values = 2 * (size_t)norm->channels;
+    const int end = group_end(norm);
+    if (norm->wide == NULL && team->rows.run_count == end - first_group(norm))
+        return;
+    for (int group = first_group(norm); group < end; group++)
+        if (norm->wide != NULL)
+            team->ops->zero(team->device, wide_of(norm, resolution, group),
+                            values * 2 * sizeof(double));
+        else
+            team->ops->zero(team->device, sums_of(norm, resolution, group), values * sizeof(float));
 }
 
 static void add_to_message(struct norm *norm, int resolution, const struct row_run *run)
 {
-    const size_t at = (size_t)(message_of(norm, resolution, run->group) - norm->sums);
     if (norm->wide != NULL)
         norm->team->ops->wide_add(norm->team->device, norm->scratch, 2 * (size_t)norm->channels,
-                                  norm->wide + 2 * at);
+                                  wide_of(norm, resolution, run->group));
 }
 
 void norm_sums(struct norm *norm, int resolution, const void *x)
@@ -184,12 +213,24 @@ void norm_sums(struct norm *norm, int resolution, const void *x)
     }
 }
 
-/* The first group's batch statistics are kept, further ones averaged into them. */
+/* Where the batch statistics of a group go; NULL: another member's count. */
+static float *batch_of(const struct norm *norm, int set, int group)
+{
+    const struct team *team = norm->team;
+    const size_t all = team->state->layout.statistic_floats;
+    if (team->rows.group_count == 1)
+        return team->batch + (size_t)set * all;
+    if (team->groups.key != 0 && !rows_start_group(&team->rows, group))
+        return NULL;
+    return team->state->group_statistics +
+           (size_t)(group * team->rows.resolution_count + set) * all;
+}
+
 static void finalize(struct norm *norm, int resolution, int group)
 {
     const struct team *team = norm->team;
     const size_t at = statistics_of(norm, resolution, group);
-    float *batch_mean = norm->batch_mean[resolution], *batch_var = norm->batch_var[resolution];
+    float *batch = batch_of(norm, resolution, group);
     const struct bn_finalize args = {
         .sums = reduced_of(norm, resolution, group),
         .shift = norm->running_mean,
@@ -202,35 +243,59 @@ static void finalize(struct norm *norm, int resolution, int group)
         .invstd = norm->invstd + at,
         .scale = norm->scale + at,
         .bias = norm->bias + at,
-        .batch_mean = group == 0 ? batch_mean : norm->scratch,
-        .batch_var = group == 0 ? batch_var : norm->scratch + norm->channels,
+        .batch_mean = batch != NULL ? batch + norm->mean_at : norm->scratch,
+        .batch_var = batch != NULL ? batch + norm->var_at : norm->scratch + norm->channels,
     };
     team->ops->bn_finalize(team->device, &args);
-    if (group == 0)
-        return;
-    const float share = 1.0f / (float)(group + 1);
-    const size_t n = (size_t)norm->channels;
-    team->ops->running_update(team->device, batch_mean, norm->scratch, n, share);
-    team->ops->running_update(team->device, batch_var, norm->scratch + n, n, share);
 }
 
 static void round_message(struct norm *norm)
 {
-    norm->team->ops->wide_round(norm->team->device, norm->wide, norm_message_floats(norm),
-                                norm->sums);
+    const struct team *team = norm->team;
+    const size_t own = norm->sums_stride;
+    const int first = first_group(norm), end = group_end(norm);
+    if (own == norm->message_stride) {
+        team->ops->wide_round(team->device, wide_of(norm, 0, first), (size_t)(end - first) * own,
+                              sums_of(norm, 0, first));
+        return;
+    }
+    for (int group = first; group < end; group++)
+        team->ops->wide_round(team->device, wide_of(norm, 0, group), own, sums_of(norm, 0, group));
+}
+
+/* Each group's part of the message among those who have slots of it. */
+static enum status sum_by_groups(struct norm *norm)
+{
+    struct team *team = norm->team;
+    struct collective_part parts[COLLECTIVE_CUTS] = {{0}};
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++) {
+        const int group = team->groups.group[cut];
+        if (group == COLLECTIVE_NO_COLOR)
+            continue;
+        if (norm->wide != NULL)
+            parts[cut] =
+                (struct collective_part){wide_of(norm, 0, group), 2 * norm->message_stride};
+        else
+            parts[cut] = (struct collective_part){sums_of(norm, 0, group), norm->message_stride};
+    }
+    return team_sum_groups(team, parts, norm->wide != NULL ? REDUCE_SUM_DOUBLE : REDUCE_SUM);
 }
 
 static enum status sum_messages(struct norm *norm, struct norm *second)
 {
-    size_t floats = norm_message_floats(norm);
-    if (second != NULL)
-        floats += norm_message_floats(second);
-    if (norm->wide == NULL) {
-        CHECK(second == NULL || second->sums == norm->sums + norm_message_floats(norm));
-        return team_sum(norm->team, norm->sums, floats);
-    }
-    CHECK(second == NULL || second->wide == norm->wide + 2 * norm_message_floats(norm));
-    TRY(team_sum_wide(norm->team, norm->wide, floats));
+    struct team *team = norm->team;
+    const size_t values = (size_t)team->rows.group_count * norm->message_stride;
+    CHECK(norm->message_stride ==
+          norm_group_floats(team, norm->channels) +
+              (second == NULL ? 0 : norm_group_floats(team, second->channels)));
+    if (team->groups.key != 0)
+        TRY(sum_by_groups(norm));
+    else if (norm->wide != NULL)
+        TRY(team_sum_wide(team, norm->wide, values));
+    else
+        TRY(team_sum(team, norm->sums, values));
+    if (norm->wide == NULL)
+        return OK;
     round_message(norm);
     if (second != NULL)
         round_message(second);
@@ -239,17 +304,17 @@ static enum status sum_messages(struct norm *norm, struct norm *second)
 
 static void join(struct norm *norm)
 {
-    const struct rows *rows = &norm->team->rows;
-    if (norm->joined != NULL)
-        team_add_rows(norm->team, norm->sums, rows->resolution_count,
-                      rows->group_count * 2 * norm->channels, norm->joined);
+    const int n = 2 * norm->channels;
+    for (int group = first_group(norm); norm->joined != NULL && group < group_end(norm); group++)
+        team_add_rows(norm->team, sums_of(norm, 0, group), norm->team->rows.resolution_count, n, 0,
+                      norm->joined + (size_t)(group * n));
 }
 
 static void finalize_all(struct norm *norm)
 {
     join(norm);
     for (int set = 0; set < norm->set_count; set++)
-        for (int group = 0; group < norm->team->rows.group_count; group++)
+        for (int group = first_group(norm); group < group_end(norm); group++)
             finalize(norm, set, group);
 }
 
@@ -328,8 +393,9 @@ static void own_gradients(struct norm *norm)
     const size_t bytes = (size_t)norm->channels * sizeof(float);
     if (norm->wide != NULL)
         return; /* added slot by slot */
-    team_add_rows(team, norm->sums, team->rows.resolution_count * team->rows.group_count,
-                  2 * norm->channels, norm->scratch);
+    for (int group = first_group(norm); group < group_end(norm); group++)
+        team_add_rows(team, sums_of(norm, 0, group), team->rows.resolution_count,
+                      2 * norm->channels, group > first_group(norm), norm->scratch);
     team->ops->copy(team->device, norm->beta.grad, norm->scratch, bytes);
     team->ops->copy(team->device, norm->gamma.grad, norm->scratch + norm->channels, bytes);
 }

@@ -1,14 +1,16 @@
 /* norm.h - batch normalisation over slots, whoever holds them.
  *
  * Statistics belong to a resolution and a BN group, and are sums that members exchange: one message
- * for all resolutions and groups of a layer (their number decides the speed of small models, not
- * their size), [resolution][group][2][channels], zero for groups of which nothing is
- * here. With exact reduction the message is pairs of doubles to which the sums of each slot are
- * added, and everybody's sums are rounded to floats afterwards. Counts are pure functions of the
- * slots, so they need no message. Batch statistics go where step_apply finds them; with several
- * groups their average counts as the step's (each group's is an equally good estimate; the seed
- * keeps rank 0's). A joint layer (of the head, which runs once on all rows) has one set of
- * statistics for all resolutions together. */
+ * for all resolutions of a layer (their number decides the speed of small models, not their size),
+ * and of a second layer that goes along, [group][layer][resolution][2][channels]. A group's part is
+ * summed among the members who hold slots of it (bn_groups.h); where they cannot be told apart the
+ * whole is among all, zero for groups of which nothing is here. With exact reduction the message is
+ * pairs of doubles to which the sums of each slot are added, and everybody's sums are rounded to
+ * floats afterwards. Counts are pure functions of the slots, so they need no message. Batch
+ * statistics go where step_apply finds them; with several groups they go to
+ * state->group_statistics, from who holds the first slot of a group, and their average counts as
+ * the step's (each group's is an equally good estimate; the seed keeps rank 0's). A joint layer (of
+ * the head, which runs once on all rows) has one set of statistics for all resolutions together. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_MODEL_NORM_H
@@ -23,13 +25,16 @@ struct norm {
     int pixels[CONFIG_CROPS_MAX]; /* of one row */
     struct parameter gamma, beta;
     float *running_mean, *running_var;
-    float *sums;   /* [resolution][group][2][channels]: this member's, then everybody's */
-    double *wide;  /* exact reduction: the message in its place */
-    float *joined; /* [group][2][channels] over all resolutions; joint only */
+    /* [group]: [resolution][2][channels], this member's, then everybody's. The message itself, or
+     * with exact reduction what becomes of it. Strides count values. */
+    float *sums;
+    size_t sums_stride;
+    double *wide; /* exact reduction: the message, pairs */
+    size_t message_stride;
+    float *joined;                       /* [group][2][channels] over all resolutions; joint only */
     float *mean, *invstd, *scale, *bias; /* [set][group][channels] */
-    float *batch_mean[CONFIG_CROPS_MAX]; /* [channels] by set, in team->batch */
-    float *batch_var[CONFIG_CROPS_MAX];
-    float *scratch; /* [2][channels] */
+    float *scratch;                      /* [2][channels] */
+    size_t mean_at, var_at;              /* of this layer among the state's statistics */
 };
 
 struct norm_place {
@@ -37,18 +42,18 @@ struct norm_place {
     int channels;
     const int *pixels; /* [resolution] of one row */
     int is_joint;
-    size_t message_offset; /* floats of another layer that shares the message before it */
+    size_t floats_before, floats_behind; /* of another layer that shares the message, by group */
 };
 
 void norm_init(struct norm *norm, struct team *team, const struct norm_place *place);
-/* Floats of its message. */
-size_t norm_message_floats(const struct norm *norm);
+/* Floats that a layer of so many channels has in a message, for each BN group. */
+size_t norm_group_floats(const struct team *team, int channels);
 
 /* Inference: scale and bias from the running statistics. */
 void norm_use_running(struct norm *norm);
 /* Training, forward: sums of x of every resolution, then the exchange, then apply. */
 void norm_sums(struct norm *norm, int resolution, const void *x);
-/* second (its message lies right behind; may be NULL) goes along. */
+/* second (which lies behind it in the message; may be NULL) goes along. */
 enum status norm_share(struct norm *norm, struct norm *second);
 /* Fills in scale, bias, rows, pixels_per_row and channels; the tensors are whole resolutions.
  * skip_norm: the skip still lacks its own normalisation; may be NULL. */

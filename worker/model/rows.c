@@ -52,19 +52,32 @@ enum status rows_assign(struct rows *rows, const uint32_t *slots)
 {
     struct row_run *run = NULL;
     rows->run_count = 0;
+    rows->first_slot = (int)slots[0];
+    rows->is_run = 1;
     for (int i = 0; i < rows->slot_count; i++) {
         if (slots[i] >= (uint32_t)rows->slot_total || (i > 0 && slots[i] <= slots[i - 1]))
             return fail(ERR_INPUT,
                         "slot %u at place %d of a batch: slots must ascend and be below %d",
                         slots[i], i, rows->slot_total);
         const int group = (int)slots[i] / rows->group_slots;
+        rows->is_run &= slots[i] == slots[0] + (uint32_t)i;
         if (run == NULL || run->group != group || rows->is_exact) {
             run = &rows->runs[rows->run_count++];
-            *run = (struct row_run){.group = group, .first_slot = i};
+            *run = (struct row_run){.group = group,
+                                    .first_slot = i,
+                                    .has_start = (int)slots[i] == group * rows->group_slots};
         }
         run->slot_count++;
     }
     return OK;
+}
+
+int rows_start_group(const struct rows *rows, int group)
+{
+    for (int i = 0; i < rows->run_count; i++)
+        if (rows->runs[i].group == group && rows->runs[i].has_start)
+            return 1;
+    return 0;
 }
 
 int rows_parts(const struct rows *rows)

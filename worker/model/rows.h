@@ -17,6 +17,7 @@
 struct row_run {
     int group;
     int first_slot, slot_count; /* counted among the slots held */
+    int has_start;              /* the first slot of the group is in it */
 };
 
 struct rows {
@@ -27,6 +28,7 @@ struct rows {
     int slot_total;               /* of the step */
     int is_exact;                 /* slots are computed one by one */
     int group_slots, group_count; /* BN groups of the step */
+    int first_slot, is_run;       /* of those here; they are consecutive */
     int run_count;
     struct row_run *runs; /* [slot_count]; owned */
 };
@@ -38,6 +40,8 @@ void rows_done(struct rows *rows);
 /* Which slots of the step those here are. ERR_INPUT unless ascending and in range. */
 enum status rows_assign(struct rows *rows, const uint32_t *slots);
 
+/* Is the first slot of the group here? So it is with one member. */
+int rows_start_group(const struct rows *rows, int group);
 /* Rows here of a resolution, of all of them, and of those before it. */
 int rows_count(const struct rows *rows, int resolution);
 int rows_total(const struct rows *rows);

@@ -3,6 +3,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/model/team.h"
 
+#include "common/check.h"
+#include "common/mem.h"
 #include "worker/exchange.h"
 
 static float *take_ones(struct team *team, int count)
@@ -42,6 +44,9 @@ void team_init(struct team *team, const struct config *config, struct state *sta
     if (!is_training)
         return;
     team->norm_sums = state->exchange + exchange.norms;
+    team->share_place = (struct bn_share *)(void *)(state->exchange + exchange.shares);
+    if (team->rows.group_count > 1)
+        team->shares = mem_array((size_t)team->rows.slot_total, sizeof(*team->shares));
     if (team->rows.is_exact)
         team->partial = arena_floats(&team->arena, longest_parameter(&state->layout));
     team->batch = arena_floats(&team->arena, (size_t)team->rows.resolution_count *
@@ -51,6 +56,7 @@ void team_init(struct team *team, const struct config *config, struct state *sta
 
 void team_done(struct team *team)
 {
+    mem_free(team->shares);
     arena_done(&team->arena);
     rows_done(&team->rows);
 }
@@ -59,6 +65,49 @@ void team_progress(struct team *team)
 {
     if (team->progress != NULL)
         atomic_fetch_add_explicit(team->progress, 1, memory_order_relaxed);
+}
+
+/* Told each other at every step, since shares move with measured speed. */
+static enum status exchange_shares(struct team *team)
+{
+    const struct rows *rows = &team->rows;
+    const int rank = collective_rank(team->collective);
+    const size_t bytes = sizeof(*team->shares);
+    const struct bn_share own = {
+        .first = (uint32_t)rows->first_slot,
+        .count = rows->is_run ? (uint32_t)rows->slot_count : 0,
+    };
+    team->ops->upload(team->device, team->share_place + rank, &own, bytes);
+    TRY(collective_allgather(team->collective, team->share_place, bytes));
+    team->ops->download(team->device, team->shares, team->share_place,
+                        bytes * (size_t)collective_size(team->collective));
+    return OK;
+}
+
+enum status team_meet(struct team *team)
+{
+    const int size = collective_size(team->collective);
+    team->groups = (struct bn_groups){0};
+    if (team->rows.group_count == 1 || size == 1)
+        return OK;
+    CHECK(size <= team->rows.slot_total);
+    TRY(exchange_shares(team));
+    bn_groups_make(&team->groups, team->shares, size, collective_rank(team->collective),
+                   team->rows.group_slots);
+    if (team->groups.key == 0)
+        return OK;
+    const struct state *state = team->state;
+    team->ops->zero(team->device, state->group_statistics,
+                    state->layout.group_statistic_floats * sizeof(float));
+    return collective_split(team->collective, team->groups.key, team->groups.group);
+}
+
+enum status team_sum_groups(struct team *team, const struct collective_part parts[COLLECTIVE_CUTS],
+                            enum reduce_op op)
+{
+    TRY(collective_allreduce_within(team->collective, parts, op));
+    team_progress(team);
+    return OK;
 }
 
 enum status team_sum(struct team *team, float *data, size_t count)
@@ -98,12 +147,12 @@ int team_accumulates(const struct team *team, int is_first)
     return !team->rows.is_exact && !is_first;
 }
 
-void team_add_rows(struct team *team, const float *x, int count, int n, float *y)
+void team_add_rows(struct team *team, const float *x, int count, int n, int is_added, float *y)
 {
-    if (count == 1)
+    if (count == 1 && !is_added)
         team->ops->copy(team->device, y, x, (size_t)n * sizeof(*y));
     else
-        team->ops->gemm(team->device, 0, 0, 1, n, count, 1, team->ones, x, 0, y);
+        team->ops->gemm(team->device, 0, 0, 1, n, count, 1, team->ones, x, is_added ? 1 : 0, y);
 }
 
 void *team_offset(const struct team *team, const void *x, size_t count)

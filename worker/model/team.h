@@ -13,6 +13,7 @@
 #include "worker/collective/collective.h"
 #include "worker/device/device.h"
 #include "worker/model/arena.h"
+#include "worker/model/bn_groups.h"
 #include "worker/model/rows.h"
 #include "worker/state.h"
 
@@ -22,6 +23,9 @@ struct team {
     struct state *state;           /* borrowed */
     struct collective *collective; /* borrowed; NULL while inference only */
     struct rows rows;
+    struct bn_groups groups;      /* of the present step */
+    struct bn_share *shares;      /* of all members, on the host; several BN groups only; owned */
+    struct bn_share *share_place; /* in the exchange area */
     struct arena arena;
     int is_training;
     float bn_eps;
@@ -38,10 +42,16 @@ struct team {
 void team_init(struct team *team, const struct config *config, struct state *state,
                struct rows *rows, int is_training, size_t arena_bytes);
 void team_done(struct team *team);
+/* Before a step, with its rows: who sums which BN group with whom. Errors as collective_allgather.
+ */
+enum status team_meet(struct team *team);
 /* Sum over members, in place. Errors as collective_allreduce. */
 enum status team_sum(struct team *team, float *data, size_t count);
 /* Sum over members of `count` pairs of doubles (device.h, wide_add). */
 enum status team_sum_wide(struct team *team, double *wide, size_t count);
+/* The same within BN groups: parts[i] with those who share this member's group of cut i. */
+enum status team_sum_groups(struct team *team, const struct collective_part parts[COLLECTIVE_CUTS],
+                            enum reduce_op op);
 /* Gradients are summed over parts. Where a layer shall write what one part adds to a parameter's
  * gradient, and (afterwards) that it is written. With fast reduction a layer adds to what is there
  * for all but the first call of a step: team_accumulates says so. */
@@ -50,8 +60,8 @@ void team_gradient_written(const struct team *team, const struct parameter *para
 int team_accumulates(const struct team *team, int is_first);
 /* Adds floats to the wide gradients of a parameter (exact reduction only). */
 void team_gradient_add(const struct team *team, const struct parameter *parameter, const float *x);
-/* y[n] = sum over `count` rows of x[count][n]. */
-void team_add_rows(struct team *team, const float *x, int count, int n, float *y);
+/* y[n] = sum over `count` rows of x[count][n], or is added to what is there. */
+void team_add_rows(struct team *team, const float *x, int count, int n, int is_added, float *y);
 void team_progress(struct team *team);
 /* x + count activation values. */
 void *team_offset(const struct team *team, const void *x, size_t count);
