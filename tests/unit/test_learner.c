@@ -96,6 +96,8 @@ struct member {
     uint32_t slots[SLOTS];
     uint32_t slot_count;
     double lr;
+    uint64_t number;   /* of member_try */
+    enum status tried; /* by it */
     /* out */
     struct step_result results[STEPS];
     uint64_t digests[STEPS];
@@ -166,6 +168,17 @@ static void member_run(void *argument)
         assert_ok(step_apply(step, number, member->lr));
         member->digests[t] = state_digest(member->state);
     }
+    step_destroy(step);
+}
+
+static void member_try(void *argument)
+{
+    struct member *member = argument;
+    struct step *step = NULL;
+    assert_ok(step_create(member->config, member->state, &step));
+    batch_paint(member, 0);
+    member->tried =
+        step_compute(step, member->collective, member->number, &member->batch, &member->results[0]);
     step_destroy(step);
 }
 
@@ -284,6 +297,71 @@ static void the_feature_queue_counts_each_image_once(void **state)
     config.swav.queue_images = 2 * SLOTS * SLOT_IMAGES;
     config.swav.queue_start_step = 4;
     assert_same_as_one(&config, (int[]){1, 2, 3}, 3, 0);
+}
+
+enum twist { TWIST_NONE, TWIST_STEP, TWIST_GENERATION, TWIST_MEMBER, TWIST_NUMBER };
+
+/* One step of two members, of whom the second is not what the first one thinks. */
+static void try_together(const struct config *config, enum twist twist, struct member members[2])
+{
+    struct virtual_team *team = virtual_team_create(2);
+    for (int m = 0; m < 2; m++) {
+        members[m] = (struct member){
+            .config = config, .collective = virtual_team_member(team, m), .number = 5};
+        while (members[m].slot_count < SLOTS / 2) {
+            const uint32_t i = members[m].slot_count++;
+            members[m].slots[i] = (uint32_t)m * (SLOTS / 2) + i;
+        }
+        member_open(&members[m]);
+    }
+    if (twist == TWIST_STEP)
+        members[1].number++;
+    if (twist == TWIST_GENERATION)
+        virtual_team_set_generation(team, 1, 2);
+    if (twist == TWIST_MEMBER)
+        virtual_team_leave_out(team, 1);
+    if (twist == TWIST_NUMBER)
+        members[1].state->params[0] = NAN;
+    for (int m = 0; m < 2; m++)
+        assert_ok(thread_start(&members[m].thread, "member", member_try, &members[m]));
+    for (int m = 0; m < 2; m++) {
+        thread_stop(&members[m].thread);
+        member_close(&members[m]);
+    }
+    virtual_team_destroy(team);
+}
+
+static void a_sum_of_another_step_generation_or_number_of_members_counts_for_nothing(void **state)
+{
+    (void)state;
+    static struct member members[2];
+    struct config config = tiny_config();
+    for (int reduction = 0; reduction < 2; reduction++) {
+        config.train.reduction = reduction == 0 ? REDUCTION_EXACT : REDUCTION_FAST;
+        for (enum twist twist = TWIST_NONE; twist <= TWIST_MEMBER; twist++) {
+            try_together(&config, twist, members);
+            for (int m = 0; m < 2; m++)
+                assert_int_equal(members[m].tried, twist == TWIST_NONE ? OK : ERR_PROTOCOL);
+        }
+    }
+}
+
+/* One member's NaN is everybody's verdict, without a word about it but the sums themselves. */
+static void what_is_not_finite_for_one_is_so_for_all(void **state)
+{
+    (void)state;
+    static struct member members[2];
+    struct config config = tiny_config();
+    for (int reduction = 0; reduction < 2; reduction++) {
+        config.train.reduction = reduction == 0 ? REDUCTION_EXACT : REDUCTION_FAST;
+        for (enum twist twist = TWIST_NONE; twist <= TWIST_NUMBER; twist += TWIST_NUMBER) {
+            try_together(&config, twist, members);
+            for (int m = 0; m < 2; m++) {
+                assert_ok(members[m].tried);
+                assert_int_equal(members[m].results[0].is_finite, twist == TWIST_NONE);
+            }
+        }
+    }
 }
 
 /* Everything of one member by itself. */
@@ -509,6 +587,8 @@ int main(void)
         cmocka_unit_test(members_with_uneven_shares_make_the_step_of_one),
         cmocka_unit_test(slots_may_be_dealt_out_in_turn),
         cmocka_unit_test(bn_groups_may_be_cut_by_members),
+        cmocka_unit_test(a_sum_of_another_step_generation_or_number_of_members_counts_for_nothing),
+        cmocka_unit_test(what_is_not_finite_for_one_is_so_for_all),
         cmocka_unit_test(the_feature_queue_counts_each_image_once),
         cmocka_unit_test(a_step_without_verdict_leaves_no_trace),
         cmocka_unit_test(a_loss_scale_changes_no_gradient_in_fp32),

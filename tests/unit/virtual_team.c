@@ -14,7 +14,7 @@ enum { PIECE_BYTES = 1 << 18 };
 struct collective {
     struct virtual_team *team;
     int rank;
-    uint64_t tickets;
+    uint64_t generation, tickets;
     int colors[COLLECTIVE_CUTS];
     struct collective_part parts[COLLECTIVE_CUTS];
 };
@@ -27,6 +27,7 @@ struct virtual_team {
     size_t count[VIRTUAL_TEAM_MAX];
     char sum[PIECE_BYTES] __attribute__((aligned(64))); /* written by rank 0 between barriers */
     int calls, within_calls;
+    int left_out; /* rank; 0: none */
 };
 
 struct virtual_team *virtual_team_create(int size)
@@ -36,7 +37,7 @@ struct virtual_team *virtual_team_create(int size)
     team->size = size;
     CHECK(pthread_barrier_init(&team->barrier, NULL, (unsigned)size) == 0);
     for (int rank = 0; rank < size; rank++)
-        team->members[rank] = (struct collective){.team = team, .rank = rank};
+        team->members[rank] = (struct collective){.team = team, .rank = rank, .generation = 1};
     return team;
 }
 
@@ -79,8 +80,18 @@ int collective_size(const struct collective *collective)
 
 uint64_t collective_generation(const struct collective *collective)
 {
-    (void)collective;
-    return 1;
+    return collective->generation;
+}
+
+void virtual_team_set_generation(struct virtual_team *team, int rank, uint64_t generation)
+{
+    team->members[rank].generation = generation;
+}
+
+void virtual_team_leave_out(struct virtual_team *team, int rank)
+{
+    CHECK(rank > 0);
+    team->left_out = rank;
 }
 
 size_t reduce_op_bytes(enum reduce_op op)
@@ -110,6 +121,8 @@ static void reduce_piece(struct virtual_team *team, size_t at, size_t bytes, enu
     for (int rank = 1; rank < team->size; rank++) {
         void *sum = team->sum;
         const void *other = team->data[rank] + at;
+        if (rank == team->left_out)
+            continue;
         if (op == REDUCE_SUM_DOUBLE)
             reduce_doubles(sum, other, bytes / sizeof(double));
         else

@@ -19,6 +19,10 @@ void virtual_team_destroy(struct virtual_team *team);
 struct collective *virtual_team_member(struct virtual_team *team, int rank);
 /* Calls of all-reduce by rank 0 so far. */
 int virtual_team_calls(const struct virtual_team *team);
+/* From now on this rank thinks that it is in that generation; 1 is everybody's. */
+void virtual_team_set_generation(struct virtual_team *team, int rank, uint64_t generation);
+/* From now on what this rank, not 0, gives to sums of all is not in them. */
+void virtual_team_leave_out(struct virtual_team *team, int rank);
 /* Of sums within subgroups. */
 int virtual_team_within_calls(const struct virtual_team *team);
 
