@@ -26,7 +26,7 @@ SETTINGS = ["server.heartbeat_ms=100", "server.lost_ms=4000", f"server.form_ms={
             f"server.step_ms={STEP_MS}", f"collective.abort_ms={ABORT_MS}", "collective.bucket_kib=4",
             "train.bn_group_slots=2",  # two groups: communicators for some members alone too
             "snapshot.every_steps=10", "snapshot.keep_last=50"]
-REFERENCE_S = 900  # for the run that is compared with
+REFERENCE_S, REFERENCE_STEP_S = 300, 5  # for the run that is compared with, on a busy machine
 chaos_run.HEAL_S = 300  # a GPU that is emulated on a busy machine takes seconds for a step
 SLOW_ABORT_MS, FAR_OPERATION = 200, 150
 FAULTS, LONG_FAULTS = 4, 120
@@ -167,7 +167,7 @@ def judge(run, reference):
     oracle.check_history(history)
     last = len(history)
     reference.cluster(*reference.start_options, "--workers", "1", "--steps", str(last),
-                      seconds=REFERENCE_S)
+                      seconds=REFERENCE_S + REFERENCE_STEP_S * last)
     reference.steps.read()
     counted = oracle.audit(run.directory)
     wrong = [f"{key} is {counted[key]}" for key in
