@@ -302,12 +302,12 @@ static int check_wire(struct member *m)
     m->wire = WIRE_BF16;
     if (form(m) != OK)
         return 1;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 12; round++) { /* more than there is room for at once */
         fill(m, 0, 100000);
         fill(m, 100000, 1000);
-        if (collective_allreduce_start(m->collective, m->region, 100000, REDUCE_SUM_GRADIENTS,
+        if (collective_allreduce_start(m->collective, m->region + 100000, 1000, REDUCE_SUM,
                                        &ticket) != OK ||
-            collective_allreduce_start(m->collective, m->region + 100000, 1000, REDUCE_SUM,
+            collective_allreduce_start(m->collective, m->region, 100000, REDUCE_SUM_GRADIENTS,
                                        &ticket) != OK ||
             collective_wait(m->collective, ticket) != OK)
             return 2;

@@ -148,22 +148,23 @@ static enum status nccl_allreduce_within(struct collective *collective,
     return OK;
 }
 
-/* Room for `count` values on the wire. Gradients are all that travels so: a quarter of the region
- * holds them, since weights, momentum and gradients are in it as floats. */
+enum { WIRE_ALIGNMENT = 256 };
+
+/* Room for `count` values on the wire until all that is under way is done. Gradients are all that
+ * travels so: a quarter of the region holds them, since weights, momentum and gradients are in it
+ * as floats. */
 static enum status take_wire(struct nccl *nccl, size_t count, void **ret_wire)
 {
     const size_t bytes = count * sizeof(uint16_t);
     if (nccl->wire_memory == NULL) {
         void *memory = NULL;
-        nccl->wire_bytes = nccl->base.region_bytes / 4;
+        nccl->wire_bytes = nccl->base.region_bytes / 4 + COLLECTIVE_PENDING_MAX * WIRE_ALIGNMENT;
         TRY(nccl->device->ops->allocate(nccl->device, nccl->wire_bytes, NULL, &memory));
         nccl->wire_memory = memory;
     }
-    if (nccl->started == nccl->finished)
-        nccl->wire_used = 0;
     CHECK(bytes <= nccl->wire_bytes - nccl->wire_used);
     *ret_wire = nccl->wire_memory + nccl->wire_used;
-    nccl->wire_used += (bytes + 255) / 256 * 256;
+    nccl->wire_used += (bytes + WIRE_ALIGNMENT - 1) / WIRE_ALIGNMENT * WIRE_ALIGNMENT;
     return OK;
 }
 
@@ -211,6 +212,8 @@ static enum status nccl_wait(struct collective *collective, uint64_t ticket)
             cuda_ops_bf16.to_float(nccl->device, sum->wire, sum->count, sum->data);
         nccl->finished++;
     }
+    if (nccl->finished == nccl->started)
+        nccl->wire_used = 0; /* what is rounded next comes behind what was read, in one stream */
     return OK;
 }
 
