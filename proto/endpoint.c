@@ -300,17 +300,23 @@ static enum status send_frame(struct endpoint *endpoint, const void *bytes, size
     return OK;
 }
 
+enum status endpoint_send_bytes(struct endpoint *endpoint, const struct peer *peer,
+                                const void *bytes, size_t length)
+{
+    /* Only the first frame can fail for want of room: ZeroMQ takes a multipart message whole. */
+    if (endpoint->is_router)
+        TRY(send_frame(endpoint, peer->bytes, peer->length, ZMQ_SNDMORE));
+    return send_frame(endpoint, bytes, length, 0);
+}
+
 enum status endpoint_send(struct endpoint *endpoint, const struct peer *peer,
                           const struct message *message)
 {
     struct buf packed;
     buf_init(&packed, MESSAGE_BYTES_MAX);
     enum status status = message_encode(message, &packed);
-    /* Only the first frame can fail for want of room: ZeroMQ takes a multipart message whole. */
-    if (status == OK && endpoint->is_router)
-        status = send_frame(endpoint, peer->bytes, peer->length, ZMQ_SNDMORE);
     if (status == OK)
-        status = send_frame(endpoint, packed.bytes, packed.length, 0);
+        status = endpoint_send_bytes(endpoint, peer, packed.bytes, packed.length);
     buf_done(&packed);
     return status;
 }
@@ -377,8 +383,7 @@ static void note_user(struct endpoint *endpoint, zmq_msg_t *frame)
     endpoint->user[length] = 0;
 }
 
-static enum status take_message(struct endpoint *endpoint, zmq_msg_t *frame, struct peer *ret_peer,
-                                struct message *ret_message)
+static enum status take_content(struct endpoint *endpoint, zmq_msg_t *frame, struct peer *ret_peer)
 {
     if (endpoint->is_router)
         TRY(take_peer(endpoint, frame, ret_peer));
@@ -387,24 +392,47 @@ static enum status take_message(struct endpoint *endpoint, zmq_msg_t *frame, str
     if (zmq_msg_more(frame))
         return fail(ERR_PROTOCOL, "'%s': %d frames too many", endpoint->address,
                     drop_frames(endpoint, frame));
-    return message_decode(zmq_msg_data(frame), zmq_msg_size(frame), ret_message);
+    return OK;
+}
+
+/* What a peer says, as one frame; ret_peer may be NULL. */
+static enum status wait_content(struct endpoint *endpoint, int timeout_ms, zmq_msg_t *frame,
+                                struct peer *ret_peer)
+{
+    struct peer peer = {0};
+    enum status status = take_content(endpoint, frame, &peer);
+    if (status == ERR_END && timeout_ms > 0) {
+        status = wait_readable(endpoint, timeout_ms);
+        if (status == OK)
+            status = take_content(endpoint, frame, &peer);
+    }
+    if (ret_peer != NULL && peer.length > 0)
+        *ret_peer = peer;
+    return status;
 }
 
 enum status endpoint_receive(struct endpoint *endpoint, int timeout_ms, struct peer *ret_peer,
                              struct message *ret_message)
 {
-    struct peer peer = {0};
     zmq_msg_t frame;
     zmq_msg_init(&frame);
-    enum status status = take_message(endpoint, &frame, &peer, ret_message);
-    if (status == ERR_END && timeout_ms > 0) {
-        status = wait_readable(endpoint, timeout_ms);
-        if (status == OK)
-            status = take_message(endpoint, &frame, &peer, ret_message);
-    }
+    enum status status = wait_content(endpoint, timeout_ms, &frame, ret_peer);
+    if (status == OK)
+        status = message_decode(zmq_msg_data(&frame), zmq_msg_size(&frame), ret_message);
     zmq_msg_close(&frame);
-    if (ret_peer != NULL && peer.length > 0)
-        *ret_peer = peer;
+    return status;
+}
+
+enum status endpoint_receive_bytes(struct endpoint *endpoint, struct peer *ret_peer,
+                                   struct buf *out)
+{
+    zmq_msg_t frame;
+    zmq_msg_init(&frame);
+    enum status status = wait_content(endpoint, 0, &frame, ret_peer);
+    if (status == OK && buf_append(out, zmq_msg_data(&frame), zmq_msg_size(&frame)) != OK)
+        status = fail(ERR_PROTOCOL, "'%s': a message of %zu bytes, at most %zu", endpoint->address,
+                      zmq_msg_size(&frame), out->limit);
+    zmq_msg_close(&frame);
     return status;
 }
 

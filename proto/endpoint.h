@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/buf.h"
 #include "common/status.h"
 #include "proto/gate.h"
 #include "proto/key.h"
@@ -63,6 +64,12 @@ enum status endpoint_receive(struct endpoint *endpoint, int timeout_ms, struct p
                              struct message *ret_message);
 /* The public key, in Z85, of who sent what was received last; "" without a gate. */
 const char *endpoint_user(const struct endpoint *endpoint);
+/* The same for those who speak another protocol than message.h's (loader_message.h). Receiving does
+ * not wait, and appends to out, whose limit is the largest message. */
+enum status endpoint_send_bytes(struct endpoint *endpoint, const struct peer *peer,
+                                const void *bytes, size_t length);
+enum status endpoint_receive_bytes(struct endpoint *endpoint, struct peer *ret_peer,
+                                   struct buf *out);
 int peer_equal(const struct peer *a, const struct peer *b);
 
 /* Whether the server is there, as a DEALER's connection sees it. A new connection is a new peer to
