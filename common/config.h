@@ -20,6 +20,8 @@ enum {
     CONFIG_HEAD_MAX = 4,
     CONFIG_STAGES_MAX = 8,
     CONFIG_STORES_MAX = 16,
+    CONFIG_LOADERS_MAX = 16,
+    CONFIG_ADDRESS_BYTES = 256,
     CONFIG_PATH_BYTES = 512,
     CONFIG_NAME_BYTES = 64,
 };
@@ -45,7 +47,9 @@ struct config {
     struct {
         int64_t store_count;
         char stores[CONFIG_STORES_MAX][CONFIG_PATH_BYTES]; /* directories with shards */
-        int64_t exhausted;                                 /* enum exhausted_policy */
+        int64_t loader_count;
+        char loaders[CONFIG_LOADERS_MAX][CONFIG_ADDRESS_BYTES]; /* ZeroMQ addresses */
+        int64_t exhausted;                                      /* enum exhausted_policy */
         int64_t block_records; /* records read one after another, the unit of the coarse shuffle */
         int64_t window_blocks; /* blocks shuffled together record by record */
         int64_t decode_threads;

@@ -16,12 +16,14 @@
 #include "loader/loader.h"
 #include "loader/multicrop.h"
 
+struct fetch;      /* shard_client.h */
 struct open_shard; /* shard_table.h */
 
 /* What is known of one image of a job. */
 struct batch_job_image {
     struct record_ref record;
     struct open_shard *shard; /* borrowed; of record.shard; NULL: it is not known */
+    struct fetch *fetch;      /* owned; of the record, if it comes from a loader; NULL: not asked */
     uint64_t position;
     char bad_reason[96]; /* why its own record was not used; "" if it was */
     /* What its pixels are of; RECORD_NONE: no record of its slot could be decoded. */

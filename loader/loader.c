@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/host.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/thread.h"
@@ -22,8 +24,11 @@
 #include "loader/image.h"
 #include "loader/multicrop.h"
 #include "loader/shard.h"
+#include "loader/shard_client.h"
 #include "loader/shard_fault.h"
 #include "loader/shard_table.h"
+
+enum { NAME_BYTES = 128 };
 
 struct decoder {
     struct loader *loader; /* borrowed */
@@ -39,7 +44,8 @@ struct loader {
     int thread_count;
     struct decoder *decoders; /* [thread_count] */
 
-    struct shard_table shards; /* has a lock of its own */
+    struct shard_table shards;   /* has a lock of its own */
+    struct shard_client *client; /* likewise; NULL: there is no loader */
 
     pthread_mutex_t lock;      /* guards everything below and the progress of jobs */
     pthread_cond_t has_work;   /* something can be claimed, or is_stopping */
@@ -52,22 +58,42 @@ struct loader {
     int is_stopping;
 };
 
-static enum status decode_mapped(struct decoder *decoder, const struct batch_job_image *image)
+static enum status decode_bytes(struct decoder *decoder, const uint8_t *bytes, size_t length)
 {
     const struct image_limits limits = {
         .max_pixels = decoder->loader->config.data.max_pixels,
         .max_side = image_limits_default.max_side,
         .min_side = image_limits_default.min_side,
     };
-    struct record record;
-    TRY(shard_read(image->shard->readers[decoder->index], image->record.record, &record));
-    return image_decode(&decoder->image, record.bytes, record.length, &limits);
+    return image_decode(&decoder->image, bytes, length, &limits);
 }
 
-/* Decodes the record planned for image `index`, from whichever image of the slot asks. What comes
- * out of a shard that lost bytes meanwhile counts for nothing: it is waited for again. */
+static enum status decode_mapped(struct decoder *decoder, const struct batch_job_image *image)
+{
+    struct record record;
+    TRY(shard_read(image->shard->readers[decoder->index], image->record.record, &record));
+    return decode_bytes(decoder, record.bytes, record.length);
+}
+
+/* ERR_UNREACHABLE: no loader has it now. */
+static enum status decode_fetched(struct decoder *decoder, const struct batch_job *job,
+                                  const struct batch_job_image *image, struct fetch **fetch)
+{
+    struct shard_client *client = decoder->loader->client;
+    const uint8_t *bytes;
+    size_t length;
+    if (*fetch == NULL)
+        *fetch = shard_client_ask(client, image->shard->name, image->shard->records,
+                                  image->record.record);
+    TRY(shard_client_wait(client, *fetch, &job->is_dropped, &bytes, &length));
+    return decode_bytes(decoder, bytes, length);
+}
+
+/* Decodes the record planned for image `index`, from whichever image of the slot asks; *fetch may
+ * have it. What comes out of a shard that lost bytes meanwhile counts for nothing: it is waited for
+ * again, as is one that nobody holds any more. */
 static enum status decode_record(struct decoder *decoder, const struct batch_job *job,
-                                 uint32_t index)
+                                 uint32_t index, struct fetch **fetch)
 {
     struct shard_table *shards = &decoder->loader->shards;
     const struct batch_job_image *image = &job->images[index];
@@ -76,15 +102,35 @@ static enum status decode_record(struct decoder *decoder, const struct batch_job
     if (shard == NULL)
         return fail(ERR_CORRUPT, "shard cannot be opened");
     for (;;) {
-        TRY(shard_table_wait(shards, shard, &job->is_dropped));
-        shard_fault_guard(&shard->is_faulty);
-        enum status status = decode_mapped(decoder, image);
-        shard_fault_guard(NULL);
-        if (!atomic_load(&shard->is_faulty))
+        int is_remote = 0, is_lost;
+        enum status status;
+        TRY(shard_table_wait(shards, shard, &job->is_dropped, &is_remote));
+        if (is_remote) {
+            status = decode_fetched(decoder, job, image, fetch);
+            is_lost = status == ERR_UNREACHABLE;
+        } else {
+            shard_fault_guard(&shard->is_faulty);
+            status = decode_mapped(decoder, image);
+            shard_fault_guard(NULL);
+            is_lost = atomic_load(&shard->is_faulty);
+        }
+        if (!is_lost)
             return status;
         decoder->image.reason = IMAGE_REASON_IO;
         shard_table_fault(shards, shard);
     }
+}
+
+/* As decode_record: the image's own record may have been asked for when it was planned. */
+static enum status decode_own_or_other(struct decoder *decoder, struct batch_job *job,
+                                       uint32_t index, uint32_t other)
+{
+    struct fetch *none = NULL;
+    struct fetch **fetch = other == index ? &job->images[index].fetch : &none;
+    enum status status = decode_record(decoder, job, other, fetch);
+    if (decoder->loader->client != NULL)
+        shard_client_drop(decoder->loader->client, fetch);
+    return status;
 }
 
 /* The next good record of the slot, cyclically from the image's own: the choice is a function of
@@ -98,7 +144,7 @@ static void decode_image(struct decoder *decoder, struct batch_job *job, uint32_
     struct batch_job_image *image = &job->images[index];
     for (uint32_t i = 0; i < slot_images; i++) {
         uint32_t other = slot_first + (index - slot_first + i) % slot_images;
-        if (decode_record(decoder, job, other) == OK) {
+        if (decode_own_or_other(decoder, job, index, other) == OK) {
             struct multicrop_target targets[CROP_GROUPS_MAX];
             batch_job_targets(job, config, index, targets);
             multicrop_image(decoder->multicrop, &decoder->image, image->position, targets);
@@ -132,11 +178,15 @@ static struct batch_job *find_work(struct loader *loader)
     return job;
 }
 
-static void release_shards(struct batch_job *job)
+static void release_shards(struct loader *loader, struct batch_job *job)
 {
-    for (uint32_t index = 0; index < job->image_count; index++)
-        if (job->images[index].shard != NULL)
-            atomic_fetch_sub(&job->images[index].shard->use_count, 1);
+    for (uint32_t index = 0; index < job->image_count; index++) {
+        struct batch_job_image *image = &job->images[index];
+        if (loader->client != NULL)
+            shard_client_drop(loader->client, &image->fetch);
+        if (image->shard != NULL)
+            atomic_fetch_sub(&image->shard->use_count, 1);
+    }
 }
 
 static void push_idle(struct loader *loader, struct batch_job *job)
@@ -156,7 +206,7 @@ static void drop_flushed(struct loader *loader)
 
 static void drop_job(struct loader *loader, struct batch_job *job)
 {
-    release_shards(job);
+    release_shards(loader, job);
     push_idle(loader, job);
 }
 
@@ -190,6 +240,41 @@ static void decoder_run(void *argument)
 
 /* The public functions take the lock themselves. */
 
+static enum status find_elsewhere(void *context, const char *name, uint32_t records)
+{
+    struct loader *loader = context;
+    return shard_client_find(loader->client, name, records);
+}
+
+static void loaders_changed(void *context)
+{
+    struct loader *loader = context;
+    shard_table_retry(&loader->shards);
+}
+
+/* The table first: the client tells it of changes. */
+static enum status start_shards(struct loader *loader)
+{
+    const struct config *config = &loader->config;
+    const char *addresses[CONFIG_LOADERS_MAX];
+    int count = (int)config->data.loader_count;
+    for (int i = 0; i < count; i++)
+        addresses[i] = config->data.loaders[i];
+    const struct shard_elsewhere elsewhere = {find_elsewhere, loader};
+    TRY(shard_table_start(&loader->shards, loader->thread_count, count > 0 ? &elsewhere : NULL));
+    if (count == 0)
+        return OK;
+    char host[NAME_BYTES / 2], name[NAME_BYTES];
+    host_name(host, sizeof(host));
+    snprintf(name, sizeof(name), "%s-%d", host, (int)getpid());
+    const struct shard_client_setup setup = {.worker = name,
+                                             .addresses = addresses,
+                                             .count = count,
+                                             .changed = loaders_changed,
+                                             .context = loader};
+    return shard_client_start(&setup, &loader->client);
+}
+
 enum status loader_create(const struct config *config, uint64_t seed, struct loader **ret_loader)
 {
     struct loader *loader = mem_zero(sizeof(*loader));
@@ -204,7 +289,7 @@ enum status loader_create(const struct config *config, uint64_t seed, struct loa
     pthread_cond_init(&loader->has_batch, &monotonic);
     pthread_condattr_destroy(&monotonic);
     loader->decoders = mem_array((size_t)loader->thread_count, sizeof(*loader->decoders));
-    enum status status = shard_table_start(&loader->shards, loader->thread_count);
+    enum status status = start_shards(loader);
     for (int i = 0; i < loader->thread_count; i++) {
         struct decoder *decoder = &loader->decoders[i];
         decoder->loader = loader;
@@ -251,7 +336,9 @@ void loader_destroy(struct loader *loader)
     }
     mem_free(loader->decoders);
     destroy_jobs(loader->idle);
-    shard_table_stop(&loader->shards);
+    shard_client_stop(loader->client);
+    shard_table_stop(&loader->shards); /* it may ask the client to the end */
+    shard_client_destroy(loader->client);
     pthread_cond_destroy(&loader->has_batch);
     pthread_cond_destroy(&loader->has_work);
     pthread_mutex_destroy(&loader->lock);
@@ -260,7 +347,13 @@ void loader_destroy(struct loader *loader)
 
 enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path)
 {
-    return shard_table_add(&loader->shards, id, path);
+    return shard_table_add(&loader->shards, id, path, 0);
+}
+
+enum status loader_add_shard_anywhere(struct loader *loader, uint32_t id, const char *path,
+                                      uint32_t records)
+{
+    return shard_table_add(&loader->shards, id, path, records);
 }
 
 void loader_keep_shards(struct loader *loader, uint32_t from, uint32_t until, const uint32_t *kept,
@@ -271,7 +364,16 @@ void loader_keep_shards(struct loader *loader, uint32_t from, uint32_t until, co
 
 int loader_trouble(struct loader *loader, struct shard_trouble *ret_trouble)
 {
-    return shard_table_trouble(&loader->shards, ret_trouble);
+    if (shard_table_trouble(&loader->shards, ret_trouble))
+        return 1;
+    struct shard_trouble trouble = {.shard = RECORD_NONE};
+    int is_there = 0;
+    if (loader->client == NULL ||
+        !shard_client_note(loader->client, &is_there, trouble.reason, sizeof(trouble.reason)))
+        return 0;
+    trouble.kind = is_there ? SHARD_TROUBLE_LOADER_FOUND : SHARD_TROUBLE_LOADER_LOST;
+    *ret_trouble = trouble;
+    return 1;
 }
 
 static struct batch_job *take_idle(struct loader *loader)
@@ -292,6 +394,9 @@ void loader_submit(struct loader *loader, const struct batch_plan *plan)
     for (uint32_t index = 0; index < job->image_count; index++) {
         struct batch_job_image *image = &job->images[index];
         image->shard = shard_table_use(&loader->shards, image->record.shard);
+        if (image->shard != NULL && shard_table_is_remote(&loader->shards, image->shard))
+            image->fetch = shard_client_ask(loader->client, image->shard->name,
+                                            image->shard->records, image->record.record);
     }
     pthread_mutex_lock(&loader->lock);
     struct batch_job **end = &loader->pending;
@@ -341,7 +446,7 @@ static enum status finish_next(struct loader *loader, int64_t deadline_ms)
     if (!is_over)
         return fail(ERR_TIMEOUT, "step %llu: %u of %u images are decoded at the deadline",
                     (unsigned long long)step, done, image_count);
-    release_shards(job);
+    release_shards(loader, job);
     batch_job_collect(job);
     return OK;
 }
@@ -399,5 +504,7 @@ void loader_flush(struct loader *loader, uint64_t step)
     pthread_cond_broadcast(&loader->has_batch);
     pthread_mutex_unlock(&loader->lock);
     shard_table_wake(&loader->shards);
+    if (loader->client != NULL)
+        shard_client_wake(loader->client);
     shard_table_sweep(&loader->shards);
 }

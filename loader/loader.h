@@ -71,9 +71,12 @@ struct batch {
 };
 
 enum shard_trouble_kind {
-    SHARD_TROUBLE_OWN = 1,     /* this process lacks something; it goes on trying */
-    SHARD_TROUBLE_UNREACHABLE, /* the file is gone, or cannot be read from here */
-    SHARD_TROUBLE_DAMAGED,     /* it was read, and it is no whole shard */
+    SHARD_TROUBLE_OWN = 1,      /* this process lacks something; it goes on trying */
+    SHARD_TROUBLE_UNREACHABLE,  /* the file is gone, or cannot be read from here */
+    SHARD_TROUBLE_DAMAGED,      /* it was read, and it is no whole shard */
+    SHARD_TROUBLE_AWAITED,      /* a loader that may hold it is away; it goes on trying */
+    SHARD_TROUBLE_LOADER_LOST,  /* of no shard: a loader has gone, by name; it goes on trying */
+    SHARD_TROUBLE_LOADER_FOUND, /* the opposite of trouble: it is there, or there again */
 };
 
 /* Why batches wait for a shard, or would. */
@@ -81,7 +84,7 @@ struct shard_trouble {
     enum shard_trouble_kind kind;
     uint32_t shard;
     uint32_t open_count; /* shards that are open at the time */
-    char reason[256];
+    char reason[512];
 };
 
 struct loader;
@@ -95,6 +98,10 @@ void loader_destroy(struct loader *loader);
  * with the same id and path: fine, and its trouble is told again. ERR_INPUT: the id is another
  * path's. */
 enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path);
+/* As loader_add_shard for one of so many records: where it cannot be read at path it is read from
+ * one of data.loaders that holds a shard with the name path ends with. */
+enum status loader_add_shard_anywhere(struct loader *loader, uint32_t id, const char *path,
+                                      uint32_t records);
 /* Of the shards with ids in [from, until) only those in `kept` (sorted) stay known. The others are
  * closed once no submitted plan reads them; plans that wait for one of them to open go on without.
  */

@@ -10,30 +10,25 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
-
-static void close_shard(struct open_shard *open, int thread_count)
-{
-    for (int i = 0; i < thread_count; i++) {
-        shard_reader_close(open->readers[i]);
-        open->readers[i] = NULL;
-    }
-    shard_close(open->shard);
-    open->shard = NULL;
-}
+#include "loader/shard_opener.h"
 
 static void open_shard_destroy(struct open_shard *open, int thread_count)
 {
-    close_shard(open, thread_count);
+    shard_opener_close(open, thread_count);
     mem_free(open->readers);
     mem_free(open->path);
     mem_free(open);
 }
 
-static struct open_shard *open_shard_create(uint32_t id, const char *path, int thread_count)
+static struct open_shard *open_shard_create(uint32_t id, const char *path, uint32_t records,
+                                            int thread_count)
 {
     struct open_shard *open = mem_zero(sizeof(*open));
     open->id = id;
     open->path = mem_string(path);
+    const char *slash = strrchr(open->path, '/');
+    open->name = slash != NULL ? slash + 1 : open->path;
+    open->records = records;
     open->readers = mem_array((size_t)thread_count, sizeof(struct shard_reader *));
     open->trouble.shard = id;
     open->is_told = 1;
@@ -41,59 +36,6 @@ static struct open_shard *open_shard_create(uint32_t id, const char *path, int t
 }
 
 /* ---- the opener ---- */
-
-static enum status open_it(struct open_shard *open, int thread_count)
-{
-    TRY(shard_open(open->path, &open->shard));
-    for (int i = 0; i < thread_count; i++)
-        TRY(shard_reader_open(open->shard, &open->readers[i]));
-    return OK;
-}
-
-/* What lost bytes is never read again, whatever is found now. */
-static enum status look_again(const struct open_shard *open)
-{
-    struct shard *shard = NULL;
-    TRY(shard_open(open->path, &shard));
-    shard_close(shard);
-    return fail(ERR_IO,
-                "shard '%s': some of its bytes could not be read, though it looks whole now",
-                open->path);
-}
-
-static void tell(struct open_shard *open, enum shard_trouble_kind kind)
-{
-    open->trouble.kind = kind;
-    snprintf(open->trouble.reason, sizeof(open->trouble.reason), "%s", fail_message());
-    open->is_told = 0;
-}
-
-/* Called with the lock held; the words of the failure are this thread's. */
-static void settle(struct open_shard *open, enum status status)
-{
-    int64_t now_ms = clock_ms();
-    if (status == OK) {
-        open->state = SHARD_OPEN;
-        open->is_told = 1;
-        return;
-    }
-    if (open->attempts++ == 0)
-        open->since_ms = now_ms;
-    int is_late = now_ms - open->since_ms >= SHARD_PATIENCE_MS;
-    int64_t pause_ms = SHARD_RETRY_LONGEST_MS;
-    if (open->attempts < 5)
-        pause_ms = SHARD_RETRY_MS << open->attempts;
-    open->next_ms = now_ms + pause_ms;
-    if (status == ERR_DEVICE) {
-        if (is_late && open->trouble.kind != SHARD_TROUBLE_OWN)
-            tell(open, SHARD_TROUBLE_OWN);
-        return;
-    }
-    if (status != ERR_CORRUPT && !is_late)
-        return;
-    open->state = SHARD_FAILED;
-    tell(open, status == ERR_CORRUPT ? SHARD_TROUBLE_DAMAGED : SHARD_TROUBLE_UNREACHABLE);
-}
 
 /* The one to be opened now; NULL: *ret_next_ms says when to look again, -1 = when something
  * changes. */
@@ -134,15 +76,16 @@ static void opener_run(void *argument)
             wait_until(table, next_ms);
             continue;
         }
-        int is_second_look = open->shard != NULL;
+        int is_remote = 0;
         open->is_busy = 1;
+        open->is_pressed = 0;
         pthread_mutex_unlock(&table->lock);
-        enum status status = is_second_look ? look_again(open) : open_it(open, table->thread_count);
-        if (status != OK && !is_second_look)
-            close_shard(open, table->thread_count);
+        enum status status = shard_opener_try(table, open, &is_remote);
         pthread_mutex_lock(&table->lock);
         open->is_busy = 0;
-        settle(open, status);
+        shard_opener_settle(table, open, status, is_remote);
+        if (open->is_pressed)
+            open->next_ms = 0;
         pthread_cond_broadcast(&table->changed);
     }
     pthread_mutex_unlock(&table->lock);
@@ -196,12 +139,12 @@ static void sweep(struct shard_table *table)
     table->count = kept;
 }
 
-static enum status add(struct shard_table *table, uint32_t id, const char *path)
+static enum status add(struct shard_table *table, uint32_t id, const char *path, uint32_t records)
 {
     sweep(table);
     struct open_shard *open = find(table, id);
     if (open == NULL) {
-        insert(table, open_shard_create(id, path, table->thread_count));
+        insert(table, open_shard_create(id, path, records, table->thread_count));
         return OK;
     }
     if (strcmp(open->path, path) != 0)
@@ -216,9 +159,12 @@ static enum status add(struct shard_table *table, uint32_t id, const char *path)
 
 /* ---- the public functions take the lock themselves ---- */
 
-enum status shard_table_start(struct shard_table *table, int thread_count)
+enum status shard_table_start(struct shard_table *table, int thread_count,
+                              const struct shard_elsewhere *elsewhere)
 {
     *table = (struct shard_table){.thread_count = thread_count};
+    if (elsewhere != NULL)
+        table->elsewhere = *elsewhere;
     pthread_mutex_init(&table->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -242,10 +188,11 @@ void shard_table_stop(struct shard_table *table)
     pthread_mutex_destroy(&table->lock);
 }
 
-enum status shard_table_add(struct shard_table *table, uint32_t id, const char *path)
+enum status shard_table_add(struct shard_table *table, uint32_t id, const char *path,
+                            uint32_t records)
 {
     pthread_mutex_lock(&table->lock);
-    enum status status = add(table, id, path);
+    enum status status = add(table, id, path, records);
     pthread_cond_broadcast(&table->changed);
     pthread_mutex_unlock(&table->lock);
     return status;
@@ -311,14 +258,35 @@ int shard_table_trouble(struct shard_table *table, struct shard_trouble *ret_tro
     return has_trouble;
 }
 
+int shard_table_is_remote(struct shard_table *table, const struct open_shard *open)
+{
+    pthread_mutex_lock(&table->lock);
+    int is_remote = open->state == SHARD_OPEN && open->is_remote;
+    pthread_mutex_unlock(&table->lock);
+    return is_remote;
+}
+
+enum shard_state shard_table_state(struct shard_table *table, const struct open_shard *open,
+                                   struct shard_trouble *ret_trouble)
+{
+    pthread_mutex_lock(&table->lock);
+    enum shard_state state = open->state;
+    if (state == SHARD_FAILED)
+        *ret_trouble = open->trouble;
+    pthread_mutex_unlock(&table->lock);
+    return state;
+}
+
 enum status shard_table_wait(struct shard_table *table, struct open_shard *open,
-                             const atomic_int *is_void)
+                             const atomic_int *is_void, int *ret_is_remote)
 {
     pthread_mutex_lock(&table->lock);
     while (open->state != SHARD_OPEN && !open->is_removed && !atomic_load(is_void))
         pthread_cond_wait(&table->changed, &table->lock);
     enum shard_state state = open->state;
     int is_removed = open->is_removed;
+    if (state == SHARD_OPEN)
+        *ret_is_remote = open->is_remote;
     pthread_mutex_unlock(&table->lock);
     if (state == SHARD_OPEN)
         return OK;
@@ -342,6 +310,17 @@ void shard_table_fault(struct shard_table *table, struct open_shard *open)
 void shard_table_wake(struct shard_table *table)
 {
     pthread_mutex_lock(&table->lock);
+    pthread_cond_broadcast(&table->changed);
+    pthread_mutex_unlock(&table->lock);
+}
+
+void shard_table_retry(struct shard_table *table)
+{
+    pthread_mutex_lock(&table->lock);
+    for (uint32_t i = 0; i < table->count; i++) {
+        table->items[i]->next_ms = 0;
+        table->items[i]->is_pressed = 1;
+    }
     pthread_cond_broadcast(&table->changed);
     pthread_mutex_unlock(&table->lock);
 }

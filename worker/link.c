@@ -24,6 +24,7 @@
 #include "common/thread.h"
 #include "proto/endpoint.h"
 #include "worker/server_watch.h"
+#include "worker/shard_source.h"
 #include "worker/snapshot_push.h"
 #include "worker/watchdog.h"
 
@@ -94,7 +95,9 @@ static void configure(struct link *link, struct member_action *action)
         config_load_text("config from the server", action->text, strlen(action->text), config);
     if (status != OK)
         link_die("config", status);
-    status = loader_create(config, (uint64_t)config->run.seed, &link->loader);
+    status = shard_source_add(config, link->setup.loaders);
+    if (status == OK)
+        status = loader_create(config, (uint64_t)config->run.seed, &link->loader);
     if (status != OK)
         link_die("loader", status);
     link->slot_images = config->train.slot_images;
@@ -114,7 +117,8 @@ static void take_shards(struct link *link, const struct message_shards *shards)
         ids[i] = shards->shards[i].id;
     loader_keep_shards(link->loader, shards->from, shards->until, ids, shards->shard_count);
     for (uint32_t i = 0; i < shards->shard_count; i++)
-        if (loader_add_shard(link->loader, ids[i], shards->shards[i].path) != OK)
+        if (loader_add_shard_anywhere(link->loader, ids[i], shards->shards[i].path,
+                                      (uint32_t)shards->shards[i].records) != OK)
             link_die("shards", ERR_PROTOCOL);
     mem_free(ids);
 }
@@ -333,14 +337,11 @@ static void see_reports(struct link *link)
     }
 }
 
-/* Plans that need such a shard wait: for its file, or for the server's word. */
+/* Plans that need such a shard wait: for its file, for a loader, or for the server's word. */
 static void see_shards(struct link *link)
 {
     struct shard_trouble trouble;
-    while (link->loader != NULL && loader_trouble(link->loader, &trouble)) {
-        int is_own = trouble.kind == SHARD_TROUBLE_OWN;
-        log_warn("event=shard_unreadable shard=%u reason=\"%s\" action=\"%s\"", trouble.shard,
-                 trouble.reason, is_own ? "trying on" : "telling the server");
+    while (link->loader != NULL && shard_source_trouble(link->loader, &trouble)) {
         struct message_shard_unreadable unreadable = {
             .shard = trouble.shard,
             .is_damaged = trouble.kind == SHARD_TROUBLE_DAMAGED,
@@ -348,8 +349,7 @@ static void see_shards(struct link *link)
             .reason = trouble.reason,
         };
         struct member_event event = {.kind = MEMBER_UNREADABLE, .unreadable = &unreadable};
-        if (!is_own)
-            link_handle(link, &event);
+        link_handle(link, &event);
     }
 }
 

@@ -9,6 +9,7 @@
 #ifndef WORKER_LINK_H
 #define WORKER_LINK_H
 
+#include "common/options.h"
 #include "common/status.h"
 #include "worker/gpu_health.h"
 #include "worker/handover.h"
@@ -19,7 +20,8 @@ struct key;
 struct link_setup {
     const char *server, *name, *device; /* device: device_public_name */
     const char *helper_address;
-    const struct key *key; /* NULL: none */
+    const struct key *key;             /* NULL: none */
+    const struct option_list *loaders; /* beside those of the config */
     struct handover *handover;
     const struct step_progress *progress;
     struct gpu_health *health;

@@ -27,6 +27,7 @@ int main(int argc, char **argv)
     const char *server = NULL, *device = "cpu", *name = "", *journal = NULL, *key = NULL;
     int64_t threads = 1;
     int is_supervised = 0;
+    struct option_list loaders = {0};
     const struct option_row rows[] = {
         {"server", 's', OPTION_STRING, &server, "ADDRESS", "the server's control socket"},
         {"key", 'k', OPTION_STRING, &key, "FILE", "the key to show to it ($SEER_KEY; none)"},
@@ -35,6 +36,8 @@ int main(int argc, char **argv)
         {"name", 'n', OPTION_STRING, &name, "NAME", "for people (default: host and pid)"},
         {"journal", 'j', OPTION_STRING, &journal, "DIR",
          "write down there what it did, for seer audit"},
+        {"loader", 'l', OPTION_LIST, &loaders, "ADDRESS",
+         "a seer-loader to read shards from that are not here; may be repeated"},
         {"respawn", 'r', OPTION_FLAG, &is_supervised, NULL, "start again after a crash"},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},
     };
@@ -44,7 +47,8 @@ int main(int argc, char **argv)
         .summary =
             "Trains as one member of a run. The config comes from the server. SIGTERM\n"
             "drains: it finishes its step, leaves and exits 0; a second one ends it at once.",
-        .examples = "  seer-worker --server tcp://127.0.0.1:5680 --device cpu --threads 1\n",
+        .examples = "  seer-worker --server tcp://127.0.0.1:5680 --device cpu --threads 1\n"
+                    "  seer-worker --server tcp://127.0.0.1:5680 --loader tcp://127.0.0.1:5690\n",
         .options = rows,
     };
     int first;
@@ -64,6 +68,7 @@ int main(int argc, char **argv)
                                      .device = device,
                                      .name = name,
                                      .threads = (int)threads,
-                                     .journal = journal};
+                                     .journal = journal,
+                                     .loaders = &loaders};
     return is_supervised ? respawn(run_once, &options) : run_once(&options);
 }

@@ -416,6 +416,7 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
                                .name = worker->name,
                                .device = device_name,
                                .helper_address = worker->helper_address,
+                               .loaders = options->loaders,
                                .handover = &worker->handover,
                                .progress = &worker->progress,
                                .health = &worker->health};

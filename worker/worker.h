@@ -4,15 +4,17 @@
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
 
+#include "common/options.h"
 #include "common/status.h"
 
 struct worker_options {
-    const char *server;  /* ZeroMQ address */
-    const char *key;     /* file of the key to show to it; NULL: none */
-    const char *device;  /* "cpu", "cuda:N" */
-    const char *name;    /* "" = of host and pid */
-    int threads;         /* of the cpu device */
-    const char *journal; /* folder for its own record of what it did; NULL: none */
+    const char *server;                /* ZeroMQ address */
+    const char *key;                   /* file of the key to show to it; NULL: none */
+    const char *device;                /* "cpu", "cuda:N" */
+    const char *name;                  /* "" = of host and pid */
+    int threads;                       /* of the cpu device */
+    const char *journal;               /* folder for its own record of what it did; NULL: none */
+    const struct option_list *loaders; /* addresses of shard servers beside those of data.loaders */
 };
 
 /* Trains until the server dismisses it or a signal drains it; the calling thread becomes the
