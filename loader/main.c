@@ -1,0 +1,46 @@
+/* main.c - seer-loader: serves the shards of this host to workers on others. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "common/host.h"
+#include "common/log.h"
+#include "common/options.h"
+#include "loader/shard_server.h"
+
+int main(int argc, char **argv)
+{
+    static struct option_list stores;
+    const char *listen = NULL;
+    const struct option_row rows[] = {
+        {"store", 's', OPTION_LIST, &stores, "DIR",
+         "a store on a local disk, as 'seer ingest' fills it; may be repeated"},
+        {"listen", 'l', OPTION_STRING, &listen, "ADDRESS",
+         "where workers connect: tcp://127.0.0.1:PORT (* takes a free one) or ipc://PATH"},
+        {0},
+    };
+    const struct usage usage = {
+        .program = "seer-loader",
+        .synopsis = "--store DIR [--store DIR]... --listen ADDRESS",
+        .summary = "Serves the records of its shards to workers that do not have them. It says by\n"
+                   "itself what it holds, also when shards come and go. SIGTERM ends it; workers\n"
+                   "then go on with another loader that holds the shard, or wait for one.",
+        .examples = "  seer-loader --store store --listen tcp://127.0.0.1:5690\n"
+                    "  seer-worker --server tcp://127.0.0.1:5680 --loader tcp://127.0.0.1:5690\n",
+        .options = rows,
+    };
+    log_start("seer-loader", LOG_LEVEL_INFO);
+    host_raise_file_limit();
+    int first = argc;
+    enum status status = options_parse(&usage, argc, argv, &first);
+    if (status == OK)
+        status = options_check_rest(argc, argv, first);
+    if (status == OK && (stores.count == 0 || listen == NULL))
+        status = fail(ERR_INPUT, "--store DIR and --listen ADDRESS are needed");
+    if (status != OK)
+        return options_exit(&usage, status);
+    const struct shard_server_options options = {
+        .stores = stores.items, .store_count = stores.count, .listen = listen};
+    status = shard_server_run(&options);
+    if (status != OK)
+        log_error("event=loader_failed reason=\"%s\"", fail_message());
+    return status_exit_code(status);
+}
