@@ -17,6 +17,7 @@ function(seer_fuzz target lib)
 endfunction()
 
 seer_fuzz(message proto)
+seer_fuzz(loader_message loader)
 seer_fuzz(config common ${CMAKE_SOURCE_DIR}/configs)
 seer_fuzz(record loader)
 seer_fuzz(image loader)
@@ -26,5 +27,5 @@ seer_fuzz(witness operate)
 
 add_executable(make_corpus EXCLUDE_FROM_ALL ${FRAGMENT_DIR}/make_corpus.c
     ${CMAKE_CURRENT_SOURCE_DIR}/unit/message_samples.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/journal_samples.c
-    ${CMAKE_CURRENT_SOURCE_DIR}/unit/witness_samples.c)
+    ${CMAKE_CURRENT_SOURCE_DIR}/unit/witness_samples.c ${CMAKE_CURRENT_SOURCE_DIR}/unit/loader_message_samples.c)
 target_link_libraries(make_corpus PRIVATE server loader proto PkgConfig::CMOCKA)

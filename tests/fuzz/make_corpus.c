@@ -12,6 +12,7 @@
 #include "loader/record.h"
 #include "server/journal_codec.h"
 #include "tests/unit/journal_samples.h"
+#include "tests/unit/loader_message_samples.h"
 #include "tests/unit/message_samples.h"
 #include "tests/unit/witness_samples.h"
 
@@ -42,6 +43,18 @@ static void make_messages(void **state)
         assert_ok(message_encode(&message, &bytes));
         message_done(&message);
         save("message", message_kind_name(*kind), &bytes, 0);
+    }
+}
+
+static void make_loader_messages(void **state)
+{
+    (void)state;
+    for (int i = 0; i < LOADER_SAMPLE_COUNT; i++) {
+        struct loader_message message = loader_message_sample(i);
+        struct buf bytes;
+        buf_init(&bytes, LOADER_MESSAGE_BYTES_MAX);
+        assert_ok(loader_message_encode(&message, &bytes));
+        save("loader_message", loader_message_name(message.kind), &bytes, 0);
     }
 }
 
@@ -145,7 +158,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest parts[] = {
         cmocka_unit_test(make_messages),    cmocka_unit_test(make_journal_records),
         cmocka_unit_test(make_witnesses),   cmocka_unit_test(make_records),
-        cmocka_unit_test(make_safetensors),
+        cmocka_unit_test(make_safetensors), cmocka_unit_test(make_loader_messages),
     };
     return cmocka_run_group_tests(parts, NULL, NULL);
 }
