@@ -8,7 +8,7 @@ foreach(function collective_form loader_take model_forward swav_codes model_back
 endforeach()
 
 # The scripts end themselves earlier; the limit is for SEER_TEST_LONG=1. Timing is part of them: they run alone.
-foreach(script chaos culprit oversubscribed live_store live_watch)
+foreach(script chaos culprit oversubscribed live_store live_watch remote_shards)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 3600)
     set_tests_properties(chaos.${script} PROPERTIES RUN_SERIAL ON)
 endforeach()
