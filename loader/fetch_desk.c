@@ -230,6 +230,10 @@ static enum status hear_part(struct fetch_desk *desk, int i, const struct loader
     struct fetch *fetch = fetch_list_find(&connection->asked, part->request);
     if (fetch != NULL && fetch->is_dropped)
         fetch = NULL;
+    int is_too_much = part->offset == 0 && fetch != NULL && !fetch->is_urged &&
+                      !loader_peer_has_credit(&connection->peer, part->total);
+    if (is_too_much)
+        return fail(ERR_PROTOCOL, "it sends more than it was granted");
     if (part->offset == 0)
         loader_peer_charge(&connection->peer, part->total, fetch != NULL);
     if (fetch == NULL)

@@ -178,6 +178,11 @@ enum status loader_peer_flush(struct loader_peer *peer)
     return OK;
 }
 
+int loader_peer_has_credit(const struct loader_peer *peer, uint32_t bytes)
+{
+    return peer->promised_bytes >= (int64_t)bytes && peer->promised_records > 0;
+}
+
 void loader_peer_charge(struct loader_peer *peer, uint32_t bytes, int is_kept)
 {
     peer->promised_bytes -= bytes;

@@ -55,6 +55,9 @@ enum status loader_peer_urge(struct loader_peer *peer, uint64_t request);
 enum status loader_peer_flush(struct loader_peer *peer);
 enum { PEER_SIGN_MS = 5000 };
 
+/* May it send a record of so many bytes that nobody urged? What it was granted and has not heard of
+ * yet counts. */
+int loader_peer_has_credit(const struct loader_peer *peer, uint32_t bytes);
 /* The first part of a record of so many bytes has come. is_kept: it is held from now on. */
 void loader_peer_charge(struct loader_peer *peer, uint32_t bytes, int is_kept);
 /* It is used up. Returns whether a grant is due. */

@@ -178,6 +178,16 @@ same_bits_as_local() { # STEPS
     audit_is_clean "$RUN"
 }
 
+@test "a shard that is here is read here, whatever loaders hold it too" {
+    cp -r "$STORE" "$STORE.elsewhere"
+    start_loader a
+    "$LOCAL_CLUSTER" --config "$TINY" --run "$RUN" --workers 1 --steps 10 --seed 7 --store "$STORE" \
+        --set "data.loaders=[ipc://$BATS_TEST_TMPDIR/a]"
+    kill -TERM "$LOADER"
+    wait "$LOADER"
+    grep -q 'event=worker_gone .* records=0 ' "$BATS_TEST_TMPDIR/a.log"
+}
+
 @test "loaders that cannot work say why and end with 2" {
     run seer-loader --store "$STORE"
     [ "$status" -eq 2 ] && [[ "$output" == *"--store DIR and --listen ADDRESS are needed"* ]]

@@ -239,6 +239,27 @@ test_what_does_not_match_its_digest_ends_the_connection_and_comes_from_another(v
     HEAR_UNTIL(players[one].greeting_count == 2); /* it is given another chance */
 }
 
+static void test_a_loader_that_sends_more_than_its_credit_is_hung_up_on(void **state)
+{
+    (void)state;
+    enum { LENGTH = 40 << 20 }; /* two are more than PEER_CREDIT_BYTES */
+    struct fetch *fetches[2];
+    for (uint32_t i = 0; i < 2; i++)
+        fetches[i] = shard_client_ask(client, "s", RECORDS, i);
+    HEAR_UNTIL(players[0].read_count + players[1].read_count == 2);
+    int one = players[0].read_count == 2 ? 0 : 1;
+    players[one].request--;
+    send_record(&players[one], LENGTH, LOADER_PART_BYTES, 0);
+    struct loader_part part = {
+        .request = players[one].request + 1, .total = LENGTH, .length = 1, .data = (uint8_t *)"x"};
+    const struct loader_message message = {.kind = LOADER_RECORDS, .records = {1, &part}};
+    say(&players[one], &message);
+    HEAR_UNTIL(players[one].greeting_count == 2);
+    assert_in_range(players[one].credit_bytes, 1, (64 << 20) - LENGTH);
+    for (int i = 0; i < 2; i++)
+        shard_client_drop(client, &fetches[i]);
+}
+
 static void test_a_record_is_bad_when_all_who_hold_the_shard_say_so(void **state)
 {
     (void)state;
@@ -325,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_record_in_parts_is_whole_and_its_credit_comes_back),
         TEST(test_what_does_not_match_its_digest_ends_the_connection_and_comes_from_another),
+        TEST(test_a_loader_that_sends_more_than_its_credit_is_hung_up_on),
         TEST(test_a_record_is_bad_when_all_who_hold_the_shard_say_so),
         TEST(test_a_loader_without_the_shard_is_not_asked_again),
         TEST(test_a_silent_loader_is_given_up_for_another),
