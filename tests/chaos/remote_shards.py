@@ -21,7 +21,7 @@ from chaos_run import BIN, CHAOS, ChaosRun, Failure, to_its_end
 
 TCP = "127.0.3.2"
 LONG_FAULTS = 60
-QUIET_S = (0.2, 6.0)  # a loader is away for so long, so that deadlines fall on both sides
+QUIET_S = (0.2, 4.5)  # a loader is away for so long, so that deadlines fall on both sides
 SETTINGS = ["server.heartbeat_ms=100", "server.lost_ms=4000", "server.form_ms=30000",
             "server.step_ms=60000", "swav.queue_images=48", "swav.queue_start_step=10"]
 

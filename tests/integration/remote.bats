@@ -59,10 +59,6 @@ lacks() { # FILE WORDS
     [ -f "$1" ] && [ "$(grep -c "$2" "$1")" -eq 0 ]
 }
 
-was_found_twice() { # LOADER: by the worker w
-    [ "$(grep -c "event=loader_found reason=\"ipc://.*/$1:" "$BATS_TEST_TMPDIR/w.log")" -ge 2 ]
-}
-
 further() { # STEPS: from now on
     wait_until 120 committed_at_least "$RUN" $(($(committed "$RUN") + $1))
 }
@@ -78,24 +74,23 @@ same_bits_as_local() { # STEPS
 
 @test "a worker without a store is fed by a loader, with the same bits as from its own disk; SIGTERM ends the loader" {
     cp -r "$STORE" "$BATS_TEST_TMPDIR/here"
-    start_server --steps 40
+    start_server --steps 30
     start_loader a
     start_worker w a
     wait "$WORKER"
-    [ "$(committed "$RUN")" -eq 40 ]
+    [ "$(committed "$RUN")" -eq 30 ]
     grep -q 'event=loader_found reason="ipc://.*/a: it holds 2 shards"' "$BATS_TEST_TMPDIR/w.log"
     kill -TERM "$LOADER"
     wait "$LOADER"
     # No record came twice: 24 images a step, and what was fetched ahead of the end.
     grep -oE 'event=worker_gone .* records=[0-9]+' "$BATS_TEST_TMPDIR/a.log" | grep -oE '[0-9]+$' >"$BATS_TEST_TMPDIR/sent"
-    [ "$(cat "$BATS_TEST_TMPDIR/sent")" -ge 960 ] && [ "$(cat "$BATS_TEST_TMPDIR/sent")" -le 1100 ]
+    [ "$(cat "$BATS_TEST_TMPDIR/sent")" -ge 720 ] && [ "$(cat "$BATS_TEST_TMPDIR/sent")" -le 860 ]
     audit_is_clean "$RUN"
-    same_bits_as_local 40
+    same_bits_as_local 30
 }
 
 @test "of two loaders one is killed in mid-run; training goes on with the other, and nothing is lost or trained twice" {
-    cp -r "$STORE" "$BATS_TEST_TMPDIR/here"
-    start_server --steps 60
+    start_server --steps 40
     start_loader a
     first=$LOADER
     start_loader b
@@ -104,25 +99,8 @@ same_bits_as_local() { # STEPS
     kill -KILL "$first"
     wait_until 30 grep -q 'event=loader_lost reason="ipc://.*/a:' "$BATS_TEST_TMPDIR/w.log"
     wait "$WORKER"
-    [ "$(committed "$RUN")" -eq 60 ]
+    [ "$(committed "$RUN")" -eq 40 ]
     lacks "$BATS_TEST_TMPDIR/w.log" event=shard_unreadable
-    audit_is_clean "$RUN"
-    same_bits_as_local 60
-}
-
-@test "a loader that hangs is replaced as one that died" {
-    start_server
-    start_loader a
-    first=$LOADER
-    start_loader b
-    start_worker w a b
-    wait_until 120 committed_at_least "$RUN" 10
-    kill -STOP "$first"
-    further 30
-    kill -CONT "$first"
-    wait_until 30 was_found_twice a
-    further 5
-    stop_cluster "$RUN"
     audit_is_clean "$RUN"
 }
 
