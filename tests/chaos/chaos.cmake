@@ -8,11 +8,15 @@ foreach(function collective_form loader_take model_forward swav_codes model_back
 endforeach()
 
 # The scripts end themselves earlier; the limit is for SEER_TEST_LONG=1. Timing is part of them: they run alone.
-foreach(script chaos culprit oversubscribed live_store live_watch remote_shards)
+foreach(script chaos culprit oversubscribed)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 3600)
     set_tests_properties(chaos.${script} PROPERTIES RUN_SERIAL ON)
 endforeach()
 # On an emulated GPU; short here, long with SEER_TEST_LONG=1.
 foreach(script chaos_nccl gpu_bits)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 7200)
+endforeach()
+# What these wait for has time: they run beside others.
+foreach(script live_store live_watch live_refresh remote_shards)
+    seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 3600)
 endforeach()
