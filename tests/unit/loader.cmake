@@ -1,4 +1,5 @@
 seer_test(test_augment LIBS loader)
+seer_test(test_resize_kernels LIBS loader)
 seer_test(test_loader LIBS loader PkgConfig::PNG LABELS threads)
 seer_test(test_bench_loader LIBS loader PkgConfig::PNG PkgConfig::JANSSON)
 seer_test(test_read_queue LIBS loader)
