@@ -1,3 +1,7 @@
 find_program(BATS bats)
 seer_script(ingest_watch TIMEOUT 300 COMMAND ${BATS} --print-output-on-failure ${FRAGMENT_DIR}/ingest_watch.bats)
 seer_script(ingest TIMEOUT 300 COMMAND ${BATS} --print-output-on-failure ${FRAGMENT_DIR}/ingest.bats)
+seer_script(bombs TIMEOUT 300 COMMAND /usr/bin/python3 ${FRAGMENT_DIR}/bombs.py)
+if(EVERSEER_SANITIZE)
+    set_property(TEST integration.bombs APPEND PROPERTY ENVIRONMENT SEER_SANITIZED=1)
+endif()
