@@ -27,6 +27,32 @@ const char *image_reason_name(enum image_reason reason)
     return reason_names[reason];
 }
 
+static int starts_with(const uint8_t *bytes, size_t length, size_t at, const char *magic,
+                       size_t magic_length)
+{
+    return length >= at + magic_length && memcmp(bytes + at, magic, magic_length) == 0;
+}
+
+enum image_format image_format_of(const void *bytes, size_t length)
+{
+    if (starts_with(bytes, length, 0, "\xFF\xD8\xFF", 3))
+        return IMAGE_FORMAT_JPEG;
+    if (starts_with(bytes, length, 0, "\x89PNG\r\n\x1A\n", 8))
+        return IMAGE_FORMAT_PNG;
+    if (starts_with(bytes, length, 0, "RIFF", 4) && starts_with(bytes, length, 8, "WEBP", 4))
+        return IMAGE_FORMAT_WEBP;
+    if (starts_with(bytes, length, 0, "GIF8", 4))
+        return IMAGE_FORMAT_GIF;
+    return IMAGE_FORMAT_OTHER;
+}
+
+const char *image_format_name(enum image_format format)
+{
+    static const char *const names[IMAGE_FORMAT_COUNT] = {"jpeg", "png", "webp", "gif", "other"};
+    CHECK(format >= 0 && format < IMAGE_FORMAT_COUNT);
+    return names[format];
+}
+
 void image_init(struct image *image)
 {
     *image = (struct image){0};
@@ -163,12 +189,6 @@ void image_turn(struct image *image, int orientation)
     }
 }
 
-static int starts_with(const uint8_t *bytes, size_t length, size_t at, const char *magic,
-                       size_t magic_length)
-{
-    return length >= at + magic_length && memcmp(bytes + at, magic, magic_length) == 0;
-}
-
 /* Kinds that people really have and we do not read yet: named, so that they know what to convert.
  */
 static const struct {
@@ -203,13 +223,18 @@ enum status image_decode(struct image *image, const void *bytes, size_t length,
     image->reason = IMAGE_REASON_NONE;
     if (length == 0)
         return image_refuse(image, IMAGE_REASON_EMPTY, "no bytes at all");
-    if (starts_with(bytes, length, 0, "\xFF\xD8\xFF", 3))
+    switch (image_format_of(bytes, length)) {
+    case IMAGE_FORMAT_JPEG:
         return jpeg_decode(image, bytes, length, limits);
-    if (starts_with(bytes, length, 0, "\x89PNG\r\n\x1A\n", 8))
+    case IMAGE_FORMAT_PNG:
         return png_decode(image, bytes, length, limits);
-    if (starts_with(bytes, length, 0, "RIFF", 4) && starts_with(bytes, length, 8, "WEBP", 4))
+    case IMAGE_FORMAT_WEBP:
         return webp_decode(image, bytes, length, limits);
-    if (starts_with(bytes, length, 0, "GIF8", 4))
+    case IMAGE_FORMAT_GIF:
         return gif_decode(image, bytes, length, limits);
+    case IMAGE_FORMAT_OTHER:
+    case IMAGE_FORMAT_COUNT: /* their number, none of them */
+        break;
+    }
     return refuse_kind(image, bytes, length);
 }

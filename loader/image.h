@@ -28,6 +28,20 @@ enum image_reason {
     IMAGE_REASON_COUNT,
 };
 
+/* What a file is by its first bytes. The names are part of the output contract too. */
+enum image_format {
+    IMAGE_FORMAT_JPEG,
+    IMAGE_FORMAT_PNG,
+    IMAGE_FORMAT_WEBP,
+    IMAGE_FORMAT_GIF,
+    IMAGE_FORMAT_OTHER, /* none that is read */
+    IMAGE_FORMAT_COUNT,
+};
+
+enum image_format image_format_of(const void *bytes, size_t length);
+/* "jpeg", "png", ..., "other" */
+const char *image_format_name(enum image_format format);
+
 /* "empty", "not_an_image", ... */
 const char *image_reason_name(enum image_reason reason);
 

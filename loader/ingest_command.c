@@ -129,6 +129,7 @@ static enum status check_arguments(const struct arguments *arguments, int source
 
 static void print_json(const struct ingest_result *result)
 {
+    json_t *formats = json_object();
     json_t *rejected = json_object();
     json_t *shards = json_array();
     for (int i = 0; i < IMAGE_REASON_COUNT; i++) {
@@ -136,15 +137,19 @@ static void print_json(const struct ingest_result *result)
             json_object_set_new(rejected, image_reason_name((enum image_reason)i),
                                 json_integer((json_int_t)result->rejected[i]));
     }
+    for (int i = 0; i < IMAGE_FORMAT_OTHER; i++)
+        json_object_set_new(formats, image_format_name((enum image_format)i),
+                            json_integer((json_int_t)result->formats[i]));
     for (uint32_t i = 0; i < result->shard_count; i++)
         json_array_append_new(shards, json_string(result->shards[i].name));
     double rate = result->seconds > 0 ? (double)result->scanned / result->seconds : 0;
-    json_t *all = json_pack(
-        "{si sI sI sI sI so so sI sf sf sb}", "schema_version", INGEST_SCHEMA_VERSION, "scanned",
-        (json_int_t)result->scanned, "accepted", (json_int_t)result->accepted, "labelled",
-        (json_int_t)result->labelled, "duplicates", (json_int_t)result->duplicates, "rejected",
-        rejected, "shards", shards, "bytes", (json_int_t)result->bytes, "images_per_second", rate,
-        "seconds", result->seconds, "stopped", result->is_stopped);
+    json_t *all =
+        json_pack("{si sI sI sI so sI so so sI sf sf sb}", "schema_version", INGEST_SCHEMA_VERSION,
+                  "scanned", (json_int_t)result->scanned, "accepted", (json_int_t)result->accepted,
+                  "labelled", (json_int_t)result->labelled, "formats", formats, "duplicates",
+                  (json_int_t)result->duplicates, "rejected", rejected, "shards", shards, "bytes",
+                  (json_int_t)result->bytes, "images_per_second", rate, "seconds", result->seconds,
+                  "stopped", result->is_stopped);
     json_print(all);
     json_decref(all);
 }
@@ -156,6 +161,11 @@ static void print_table(const struct arguments *arguments, const struct ingest_r
     printf("%-12s %12llu   %llu with a label, %.1f MB%s\n", "accepted",
            (unsigned long long)result->accepted, (unsigned long long)result->labelled,
            (double)result->bytes / 1e6, arguments->is_dry_run ? ", dry run: nothing written" : "");
+    for (int i = 0; i < IMAGE_FORMAT_OTHER; i++) {
+        if (result->formats[i] > 0)
+            printf("  %-22s %llu\n", image_format_name((enum image_format)i),
+                   (unsigned long long)result->formats[i]);
+    }
     printf("%-12s %12llu\n", "duplicates", (unsigned long long)result->duplicates);
     printf("%-12s %12llu\n", "refused", (unsigned long long)result->rejected_count);
     for (int i = 0; i < IMAGE_REASON_COUNT; i++) {

@@ -62,17 +62,22 @@ static uint64_t tag(unsigned field, unsigned type)
     return (uint64_t)field << 3 | type;
 }
 
-enum status record_decode(const void *value, size_t length, struct record *ret_record)
+/* What a Datum says, believed in nothing yet. */
+static enum status read_datum(const void *value, size_t length, struct record *ret_record,
+                              uint64_t *ret_channels, int *ret_is_encoded)
 {
     struct wire wire = {.at = value, .end = (const uint8_t *)value + length};
     struct record record = {.label = LABEL_NONE};
-    int is_encoded = 0;
+    *ret_channels = 0;
+    *ret_is_encoded = 0;
     while (wire.at < wire.end) {
         uint64_t field, number;
         if (!read_field(&wire, &field, &number))
             return fail(ERR_CORRUPT, "the record is not a Caffe Datum: it breaks off at byte %zu",
                         (size_t)(wire.at - (const uint8_t *)value));
-        if (field == tag(FIELD_HEIGHT, WIRE_VARINT)) {
+        if (field == tag(FIELD_CHANNELS, WIRE_VARINT)) {
+            *ret_channels = number;
+        } else if (field == tag(FIELD_HEIGHT, WIRE_VARINT)) {
             record.height = (int32_t)number;
         } else if (field == tag(FIELD_WIDTH, WIRE_VARINT)) {
             record.width = (int32_t)number;
@@ -82,15 +87,47 @@ enum status record_decode(const void *value, size_t length, struct record *ret_r
         } else if (field == tag(FIELD_LABEL, WIRE_VARINT)) {
             record.label = (int32_t)number;
         } else if (field == tag(FIELD_ENCODED, WIRE_VARINT)) {
-            is_encoded = number != 0;
+            *ret_is_encoded = number != 0;
         }
     }
     if (record.bytes == NULL)
         return fail(ERR_CORRUPT, "the record is not a Caffe Datum: it has no data");
-    if (!is_encoded)
-        return fail(ERR_CORRUPT, "the record holds raw pixels (a Datum with encoded=false): make "
-                                 "the shard anew with convert_imageset --encoded");
     *ret_record = record;
+    return OK;
+}
+
+enum status record_decode(const void *value, size_t length, struct record *ret_record)
+{
+    uint64_t channels;
+    int is_encoded;
+    struct record record;
+    TRY(read_datum(value, length, &record, &channels, &is_encoded));
+    if (!is_encoded)
+        return fail(ERR_CORRUPT, "the record holds raw pixels (a Datum with encoded=false): 'seer "
+                                 "ingest' takes such an LMDB into a store");
+    *ret_record = record;
+    return OK;
+}
+
+enum status record_decode_any(const void *value, size_t length, struct record *ret_record,
+                              int *ret_channels)
+{
+    uint64_t channels;
+    int is_encoded;
+    struct record record;
+    TRY(read_datum(value, length, &record, &channels, &is_encoded));
+    if (is_encoded)
+        channels = 0;
+    else if ((channels != 1 && channels != RECORD_CHANNELS) || record.width < 1 ||
+             record.height < 1 ||
+             (uint64_t)record.width * (uint64_t)record.height != record.length / channels ||
+             record.length % channels != 0)
+        return fail(ERR_CORRUPT,
+                    "a Datum of raw pixels with %zu bytes, %llu channels, %d rows and %d columns: "
+                    "1 or 3 channels are read, of as many bytes",
+                    record.length, (unsigned long long)channels, record.height, record.width);
+    *ret_record = record;
+    *ret_channels = (int)channels;
     return OK;
 }
 

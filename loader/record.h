@@ -16,6 +16,7 @@
 enum {
     RECORD_BYTES_MAX = 64 << 20, /* one encoded image; larger ones are refused at ingest */
     LABEL_NONE = -1,
+    RECORD_CHANNELS = 3, /* of raw pixels: grey, or colour */
 };
 
 struct record {
@@ -31,5 +32,10 @@ enum status record_encode(const struct record *record, struct buf *out);
 /* Reads a Datum; ret_record->bytes points into value. ERR_CORRUPT: not a Datum, or one that holds
  * raw pixels instead of an encoded image. */
 enum status record_decode(const void *value, size_t length, struct record *ret_record);
+/* The same, and raw pixels too: *ret_channels is 0 for an encoded image, else 1 to RECORD_CHANNELS,
+ * and bytes are [channels][height][width], blue first of three, as Caffe's convert_imageset writes
+ * them. ERR_CORRUPT also if there are not as many bytes as that. */
+enum status record_decode_any(const void *value, size_t length, struct record *ret_record,
+                              int *ret_channels);
 
 #endif

@@ -32,6 +32,7 @@ struct shard {
     MDB_dbi main;
     uint32_t record_count;
     enum value_kind kind;
+    int may_be_raw;
     struct key_span *keys; /* [record_count]; NULL when keys are our own */
     char *key_bytes;
 };
@@ -60,12 +61,16 @@ static int is_image(const uint8_t *bytes, size_t length)
 static enum status sniff_value(struct shard *shard, const MDB_val *value)
 {
     struct record record;
+    int channels;
     if (is_image(value->mv_data, value->mv_size)) {
         shard->kind = VALUE_IMAGE;
         return OK;
     }
     shard->kind = VALUE_DATUM;
-    if (record_decode(value->mv_data, value->mv_size, &record) != OK)
+    enum status status = shard->may_be_raw
+                             ? record_decode_any(value->mv_data, value->mv_size, &record, &channels)
+                             : record_decode(value->mv_data, value->mv_size, &record);
+    if (status != OK)
         return fail_add(ERR_INPUT,
                         "shard '%s': its first value is neither an image file nor a usable Caffe "
                         "Datum",
@@ -152,7 +157,7 @@ static enum status open_environment(struct shard *shard, unsigned layout_flag)
     return status;
 }
 
-enum status shard_open(const char *path, struct shard **ret_shard)
+static enum status open_shard(const char *path, int may_be_raw, struct shard **ret_shard)
 {
     enum status status = OK;
     struct stat info;
@@ -160,6 +165,7 @@ enum status shard_open(const char *path, struct shard **ret_shard)
     char *file = NULL;
     struct shard *shard = mem_zero(sizeof(*shard));
     shard->path = mem_string(path);
+    shard->may_be_raw = may_be_raw;
     if (stat(path, &info) != 0) {
         status = fail(status_of_errno(errno), "shard '%s': %s", path, strerror(errno));
         goto out;
@@ -180,6 +186,16 @@ out:
     mem_free(file);
     shard_close(shard);
     return status;
+}
+
+enum status shard_open(const char *path, struct shard **ret_shard)
+{
+    return open_shard(path, 0, ret_shard);
+}
+
+enum status shard_open_any(const char *path, struct shard **ret_shard)
+{
+    return open_shard(path, 1, ret_shard);
 }
 
 void shard_close(struct shard *shard)
@@ -241,18 +257,38 @@ static enum status find_value(struct shard_reader *reader, uint32_t index, MDB_v
     return error == 0 ? OK : shard_fail(shard, error);
 }
 
-enum status shard_read(struct shard_reader *reader, uint32_t index, struct record *ret_record)
+static enum status find_record(struct shard_reader *reader, uint32_t index, MDB_val *ret_value)
 {
-    struct shard *shard = reader->shard;
-    MDB_val value;
+    const struct shard *shard = reader->shard;
     if (index >= shard->record_count)
         return fail(ERR_INPUT, "shard '%s' has %u records; there is no record %u", shard->path,
                     shard->record_count, index);
-    enum status status = find_value(reader, index, &value);
+    return find_value(reader, index, ret_value);
+}
+
+enum status shard_read(struct shard_reader *reader, uint32_t index, struct record *ret_record)
+{
+    const struct shard *shard = reader->shard;
+    MDB_val value;
+    enum status status = find_record(reader, index, &value);
     if (status == OK && shard->kind == VALUE_IMAGE)
         *ret_record =
             (struct record){.bytes = value.mv_data, .length = value.mv_size, .label = LABEL_NONE};
     else if (status == OK)
         status = record_decode(value.mv_data, value.mv_size, ret_record);
+    return status == OK ? OK : fail_add(status, "record %u of shard '%s'", index, shard->path);
+}
+
+enum status shard_read_any(struct shard_reader *reader, uint32_t index, struct record *ret_record,
+                           int *ret_channels)
+{
+    const struct shard *shard = reader->shard;
+    MDB_val value;
+    *ret_channels = 0;
+    if (shard->kind == VALUE_IMAGE)
+        return shard_read(reader, index, ret_record);
+    enum status status = find_record(reader, index, &value);
+    if (status == OK)
+        status = record_decode_any(value.mv_data, value.mv_size, ret_record, ret_channels);
     return status == OK ? OK : fail_add(status, "record %u of shard '%s'", index, shard->path);
 }

@@ -24,6 +24,8 @@ struct shard_reader; /* one read transaction */
  * there is no shard, or one of a kind we do not read. ERR_CORRUPT: damaged. ERR_DEVICE: this
  * process or its host is short of descriptors or memory. Messages name path and remedy. */
 enum status shard_open(const char *path, struct shard **ret_shard);
+/* The same, of one whose Datums may hold raw pixels: for shard_read_any. */
+enum status shard_open_any(const char *path, struct shard **ret_shard);
 void shard_close(struct shard *shard); /* NULL is fine */
 uint32_t shard_record_count(const struct shard *shard);
 const char *shard_path(const struct shard *shard);
@@ -34,5 +36,8 @@ void shard_reader_close(struct shard_reader *reader); /* NULL is fine */
  * the tree. ERR_INPUT: index out of range. ERR_CORRUPT: this record is damaged; others may be fine.
  */
 enum status shard_read(struct shard_reader *reader, uint32_t index, struct record *ret_record);
+/* The same, of raw pixels too: record_decode_any. */
+enum status shard_read_any(struct shard_reader *reader, uint32_t index, struct record *ret_record,
+                           int *ret_channels);
 
 #endif

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/buf.h"
 #include "common/fs.h"
 #include "common/mem.h"
+#include "loader/png.h"
 #include "loader/shard.h"
 #include "loader/source_file.h"
 
@@ -19,16 +21,48 @@ struct lmdb {
     uint32_t next;
 };
 
+/* Planes of blue, green and red, or of grey, to a PNG that the item owns. */
+static enum status encode_raw(const struct record *record, int channels, struct source_item *item)
+{
+    size_t plane = (size_t)record->width * (size_t)record->height;
+    uint8_t *pixels = mem_alloc(record->length);
+    struct buf png;
+    buf_init(&png, RECORD_BYTES_MAX);
+    for (size_t i = 0; i < plane; i++)
+        for (int channel = 0; channel < channels; channel++)
+            pixels[i * (size_t)channels + (size_t)channel] =
+                record->bytes[(size_t)(channels - 1 - channel) * plane + i];
+    enum status status =
+        png_encode(pixels, (uint32_t)record->width, (uint32_t)record->height, channels, &png);
+    if (status == OK) {
+        item->bytes = png.bytes; /* given to the item */
+        item->length = png.length;
+        png.bytes = NULL;
+    }
+    buf_done(&png);
+    mem_free(pixels);
+    return status;
+}
+
+static enum status copy_image(const struct record *record, struct source_item *item)
+{
+    item->bytes = mem_alloc(record->length + 1);
+    memcpy(item->bytes, record->bytes, record->length);
+    item->length = record->length;
+    return OK;
+}
+
 static enum status lmdb_next(struct source *source, struct source_item *ret_item)
 {
     struct lmdb *lmdb = (struct lmdb *)source;
     struct record record;
+    int channels;
     if (lmdb->next == shard_record_count(lmdb->shard))
         return ERR_END;
     uint32_t index = lmdb->next++;
     *ret_item = (struct source_item){.name = mem_format("%s:%u", shard_path(lmdb->shard), index),
                                      .label = LABEL_NONE};
-    if (shard_read(lmdb->reader, index, &record) != OK) {
+    if (shard_read_any(lmdb->reader, index, &record, &channels) != OK) {
         source_item_refuse(ret_item, IMAGE_REASON_CORRUPT, "%s", fail_message());
         return OK;
     }
@@ -37,9 +71,12 @@ static enum status lmdb_next(struct source *source, struct source_item *ret_item
                            record.length, RECORD_BYTES_MAX);
         return OK;
     }
-    ret_item->bytes = mem_alloc(record.length + 1);
-    memcpy(ret_item->bytes, record.bytes, record.length);
-    ret_item->length = record.length;
+    enum status status =
+        channels == 0 ? copy_image(&record, ret_item) : encode_raw(&record, channels, ret_item);
+    if (status != OK) {
+        source_item_refuse(ret_item, IMAGE_REASON_CORRUPT, "%s", fail_message());
+        return OK;
+    }
     if (lmdb->options->rule == LABEL_RULE_AUTO)
         ret_item->label = record.label;
     return OK;
@@ -90,7 +127,7 @@ enum status source_lmdb_open(const char *path, const struct source_options *opti
     struct lmdb *lmdb = mem_zero(sizeof(*lmdb));
     lmdb->base.ops = &lmdb_ops;
     lmdb->options = options;
-    enum status status = shard_open(path, &lmdb->shard);
+    enum status status = shard_open_any(path, &lmdb->shard);
     if (status == OK)
         status = shard_reader_open(lmdb->shard, &lmdb->reader);
     if (status != OK) {

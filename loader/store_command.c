@@ -67,7 +67,7 @@ static enum status run_ls(const struct store *store, const struct arguments *arg
 
 /* What one pass over all records counts. */
 struct census {
-    uint64_t jpeg, png, webp, gif, other;
+    uint64_t formats[IMAGE_FORMAT_COUNT];
     uint64_t bytes;
     uint64_t unlabelled, labels_beyond;
     uint32_t label_count;                /* one more than the largest label */
@@ -76,16 +76,7 @@ struct census {
 
 static void count_record(struct census *census, const struct record *record)
 {
-    if (record->length >= 3 && memcmp(record->bytes, "\xFF\xD8\xFF", 3) == 0)
-        census->jpeg++;
-    else if (record->length >= 4 && memcmp(record->bytes, "\x89PNG", 4) == 0)
-        census->png++;
-    else if (record->length >= 4 && memcmp(record->bytes, "RIFF", 4) == 0)
-        census->webp++;
-    else if (record->length >= 4 && memcmp(record->bytes, "GIF8", 4) == 0)
-        census->gif++;
-    else
-        census->other++;
+    census->formats[image_format_of(record->bytes, record->length)]++;
     census->bytes += record->length;
     if (record->label < 0) {
         census->unlabelled++;
@@ -148,7 +139,9 @@ static void print_census(const struct store *store, const struct census *census,
                (double)census->bytes / 1e6, (double)file_bytes / 1e6);
         printf("%-12s JPEG %" PRIu64 ", PNG %" PRIu64 ", WebP %" PRIu64 ", GIF %" PRIu64
                ", other %" PRIu64 "\n",
-               "formats", census->jpeg, census->png, census->webp, census->gif, census->other);
+               "formats", census->formats[IMAGE_FORMAT_JPEG], census->formats[IMAGE_FORMAT_PNG],
+               census->formats[IMAGE_FORMAT_WEBP], census->formats[IMAGE_FORMAT_GIF],
+               census->formats[IMAGE_FORMAT_OTHER]);
         printf("%-12s %zu classes, %" PRIu64 " records without\n", "labels",
                json_object_size(labels), census->unlabelled);
         json_decref(labels);
@@ -158,9 +151,11 @@ static void print_census(const struct store *store, const struct census *census,
         "{si ss sI sI sI sI s{sI sI sI sI sI} so sI}", "schema_version", OUTPUT_SCHEMA_VERSION,
         "store", store->path, "shards", (json_int_t)store->shard_count, "records",
         (json_int_t)store->record_count, "image_bytes", (json_int_t)census->bytes, "file_bytes",
-        (json_int_t)file_bytes, "formats", "jpeg", (json_int_t)census->jpeg, "png",
-        (json_int_t)census->png, "webp", (json_int_t)census->webp, "gif", (json_int_t)census->gif,
-        "other", (json_int_t)census->other, "labels", labels, "unlabelled",
+        (json_int_t)file_bytes, "formats", "jpeg", (json_int_t)census->formats[IMAGE_FORMAT_JPEG],
+        "png", (json_int_t)census->formats[IMAGE_FORMAT_PNG], "webp",
+        (json_int_t)census->formats[IMAGE_FORMAT_WEBP], "gif",
+        (json_int_t)census->formats[IMAGE_FORMAT_GIF], "other",
+        (json_int_t)census->formats[IMAGE_FORMAT_OTHER], "labels", labels, "unlabelled",
         (json_int_t)census->unlabelled);
     json_print(answer);
     json_decref(answer);

@@ -18,7 +18,8 @@ from live_store import judge_end
 
 SETTINGS = ["snapshot.every_steps=40", "snapshot.keep_last=1", "data.max_age_days=1"]
 DAY_MS = 24 * 3600 * 1000
-PHASE_DATA = 2  # proto/message.h
+PHASE_DATA = 2  # enum worker_phase of proto/message.h
+PHASES = {2: "data", 3: "forward", 4: "loss", 5: "backward", 6: "reduce", 7: "ready", 8: "apply"}
 FIRST = 512  # pictures that make_store put in by hand, which never expire
 
 
@@ -152,6 +153,9 @@ def judge_waits(run, first, wait_percent):
     shares = [100 * w / max(s, 1) for s, w in zip(step, wait)]
     print(f"steps: {len(lines)}; step_ms p50 {part(step, 50)}, p99 {part(step, 99)}, max {max(step)}; wait for data p50 "
           f"{part(wait, 50):.2f} ms, p99 {part(wait, 99):.2f} ms, max {max(wait):.2f} ms; of the step p99 {part(shares, 99):.2f} %")
+    print("p50 and p99 of each phase, ms: " + ", ".join(
+        f"{name} {part(times, 50):.1f} {part(times, 99):.1f}" for name, times in
+        ((name, [line["phase_us"][i] / 1000 for line in lines]) for i, name in PHASES.items())))
     if wait_percent is not None and part(shares, 99) > wait_percent:
         raise Failure(f"p99 of the wait for data is {part(shares, 99):.2f} % of the step, {wait_percent} % are allowed")
 

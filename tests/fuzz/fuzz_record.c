@@ -9,10 +9,26 @@
 #include "common/check.h"
 #include "loader/record.h"
 
+/* Raw pixels are all there; what is encoded is the same as without them. */
+static void decode_any(const uint8_t *bytes, size_t length)
+{
+    struct record any, record;
+    int channels;
+    enum status status = record_decode_any(bytes, length, &any, &channels);
+    if (status != OK || channels == 0) {
+        CHECK((record_decode(bytes, length, &record) == OK) == (status == OK));
+        return;
+    }
+    CHECK(channels == 1 || channels == RECORD_CHANNELS);
+    CHECK(any.bytes >= bytes && any.bytes + any.length <= bytes + length);
+    CHECK((uint64_t)any.width * (uint64_t)any.height * (uint64_t)channels == any.length);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     struct record record, again;
     struct buf packed;
+    decode_any(bytes, length);
     if (record_decode(bytes, length, &record) != OK)
         return 0;
     CHECK(record.bytes >= bytes && record.bytes + record.length <= bytes + length);

@@ -121,6 +121,15 @@ static void make_records(void **state)
                          "12345678\x5a\x02yy\x38\x01",
                          24));
     save("record", "foreign", &bytes, 0);
+    buf_init(&bytes, 100); /* 3 channels, 2 rows, 3 columns, data, label 4 */
+    assert_ok(buf_append(&bytes,
+                         "\x08\x03\x10\x02\x18\x03\x22\x12\0\1\2\3\4\5\6\7\x8\x9\xa\xb\xc"
+                         "\xd\xe\xf\x10\x11\x28\x04",
+                         28));
+    save("record", "raw", &bytes, 0);
+    buf_init(&bytes, 100);
+    assert_ok(buf_append(&bytes, "\x08\x01\x10\x02\x18\x03\x22\x06\0\1\2\3\4\5", 14));
+    save("record", "raw-grey", &bytes, 0);
 }
 
 static void make_safetensors(void **state)

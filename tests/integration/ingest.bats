@@ -326,6 +326,41 @@ PYTHON
     [ ! -e "$store" ]
 }
 
+@test "a Caffe LMDB of raw pixels is a source: each becomes a PNG of the same pixels, and a broken one is refused" {
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR" <<'PYTHON'
+import sys
+import lmdb, numpy as np
+from PIL import Image
+def varint(n):
+    return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
+def datum(pixels, channels, label):
+    rows, columns = pixels.shape[:2]
+    planes = pixels.reshape(rows, columns, channels)[..., ::-1].transpose(2, 0, 1).tobytes() # blue first
+    return (b'\x08' + varint(channels) + b'\x10' + varint(rows) + b'\x18' + varint(columns) + b'\x22' + varint(len(planes)) +
+            planes + b'\x28' + varint(label))
+numbers = np.random.default_rng(3)
+with lmdb.open(sys.argv[1] + '/raw', map_size=1 << 24).begin(write=True) as t:
+    for i in range(6):
+        channels = 1 if i == 5 else 3
+        pixels = numbers.integers(0, 256, (20 + i, 30, channels), dtype=np.uint8)
+        t.put(b'%08d' % i, datum(pixels, channels, i))
+        Image.fromarray(pixels if channels == 3 else pixels[..., 0]).convert('RGB').save(f'{sys.argv[1]}/{i}.ppm')
+    t.put(b'%08d' % 6, datum(pixels, 1, 6)[:-20])
+    t.put(b'%08d' % 7, datum(pixels[..., [0, 0]], 2, 7))
+PYTHON
+    ingest "$BATS_TEST_TMPDIR/raw" --report "$BATS_TEST_TMPDIR/report" |
+        jq -e '.accepted == 6 and .labelled == 6 and .formats == {jpeg: 0, png: 6, webp: 0, gif: 0} and .rejected == {corrupt: 2}'
+    jq -se '.[1].detail | contains("2 channels, 25 rows and 30 columns: 1 or 3 channels are read")' "$BATS_TEST_TMPDIR/report"
+    "$seer" store export "$store" --format dir --to "$BATS_TEST_TMPDIR/out"
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR" <<'PYTHON'
+import glob, sys
+from PIL import Image
+for i in range(6):
+    path, = glob.glob(f'{sys.argv[1]}/out/*/{i:08}.png')
+    assert Image.open(path).convert('RGB').tobytes() == Image.open(f'{sys.argv[1]}/{i}.ppm').tobytes(), path
+PYTHON
+}
+
 @test "a store is exported as tar, folder and LSUN LMDB, from which the same store comes again" {
     ingest "$pictures/web.tar" "$pictures/mixed" > /dev/null
     for format in tar dir lsun; do
