@@ -221,6 +221,7 @@ enum status image_decode(struct image *image, const void *bytes, size_t length,
     if (limits == NULL)
         limits = &image_limits_default;
     image->reason = IMAGE_REASON_NONE;
+    image->is_cut = 0;
     if (length == 0)
         return image_refuse(image, IMAGE_REASON_EMPTY, "no bytes at all");
     switch (image_format_of(bytes, length)) {

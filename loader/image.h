@@ -50,6 +50,7 @@ struct image_limits {
     int32_t max_side;
     int32_t min_side;
     int64_t max_bytes; /* that one decode may take, all buffers together; 0: the default */
+    int is_cut_fine;   /* of a sequential JPEG that breaks off, keep the rows that are whole */
 };
 
 /* 100 megapixels, sides of 1 to 65,500 (libjpeg's own bound), 1 GiB. */
@@ -65,6 +66,7 @@ struct image {
     enum image_reason reason; /* of the last image_decode */
     int32_t stored_width;     /* as the file says, before EXIF orientation */
     int32_t stored_height;
+    int is_cut; /* rows are missing below; only with limits.is_cut_fine */
 };
 
 void image_init(struct image *image);
@@ -72,7 +74,8 @@ void image_done(struct image *image);
 /* Decodes JPEG (grey, YCbCr, RGB, CMYK, YCCK; baseline, progressive), PNG (all kinds; 16 bits
  * rounded to 8), WebP and GIF (the first frame). Alpha is laid over white; EXIF orientation is
  * applied. A JPEG that is over the limits is decoded at 1/2, 1/4 or 1/8 of its size, up to a
- * gigapixel. ERR_CORRUPT: image->reason says why, the message in words; pixels are then undefined.
+ * gigapixel. With is_cut_fine a JPEG of one pass that breaks off in its lower half gives what is
+ * above. ERR_CORRUPT: image->reason says why, the message in words; pixels are then undefined.
  * limits may be NULL for the default. */
 enum status image_decode(struct image *image, const void *bytes, size_t length,
                          const struct image_limits *limits);

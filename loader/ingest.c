@@ -12,13 +12,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/buf.h"
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/queue.h"
 #include "common/thread.h"
 #include "loader/ingest_sink.h"
+#include "loader/png.h"
 #include "loader/progress.h"
+#include "loader/record.h"
 
 enum {
     PICTURES_PER_JOB = 16,           /* in flight */
@@ -27,6 +30,7 @@ enum {
 
 struct picture {
     struct ingest_picture facts;
+    uint64_t bytes; /* counted in ingest.in_flight_bytes: as read */
     int is_decoded; /* guarded by ingest.lock */
 };
 
@@ -80,7 +84,8 @@ static void hand_over(struct ingest *ingest, const struct source_item *item)
 {
     struct picture *picture = mem_zero(sizeof(*picture));
     picture->facts.item = *item;
-    wait_for_room(ingest, picture->facts.item.length);
+    picture->bytes = item->length;
+    wait_for_room(ingest, picture->bytes);
     void *owned = picture, *borrowed = picture;
     /* Both queues are closed by this thread alone, so pushing cannot fail. */
     CHECK(queue_push(ingest->work, &borrowed, -1) == OK);
@@ -127,6 +132,29 @@ static void reader_run(void *argument)
     queue_close(ingest->order);
 }
 
+/* What is left of a file that breaks off is stored as a PNG: whoever decodes it later need not
+ * know.
+ */
+static void keep_as_png(struct picture *picture, const struct image *image)
+{
+    struct source_item *item = &picture->facts.item;
+    struct buf png;
+    buf_init(&png, RECORD_BYTES_MAX);
+    if (png_encode(image->pixels, (uint32_t)image->width, (uint32_t)image->height, 3, &png) == OK) {
+        mem_free(item->bytes);
+        item->bytes = png.bytes; /* given to the item */
+        item->length = png.length;
+        png.bytes = NULL;
+        picture->facts.hash = hash128_bytes(item->bytes, item->length);
+        picture->facts.width = image->width;
+        picture->facts.height = image->height;
+        picture->facts.is_cut = 1;
+    } else {
+        source_item_refuse(item, IMAGE_REASON_TRUNCATED, "what is left of it: %s", fail_message());
+    }
+    buf_done(&png);
+}
+
 static void decode_picture(struct ingest *ingest, struct picture *picture, struct image *image)
 {
     struct source_item *item = &picture->facts.item;
@@ -143,6 +171,8 @@ static void decode_picture(struct ingest *ingest, struct picture *picture, struc
     }
     picture->facts.width = image->stored_width;
     picture->facts.height = image->stored_height;
+    if (image->is_cut)
+        keep_as_png(picture, image);
 }
 
 static void decoder_run(void *argument)
@@ -170,8 +200,9 @@ static void await_decoded(struct ingest *ingest, struct picture *picture)
     pthread_mutex_unlock(&ingest->lock);
 }
 
-static void release(struct ingest *ingest, struct picture *picture, uint64_t bytes)
+static void release(struct ingest *ingest, struct picture *picture)
 {
+    uint64_t bytes = picture->bytes;
     picture_destroy(picture);
     pthread_mutex_lock(&ingest->lock);
     ingest->in_flight_bytes -= bytes;
@@ -227,7 +258,7 @@ static enum status write_all(struct ingest *ingest)
         }
         if (picture == NULL)
             continue;
-        release(ingest, picture, picture->facts.item.length);
+        release(ingest, picture);
         progress_show(&ingest->progress, fraction_done(ingest), result->scanned,
                       result->rejected_count, result->bytes);
     }

@@ -49,6 +49,7 @@ struct ingest_result {
     uint64_t accepted;
     uint64_t labelled;
     uint64_t formats[IMAGE_FORMAT_COUNT]; /* of accepted images */
+    uint64_t cut; /* of the accepted: files that broke off, stored without the rows that lack */
     uint64_t duplicates;
     uint64_t rejected[IMAGE_REASON_COUNT];
     uint64_t rejected_count; /* their sum */

@@ -32,7 +32,7 @@ enum {
 struct arguments {
     const char *store, *labels, *report, *output, *watch, *spool;
     int64_t shard_mb, seal_seconds, limit, jobs, max_pixels, min_side;
-    int is_living, is_tar;
+    int is_living, is_tar, is_accepting_truncated;
     int is_dry_run, is_keeping_duplicates, is_strict, is_quiet, is_zero_separated;
 };
 
@@ -143,13 +143,13 @@ static void print_json(const struct ingest_result *result)
     for (uint32_t i = 0; i < result->shard_count; i++)
         json_array_append_new(shards, json_string(result->shards[i].name));
     double rate = result->seconds > 0 ? (double)result->scanned / result->seconds : 0;
-    json_t *all =
-        json_pack("{si sI sI sI so sI so so sI sf sf sb}", "schema_version", INGEST_SCHEMA_VERSION,
-                  "scanned", (json_int_t)result->scanned, "accepted", (json_int_t)result->accepted,
-                  "labelled", (json_int_t)result->labelled, "formats", formats, "duplicates",
-                  (json_int_t)result->duplicates, "rejected", rejected, "shards", shards, "bytes",
-                  (json_int_t)result->bytes, "images_per_second", rate, "seconds", result->seconds,
-                  "stopped", result->is_stopped);
+    json_t *all = json_pack(
+        "{si sI sI sI so sI sI so so sI sf sf sb}", "schema_version", INGEST_SCHEMA_VERSION,
+        "scanned", (json_int_t)result->scanned, "accepted", (json_int_t)result->accepted,
+        "labelled", (json_int_t)result->labelled, "formats", formats, "cut",
+        (json_int_t)result->cut, "duplicates", (json_int_t)result->duplicates, "rejected", rejected,
+        "shards", shards, "bytes", (json_int_t)result->bytes, "images_per_second", rate, "seconds",
+        result->seconds, "stopped", result->is_stopped);
     json_print(all);
     json_decref(all);
 }
@@ -166,6 +166,8 @@ static void print_table(const struct arguments *arguments, const struct ingest_r
             printf("  %-22s %llu\n", image_format_name((enum image_format)i),
                    (unsigned long long)result->formats[i]);
     }
+    if (result->cut > 0)
+        printf("  %-22s %llu\n", "without all rows", (unsigned long long)result->cut);
     printf("%-12s %12llu\n", "duplicates", (unsigned long long)result->duplicates);
     printf("%-12s %12llu\n", "refused", (unsigned long long)result->rejected_count);
     for (int i = 0; i < IMAGE_REASON_COUNT; i++) {
@@ -234,7 +236,8 @@ static struct ingest_options plan(const struct arguments *arguments, const char 
         .store = arguments->store,
         .limits = {.max_pixels = arguments->max_pixels,
                    .max_side = image_limits_default.max_side,
-                   .min_side = (int32_t)arguments->min_side},
+                   .min_side = (int32_t)arguments->min_side,
+                   .is_cut_fine = arguments->is_accepting_truncated},
         .shard_bytes = (uint64_t)arguments->shard_mb << 20,
         .seal_ms = is_watching ? arguments->seal_seconds * 1000 : 0,
         .is_living = arguments->is_living || is_watching,
@@ -288,6 +291,8 @@ static int ingest_command_run(int argc, char **argv)
          "keep files that are in the store already"},
         {"max-pixels", 0, OPTION_INT, &a->max_pixels, "N", "refuse larger images (100000000)"},
         {"min-side", 0, OPTION_INT, &a->min_side, "N", "refuse images with a shorter side (1)"},
+        {"accept-truncated", 0, OPTION_FLAG, &a->is_accepting_truncated, NULL,
+         "of a JPEG that breaks off in its lower half keep what is above, as PNG"},
         {"report", 0, OPTION_STRING, &a->report, "FILE", "a line of JSON for each refused image"},
         {"strict", 0, OPTION_FLAG, &a->is_strict, NULL, "exit 4 if any image was refused"},
         {"dry-run", 'n', OPTION_FLAG, &a->is_dry_run, NULL, "decode and count, write nothing"},

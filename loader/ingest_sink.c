@@ -270,6 +270,7 @@ static enum status accept(struct ingest_sink *sink, struct ingest_picture *pictu
     TRY(write_picture(sink, picture, label));
     result->accepted++;
     result->labelled += label != LABEL_NONE;
+    result->cut += (uint64_t)picture->is_cut;
     result->formats[image_format_of(item->bytes, item->length)]++;
     result->bytes += item->length;
     return OK;

@@ -45,6 +45,7 @@ struct ingest_picture {
     struct hash128 hash;
     int is_known; /* ingest_sink_knows said so: it was not decoded */
     int32_t width, height;
+    int is_cut; /* the item is a PNG of the rows that were there */
 };
 
 /* Nothing is touched yet. Both borrowed. */

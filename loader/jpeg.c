@@ -32,6 +32,8 @@ struct decoder {
     struct image *image;
     enum image_reason reason;
     int orientation;
+    int is_cut_fine, is_cut;
+    uint32_t whole_rows; /* that were there before the file broke off */
     char words[JMSG_LENGTH_MAX];
 };
 
@@ -73,7 +75,8 @@ static void on_error(j_common_ptr common)
 /* Warnings mean that pixels were made up, but for the few that concern only the wrapping. */
 static void on_message(j_common_ptr common, int level)
 {
-    if (level >= 0)
+    struct decoder *decoder = common->client_data;
+    if (level >= 0 || decoder->is_cut)
         return;
     switch (common->err->msg_code) {
     case JWRN_EXTRANEOUS_DATA: /* stray bytes between segments, common in the wild */
@@ -82,6 +85,11 @@ static void on_message(j_common_ptr common, int level)
     case JWRN_BOGUS_ICC:
         return;
     case JWRN_JPEG_EOF:
+        if (decoder->is_cut_fine) { /* of several passes none is whole: no row is, then */
+            decoder->is_cut = 1;
+            decoder->whole_rows = decoder->jpeg.output_scanline;
+            return;
+        }
         leave(common->client_data, IMAGE_REASON_TRUNCATED);
         return;
     default:
@@ -174,6 +182,19 @@ static enum status reserve(struct decoder *decoder, const struct image_limits *l
     return OK;
 }
 
+/* Keeps the rows above the break, if they are half the picture or more. */
+static enum status keep_whole_rows(struct decoder *decoder)
+{
+    struct image *image = decoder->image;
+    if (decoder->whole_rows == 0 || decoder->whole_rows < (uint32_t)image->height / 2)
+        return image_refuse(image, IMAGE_REASON_TRUNCATED,
+                            "JPEG: the file breaks off after %u of %d rows", decoder->whole_rows,
+                            image->height);
+    image->height = (int32_t)decoder->whole_rows;
+    image->is_cut = 1;
+    return OK;
+}
+
 /* All that libjpeg may leave by longjmp; the caller destroys. */
 static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t length,
                           const struct image_limits *limits)
@@ -195,6 +216,8 @@ static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t 
     jpeg_start_decompress(jpeg);
     read_rows(decoder);
     jpeg_finish_decompress(jpeg);
+    if (decoder->is_cut)
+        TRY(keep_whole_rows(decoder));
     image_turn(image, decoder->orientation);
     return OK;
 }
@@ -202,7 +225,8 @@ static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t 
 enum status jpeg_decode(struct image *image, const uint8_t *bytes, size_t length,
                         const struct image_limits *limits)
 {
-    struct decoder decoder = {.image = image, .reason = IMAGE_REASON_CORRUPT};
+    struct decoder decoder = {
+        .image = image, .reason = IMAGE_REASON_CORRUPT, .is_cut_fine = limits->is_cut_fine};
     decoder.jpeg.err = jpeg_std_error(&decoder.error);
     decoder.jpeg.client_data = &decoder; /* kept by jpeg_create_decompress */
     decoder.error.error_exit = on_error;

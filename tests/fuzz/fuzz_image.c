@@ -14,6 +14,9 @@
 
 /* Small enough that no input takes long. */
 static const struct image_limits limits = {.max_pixels = 1 << 16, .max_side = 4096, .min_side = 1};
+/* What breaks off may be kept in part: nothing of the rest may show. */
+static const struct image_limits cut_limits = {
+    .max_pixels = 1 << 16, .max_side = 4096, .min_side = 1, .is_cut_fine = 1};
 
 /* CRC-32 of ISO 3309, as PNG wants it (PNG specification, annex D). */
 static uint32_t crc(const uint8_t *bytes, size_t length)
@@ -44,9 +47,10 @@ static void repair_png(uint8_t *bytes, size_t length)
 }
 
 /* The pixels' hash. Memory left dirty by an earlier picture must not show through. */
-static uint64_t decode(struct image *image, const uint8_t *bytes, size_t length)
+static uint64_t decode(struct image *image, const uint8_t *bytes, size_t length,
+                       const struct image_limits *within)
 {
-    if (image_decode(image, bytes, length, &limits) != OK) {
+    if (image_decode(image, bytes, length, within) != OK) {
         CHECK(image->reason > IMAGE_REASON_NONE && image->reason < IMAGE_REASON_COUNT);
         CHECK(image->reason != IMAGE_REASON_IO);
         return 0;
@@ -56,14 +60,14 @@ static uint64_t decode(struct image *image, const uint8_t *bytes, size_t length)
     return hash_bytes(image->pixels, count);
 }
 
-static void decode_twice(const uint8_t *bytes, size_t length)
+static void decode_twice(const uint8_t *bytes, size_t length, const struct image_limits *within)
 {
     struct image image;
     image_init(&image);
-    uint64_t first = decode(&image, bytes, length);
+    uint64_t first = decode(&image, bytes, length, within);
     if (image.capacity > 0)
         memset(image.pixels, 0x5A, image.capacity);
-    CHECK(decode(&image, bytes, length) == first);
+    CHECK(decode(&image, bytes, length, within) == first);
     image_done(&image);
 }
 
@@ -73,12 +77,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     CHECK(orientation >= 1 && orientation <= 8);
     orientation = exif_orientation_of_file(bytes, length);
     CHECK(orientation >= 1 && orientation <= 8);
-    decode_twice(bytes, length);
+    decode_twice(bytes, length, &limits);
+    decode_twice(bytes, length, &cut_limits);
     uint8_t *repaired = mem_alloc(length);
     memcpy(repaired, bytes, length);
     repair_png(repaired, length);
     if (memcmp(repaired, bytes, length) != 0)
-        decode_twice(repaired, length);
+        decode_twice(repaired, length, &limits);
     mem_free(repaired);
     return 0;
 }

@@ -361,6 +361,35 @@ for i in range(6):
 PYTHON
 }
 
+@test "of a JPEG that breaks off the whole rows are kept when asked for, once, and nothing made up; else it is refused" {
+    mkdir "$BATS_TEST_TMPDIR/cut"
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR" <<'PYTHON'
+import io, sys
+from PIL import Image
+picture = Image.effect_noise((160, 120), 90).convert('RGB')
+for name, part, options in (('most', 0.8, {}), ('little', 0.3, {}), ('progressive', 0.8, {'progressive': True})):
+    data = io.BytesIO()
+    picture.save(data, 'JPEG', quality=95, **options)
+    open(f'{sys.argv[1]}/cut/{name}.jpg', 'wb').write(data.getvalue()[:int(len(data.getvalue()) * part)])
+    if name == 'most':
+        Image.open(data).save(f'{sys.argv[1]}/whole.png')
+PYTHON
+    ingest "$BATS_TEST_TMPDIR/cut" --dry-run | jq -e '.accepted == 0 and .rejected == {truncated: 3}'
+    ingest "$BATS_TEST_TMPDIR/cut" --accept-truncated --report "$BATS_TEST_TMPDIR/report" |
+        jq -e '.accepted == 1 and .cut == 1 and .formats.png == 1 and .rejected == {truncated: 2}'
+    grep -q 'breaks off after' "$BATS_TEST_TMPDIR/report"
+    ingest "$BATS_TEST_TMPDIR/cut" --accept-truncated | jq -e '.accepted == 0 and .cut == 0 and .duplicates == 1'
+    "$seer" store verify "$store" --decode
+    "$seer" store export "$store" --format dir --to "$BATS_TEST_TMPDIR/out"
+    /usr/bin/python3 - "$BATS_TEST_TMPDIR" <<'PYTHON'
+import glob, sys
+from PIL import Image
+kept = Image.open(glob.glob(sys.argv[1] + '/out/*/*.png')[0])
+assert kept.width == 160 and 60 <= kept.height < 120, kept.size
+assert kept.tobytes() == Image.open(sys.argv[1] + '/whole.png').crop((0, 0, *kept.size)).tobytes()
+PYTHON
+}
+
 @test "a store is exported as tar, folder and LSUN LMDB, from which the same store comes again" {
     ingest "$pictures/web.tar" "$pictures/mixed" > /dev/null
     for format in tar dir lsun; do
