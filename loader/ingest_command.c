@@ -257,17 +257,21 @@ static struct ingest_options plan(const struct arguments *arguments, const char 
     };
 }
 
-static int ingest_command_run(int argc, char **argv)
+/* A thread per core, but not more than feed one writer. */
+static int64_t default_jobs(void)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 1 ? 1 : cores > JOBS_DEFAULT_MAX ? JOBS_DEFAULT_MAX : cores;
+}
+
+static int ingest_command_run(int argc, char **argv)
+{
     struct arguments arguments = {
         .labels = "auto",
         .output = "table",
         .shard_mb = SHARD_MB_DEFAULT,
         .seal_seconds = SEAL_SECONDS_DEFAULT,
-        .jobs = cores < 1                  ? 1
-                : cores > JOBS_DEFAULT_MAX ? JOBS_DEFAULT_MAX
-                                           : cores,
+        .jobs = default_jobs(),
         .max_pixels = image_limits_default.max_pixels,
         .min_side = image_limits_default.min_side,
     };
