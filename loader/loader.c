@@ -21,28 +21,23 @@
 #include "common/mem.h"
 #include "common/thread.h"
 #include "loader/batch_job.h"
-#include "loader/image.h"
-#include "loader/multicrop.h"
-#include "loader/shard.h"
+#include "loader/decoder.h"
 #include "loader/shard_client.h"
-#include "loader/shard_fault.h"
 #include "loader/shard_table.h"
 
 enum { NAME_BYTES = 128 };
 
-struct decoder {
+struct decode_thread {
     struct loader *loader; /* borrowed */
-    int index;
     struct thread thread;
-    struct image image;
-    struct multicrop *multicrop;
+    struct decoder decoder;
 };
 
 struct loader {
     struct config config;
     uint64_t seed;
     int thread_count;
-    struct decoder *decoders; /* [thread_count] */
+    struct decode_thread *decoders; /* [thread_count] */
 
     struct shard_table shards;   /* has a lock of its own */
     struct shard_client *client; /* likewise; NULL: there is no loader */
@@ -57,111 +52,6 @@ struct loader {
     uint64_t serial;           /* of the last batch finished */
     int is_stopping;
 };
-
-static enum status decode_bytes(struct decoder *decoder, const uint8_t *bytes, size_t length)
-{
-    const struct image_limits limits = {
-        .max_pixels = decoder->loader->config.data.max_pixels,
-        .max_side = image_limits_default.max_side,
-        .min_side = image_limits_default.min_side,
-    };
-    return image_decode(&decoder->image, bytes, length, &limits);
-}
-
-static enum status decode_mapped(struct decoder *decoder, const struct batch_job_image *image)
-{
-    struct record record;
-    TRY(shard_read(image->shard->readers[decoder->index], image->record.record, &record));
-    return decode_bytes(decoder, record.bytes, record.length);
-}
-
-/* ERR_UNREACHABLE: no loader has it now. */
-static enum status decode_fetched(struct decoder *decoder, const struct batch_job *job,
-                                  const struct batch_job_image *image, struct fetch **fetch)
-{
-    struct shard_client *client = decoder->loader->client;
-    const uint8_t *bytes;
-    size_t length;
-    if (*fetch == NULL)
-        *fetch = shard_client_ask(client, image->shard->name, image->shard->records,
-                                  image->record.record);
-    TRY(shard_client_wait(client, *fetch, &job->is_dropped, &bytes, &length));
-    return decode_bytes(decoder, bytes, length);
-}
-
-/* Decodes the record planned for image `index`, from whichever image of the slot asks; *fetch may
- * have it. What comes out of a shard that lost bytes meanwhile counts for nothing: it is waited for
- * again, as is one that nobody holds any more. */
-static enum status decode_record(struct decoder *decoder, const struct batch_job *job,
-                                 uint32_t index, struct fetch **fetch)
-{
-    struct shard_table *shards = &decoder->loader->shards;
-    const struct batch_job_image *image = &job->images[index];
-    struct open_shard *shard = image->shard;
-    decoder->image.reason = IMAGE_REASON_IO;
-    if (shard == NULL)
-        return fail(ERR_CORRUPT, "shard cannot be opened");
-    for (;;) {
-        int is_remote = 0, is_lost;
-        enum status status;
-        TRY(shard_table_wait(shards, shard, &job->is_dropped, &is_remote));
-        if (is_remote) {
-            status = decode_fetched(decoder, job, image, fetch);
-            is_lost = status == ERR_UNREACHABLE;
-        } else {
-            shard_fault_guard(&shard->is_faulty);
-            status = decode_mapped(decoder, image);
-            shard_fault_guard(NULL);
-            is_lost = atomic_load(&shard->is_faulty);
-        }
-        if (!is_lost)
-            return status;
-        decoder->image.reason = IMAGE_REASON_IO;
-        shard_table_fault(shards, shard);
-    }
-}
-
-/* As decode_record: the image's own record may have been asked for when it was planned. */
-static enum status decode_own_or_other(struct decoder *decoder, struct batch_job *job,
-                                       uint32_t index, uint32_t other)
-{
-    struct fetch *none = NULL;
-    struct fetch **fetch = other == index ? &job->images[index].fetch : &none;
-    enum status status = decode_record(decoder, job, other, fetch);
-    if (decoder->loader->client != NULL)
-        shard_client_drop(decoder->loader->client, fetch);
-    return status;
-}
-
-/* The next good record of the slot, cyclically from the image's own: the choice is a function of
- * the slot, not of who computes it. Only the image's own record is reported here; others are by
- * their own images. */
-static void decode_image(struct decoder *decoder, struct batch_job *job, uint32_t index)
-{
-    const struct config *config = &decoder->loader->config;
-    uint32_t slot_images = job->batch.slot_images;
-    uint32_t slot_first = index / slot_images * slot_images;
-    struct batch_job_image *image = &job->images[index];
-    for (uint32_t i = 0; i < slot_images; i++) {
-        uint32_t other = slot_first + (index - slot_first + i) % slot_images;
-        if (decode_own_or_other(decoder, job, index, other) == OK) {
-            struct multicrop_target targets[CROP_GROUPS_MAX];
-            batch_job_targets(job, config, index, targets);
-            multicrop_image(decoder->multicrop, &decoder->image, image->position, targets);
-            image->trained = job->images[other].record;
-            return;
-        }
-        if (i == 0) {
-            snprintf(image->bad_reason, sizeof(image->bad_reason), "%s: %s",
-                     image_reason_name(decoder->image.reason), fail_message());
-            log_debug("event=record_skipped shard=%u record=%u position=%llu reason=\"%s\"",
-                      image->record.shard, image->record.record,
-                      (unsigned long long)image->position, image->bad_reason);
-        }
-    }
-    batch_job_blank(job, config, index);
-    image->trained = (struct record_ref){RECORD_NONE, RECORD_NONE};
-}
 
 /* These are called with the lock held; release_shards needs none. */
 
@@ -213,8 +103,8 @@ static void drop_job(struct loader *loader, struct batch_job *job)
 /* A decode thread; takes the lock itself. */
 static void decoder_run(void *argument)
 {
-    struct decoder *decoder = argument;
-    struct loader *loader = decoder->loader;
+    struct decode_thread *thread = argument;
+    struct loader *loader = thread->loader;
     pthread_mutex_lock(&loader->lock);
     while (!loader->is_stopping) {
         struct batch_job *job = find_work(loader);
@@ -225,7 +115,7 @@ static void decoder_run(void *argument)
         uint32_t index = job->claimed++;
         pthread_mutex_unlock(&loader->lock);
         int64_t start_us = clock_thread_us();
-        decode_image(decoder, job, index);
+        decoder_image(&thread->decoder, job, index);
         int64_t decode_us = clock_thread_us() - start_us;
         pthread_mutex_lock(&loader->lock);
         job->batch.decode_us += decode_us;
@@ -291,11 +181,10 @@ enum status loader_create(const struct config *config, uint64_t seed, struct loa
     loader->decoders = mem_array((size_t)loader->thread_count, sizeof(*loader->decoders));
     enum status status = start_shards(loader);
     for (int i = 0; i < loader->thread_count; i++) {
-        struct decoder *decoder = &loader->decoders[i];
-        decoder->loader = loader;
-        decoder->index = i;
-        image_init(&decoder->image);
-        decoder->multicrop = multicrop_create(config, seed);
+        loader->decoders[i].loader = loader;
+        decoder_init(&loader->decoders[i].decoder, &loader->config, seed, i);
+        loader->decoders[i].decoder.shards = &loader->shards;
+        loader->decoders[i].decoder.client = loader->client;
     }
     TRY_OUT(status);
     for (int i = 0; i < loader->thread_count; i++) {
@@ -331,8 +220,7 @@ void loader_destroy(struct loader *loader)
     pthread_mutex_unlock(&loader->lock);
     for (int i = 0; i < loader->thread_count; i++) {
         thread_stop(&loader->decoders[i].thread);
-        multicrop_destroy(loader->decoders[i].multicrop);
-        image_done(&loader->decoders[i].image);
+        decoder_done(&loader->decoders[i].decoder);
     }
     mem_free(loader->decoders);
     destroy_jobs(loader->idle);
