@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "common/x86_level.h"
+
 extern const struct device_ops cpu_ops_plain, cpu_ops_avx2, cpu_ops_avx512;
 extern const struct group8_ops group8_ops_avx512;
 
@@ -16,12 +18,6 @@ const struct cpu_isa *cpu_isa_list(void)
         {"plain", &cpu_ops_plain, NULL},
         {0},
     };
-    __builtin_cpu_init();
-    /* The features that x86-64-v4 and v3 add and our compiler flags therefore may use. */
-    const int is_v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-    const int is_v4 = is_v3 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return is_v4 ? all : is_v3 ? all + 1 : all + 2;
+    const int level = x86_level();
+    return level == 4 ? all : level == 3 ? all + 1 : all + 2;
 }

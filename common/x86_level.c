@@ -1,0 +1,15 @@
+/* x86_level.c - the features that x86-64-v3 and v4 add. */
+/* SPDX-License-Identifier: Apache-2.0
+ * SPDX-FileCopyrightText: The everseer authors */
+#include "common/x86_level.h"
+
+int x86_level(void)
+{
+    __builtin_cpu_init();
+    const int is_v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                      __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    const int is_v4 = is_v3 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return is_v4 ? 4 : is_v3 ? 3 : 0;
+}
