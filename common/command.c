@@ -64,6 +64,21 @@ enum status verb_find(const struct verb *verbs, int verb_count, int count, char 
     return options_unknown("verb", words[0], names, verb_count);
 }
 
+int verbs_run(const struct usage *usage, const struct verb *verbs, int verb_count,
+              const char *const *output, const void *request, int argc, char **argv)
+{
+    int first = argc;
+    const struct verb *verb = NULL;
+    enum status status = options_parse(usage, argc, argv, &first);
+    if (status == OK)
+        status = options_check_output(*output);
+    if (status == OK)
+        status = verb_find(verbs, verb_count, argc - first, argv + first, &verb);
+    if (status != OK)
+        return options_exit(usage, status);
+    return command_exit(usage->program, verb->run(request, argc - first - 1, argv + first + 1));
+}
+
 int command_exit(const char *program, enum status status)
 {
     if (status != OK)

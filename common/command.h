@@ -44,6 +44,11 @@ struct verb {
 enum status verb_find(const struct verb *verbs, int verb_count, int count, char **words,
                       const struct verb **ret_verb);
 
+/* A command of verbs, whole: reads the options, checks *output, finds the verb and runs it. Returns
+ * the exit code. */
+int verbs_run(const struct usage *usage, const struct verb *verbs, int verb_count,
+              const char *const *output, const void *request, int argc, char **argv);
+
 /* What a command's main does at its end: prints a failure behind the program's name on stderr;
  * returns the exit code, 0 for OK. */
 int command_exit(const char *program, enum status status);

@@ -182,16 +182,7 @@ static int config_run(int argc, char **argv)
         "  seer config show --reference",
         rows,
     };
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    const struct verb *verb = NULL;
-    if (status == OK)
-        status = options_check_output(request.output);
-    if (status == OK)
-        status = verb_find(verbs, VERB_COUNT, argc - first, argv + first, &verb);
-    if (status != OK)
-        return options_exit(&usage, status);
-    return command_exit(usage.program, verb->run(&request, argc - first - 1, argv + first + 1));
+    return verbs_run(&usage, verbs, VERB_COUNT, &request.output, &request, argc, argv);
 }
 
 const struct command config_command = {"config", "show or check a config", config_run};

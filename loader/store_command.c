@@ -363,16 +363,7 @@ static int store_command_run(int argc, char **argv)
                     "  seer store export store --format tar --to images.tar",
         .options = rows,
     };
-    int first;
-    const struct verb *verb = NULL;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_output(arguments.output);
-    if (status == OK)
-        status = verb_find(verbs, VERB_COUNT, argc - first, argv + first, &verb);
-    if (status != OK)
-        return options_exit(&usage, status);
-    return command_exit(usage.program, verb->run(&arguments, argc - first - 1, argv + first + 1));
+    return verbs_run(&usage, verbs, VERB_COUNT, &arguments.output, &arguments, argc, argv);
 }
 
 const struct command store_command = {"store", "show, check and export the shards of a store",

@@ -281,16 +281,7 @@ static int key_run(int argc, char **argv)
                     "  seer key revoke worker-1 --run run",
         .options = rows,
     };
-    int first = argc;
-    const struct verb *verb = NULL;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_output(request.output);
-    if (status == OK)
-        status = verb_find(verbs, VERB_COUNT, argc - first, argv + first, &verb);
-    if (status != OK)
-        return options_exit(&usage, status);
-    return command_exit(usage.program, verb->run(&request, argc - first - 1, argv + first + 1));
+    return verbs_run(&usage, verbs, VERB_COUNT, &request.output, &request, argc, argv);
 }
 
 const struct command key_command = {"key", "let workers, viewers and operators in", key_run};
