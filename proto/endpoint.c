@@ -101,19 +101,14 @@ static enum status set_key(struct endpoint *endpoint, const struct key *key)
     return set_text(endpoint->socket, ZMQ_CURVE_SECRETKEY, key->secret);
 }
 
-/* Without keys only this machine may talk to a socket. */
-static enum status require_local(const char *address)
+int endpoint_is_local(const char *address)
 {
     static const char *const local[] = {"tcp://127.", "tcp://localhost:", "tcp://[::1]:", "ipc://",
                                         "inproc://"};
     for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
         if (starts_with(address, local[i]))
-            return OK;
-    return fail(ERR_INPUT,
-                "address '%s' can be reached from other hosts, and there are no keys to tell "
-                "friends from strangers: make some with 'seer key init --run DIR', or use "
-                "tcp://127.0.0.1:PORT or ipc://PATH",
-                address);
+            return 1;
+    return 0;
 }
 
 static enum status endpoint_create(int type, struct endpoint **ret_endpoint)
@@ -155,8 +150,11 @@ static enum status bind_socket(int type, const char *address, struct gate *gate,
                                struct endpoint **ret_endpoint)
 {
     struct endpoint *endpoint = NULL;
-    if (gate == NULL)
-        TRY(require_local(address));
+    if (gate == NULL && !endpoint_is_local(address))
+        return fail(ERR_INPUT,
+                    "address '%s' can be reached from other hosts, and there are no keys to tell "
+                    "friends from strangers: use tcp://127.0.0.1:PORT or ipc://PATH",
+                    address);
     TRY(endpoint_create(type, &endpoint));
     enum status status = gate != NULL ? set_gate(endpoint, gate) : OK;
     size_t length = sizeof(endpoint->address);

@@ -28,6 +28,8 @@ struct peer {
 
 struct endpoint;
 
+/* Whether only this host can reach it: loopback or ipc. */
+int endpoint_is_local(const char *address);
 /* Binds; "tcp://127.0.0.1:*" picks a free port. With a gate (borrowed) every connection is
  * encrypted and only keys that are let in get one; without (NULL) an address that is not loopback
  * or ipc is refused (ERR_INPUT). ERR_IO names address and remedy when the port is in use. */

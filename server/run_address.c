@@ -23,6 +23,17 @@ static int is_any_port(const char *address)
     return length >= 2 && strcmp(address + length - 2, ":*") == 0;
 }
 
+static enum status require_keys(const char *directory, const char *address, const struct gate *gate)
+{
+    if (gate != NULL || endpoint_is_local(address))
+        return OK;
+    return fail(ERR_INPUT,
+                "address '%s' can be reached from other hosts, and the run has no keys to tell "
+                "friends from strangers: make some with 'seer key init --run %s', or use "
+                "tcp://127.0.0.1:PORT or ipc://PATH",
+                address, directory);
+}
+
 /* "tcp://127.0.0.1:*" covers what begins like it up to the port. */
 static const char *prefer(const char *wanted, const char *before)
 {
@@ -54,6 +65,8 @@ enum status run_address_bind(const char *directory, const struct config *config,
                              struct endpoint **ret_control, struct feed **ret_feed)
 {
     struct run_address before = {0};
+    TRY(require_keys(directory, config->server.listen, gate));
+    TRY(require_keys(directory, config->server.feed, gate));
     if (run_address_load(directory, &before) != OK)
         before = (struct run_address){0};
     TRY(bind_control(config->server.listen, before.control, gate, ret_control));
