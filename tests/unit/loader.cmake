@@ -1,6 +1,7 @@
 seer_test(test_augment LIBS loader)
 seer_test(test_resize_kernels LIBS loader)
-seer_test(test_loader LIBS loader PkgConfig::PNG LABELS threads)
+seer_test(test_loader SOURCES test_loader.c loader_fixture.c LIBS loader PkgConfig::PNG LABELS threads)
+seer_test(test_loader_shards SOURCES test_loader_shards.c loader_fixture.c LIBS loader PkgConfig::PNG LABELS threads)
 seer_test(test_bench_loader LIBS loader PkgConfig::PNG PkgConfig::JANSSON)
 seer_test(test_read_queue LIBS loader)
 seer_test(test_holders LIBS loader)
