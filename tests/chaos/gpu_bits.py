@@ -33,14 +33,14 @@ def train_together(run):
 
 
 def compare_all(bits, options):
-    bits.compare("alone", 1, lambda run: await_steps(run, 4 * STEPS))
+    bits.compare("alone", 1, lambda run: await_steps(run, 2 * STEPS))
     is_long = options.device is not None or os.environ.get("SEER_TEST_LONG") == "1"
     for workers in (2, 4) if is_long else (2,):
         bits.compare(f"mpi-{workers}", workers, train_together, ["collective.engine=mpi"])
     if options.device is None:
         bits.compare("nccl-2", 2, train_together, ["collective.engine=nccl"])
         bits.reference = None  # groups are part of the mathematics
-        bits.compare("groups-alone", 1, lambda run: await_steps(run, 4 * STEPS), GROUPS)
+        bits.compare("groups-alone", 1, lambda run: await_steps(run, 2 * STEPS), GROUPS)
         bits.compare("groups-nccl-3", 3, train_together, ["collective.engine=nccl", *GROUPS])
 
 
