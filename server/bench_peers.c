@@ -254,10 +254,10 @@ enum status bench_peers_live(struct bench_peers *peers, int64_t until_us,
     int64_t greet_us = 0;
     for (;;) {
         int64_t now_us = clock_us();
-        if (now_us >= until_us || (is_done != NULL && is_done(peers)))
-            return OK;
         TRY(greet_all(peers, now_us, &greet_us));
         TRY(beat_all(peers, now_us));
+        if (now_us >= until_us || (is_done != NULL && is_done(peers)))
+            return OK; /* asked after the beats, which hear too */
         TRY(await_messages(peers, peers->beat_us < greet_us ? peers->beat_us : greet_us, until_us));
     }
 }
