@@ -52,6 +52,13 @@ struct action *actions_push(struct actions *actions, enum action_kind kind)
     return action;
 }
 
+void actions_move(struct action *action, struct actions *to)
+{
+    struct action *moved = actions_push(to, action->kind);
+    *moved = *action;
+    *action = (struct action){.kind = ACTION_NONE};
+}
+
 void actions_event(struct actions *actions, const char *kind, int is_warning, const char *format,
                    ...)
 {

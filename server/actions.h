@@ -16,6 +16,7 @@
 #include "server/roster.h"
 
 enum action_kind {
+    ACTION_NONE,            /* nothing: it was moved elsewhere */
     ACTION_SEND,            /* message to connection; unreachable is no error */
     ACTION_JOURNAL,         /* append record before going on: journal_record_may_lag */
     ACTION_START_HELPERS,   /* mpirun for this generation, one helper per member */
@@ -85,6 +86,8 @@ void actions_clear(struct actions *actions);
 void actions_done(struct actions *actions);
 /* Appends a zeroed action of this kind; the pointer is good until the next push. */
 struct action *actions_push(struct actions *actions, enum action_kind kind);
+/* Moves *action to the end of another list; it is ACTION_NONE then. */
+void actions_move(struct action *action, struct actions *to);
 void actions_event(struct actions *actions, const char *kind, int is_warning, const char *format,
                    ...) __attribute__((format(printf, 4, 5)));
 

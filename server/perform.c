@@ -12,8 +12,8 @@
 #include "server/connection.h"
 #include "server/report.h"
 
-/* As long as members take to hear a verdict: what works for the disk and for viewers meanwhile
- * takes the cores from it, and made a fourth of what the gate cost. */
+/* As long as members take to hear a verdict: what works for the disk, for viewers and for later
+ * steps meanwhile takes the cores from it, and made a third of what the gate cost. */
 enum { LATE_US = 1000 };
 
 static void perform_send(struct server *server, const struct action *action)
@@ -89,15 +89,36 @@ static void note_step(struct server *server, const struct action *action)
     server->late.step.skip_count = 0;
 }
 
+static int is_message(const struct action *action, enum message_kind kind)
+{
+    return action->kind == ACTION_SEND && action->send.message.kind == kind;
+}
+
+/* The plan of a step that begins after the one whose verdict is on its way now. */
+static int may_be_late(const struct server *server, const struct action *action)
+{
+    return server->late.is_due && is_message(action, MESSAGE_PLAN) &&
+           action->send.message.header.step > server->late.step.step + 1;
+}
+
+static void send_late_plans(struct server *server)
+{
+    for (uint32_t i = 0; i < server->late.plans.count; i++)
+        perform_send(server, &server->late.plans.items[i]);
+    actions_clear(&server->late.plans);
+}
+
 static int waits_for_flushes(const struct action *action)
 {
     return action->kind != ACTION_SEND && action->kind != ACTION_EVENT &&
-           action->kind != ACTION_STEP;
+           action->kind != ACTION_STEP && action->kind != ACTION_NONE;
 }
 
 static void perform(struct server *server, const struct action *action)
 {
     switch (action->kind) {
+    case ACTION_NONE:
+        break;
     case ACTION_SEND:
         perform_send(server, action);
         break;
@@ -148,9 +169,13 @@ static void perform(struct server *server, const struct action *action)
 void perform_actions(struct server *server)
 {
     for (uint32_t i = 0; i < server->actions.count && server->status == OK; i++) {
-        const struct action *action = &server->actions.items[i];
-        if (waits_for_flushes(action))
+        struct action *action = &server->actions.items[i];
+        if (may_be_late(server, action))
+            actions_move(action, &server->late.plans);
+        else if (waits_for_flushes(action))
             perform_late(server);
+        else if (action->kind == ACTION_SEND && !is_message(action, MESSAGE_VERDICT))
+            send_late_plans(server); /* messages to a member stay in order */
         if (server->status == OK)
             perform(server, action);
     }
@@ -158,6 +183,7 @@ void perform_actions(struct server *server)
 
 void perform_late(struct server *server)
 {
+    send_late_plans(server);
     check_journal(server, journal_settle(server->journal), "the last one written");
     if (server->status == OK && server->late.is_due)
         report_step(server, &server->late.step);

@@ -214,6 +214,7 @@ enum status server_create(const struct config *config, const char *directory,
     server->directory = mem_string(directory);
     server->signals = -1;
     actions_init(&server->actions);
+    actions_init(&server->late.plans);
     process_watch_init(&server->watch);
     for (int i = 0; i < HELPERS_LAUNCHES; i++)
         helpers_init(&server->helpers[i], 0);
@@ -246,6 +247,7 @@ void server_destroy(struct server *server)
     gate_close(server->gate); /* after the sockets that ask it */
     coordinator_destroy(server->coordinator);
     actions_done(&server->actions);
+    actions_done(&server->late.plans);
     store_scan_destroy(server->scan);
     parameter_store_close(server->store);
     run_folder_close(server->folder);

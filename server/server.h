@@ -64,7 +64,8 @@ struct server {
         int is_due;
         int64_t due_us; /* when members have heard of it */
         struct journal_step step;
-    } late; /* decided and told; its flushes and its report are left (perform_late) */
+        struct actions plans; /* sends of steps that nobody begins yet */
+    } late; /* decided and told; its flushes, its report and plans are left (perform_late) */
     uint32_t trouble_count, trouble_capacity;
     struct trouble *troubles;
     int64_t tick_ms;   /* last tick */
