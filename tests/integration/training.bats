@@ -131,7 +131,7 @@ standstill_names() { # RUN CULPRIT
 }
 
 @test "a worker that is stopped is named before it is given up" {
-    start_cluster "$RUN" 3
+    start_cluster "$RUN" 3 --set server.lost_ms=20000 # steps may be slow here, and what they take decides when it is late
     wait_until 60 committed_at_least "$RUN" 20
     stopped=$(pid_of "$RUN" worker-3)
     kill -STOP "$stopped"
