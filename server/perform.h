@@ -10,8 +10,8 @@
  * status is set and what follows is left undone. */
 void perform_actions(struct server *server);
 /* Sends the plans that a verdict went before, makes it as durable as the rest of the journal and
- * its step known to viewers. What is to be carried out after it, other than telling, does so first; else the
- * loop does when perform_is_late. */
+ * its step known to viewers. What is to be carried out after it, other than telling, does so first;
+ * else the loop does when perform_is_late. */
 void perform_late(struct server *server);
 int perform_is_late(const struct server *server);
 
