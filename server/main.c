@@ -76,7 +76,7 @@ static enum status serve(const char *directory, const struct config *config)
 
 static enum status serve_with_page(const char *directory, const struct config *config)
 {
-    pid_t page = 0;
+    struct dashboard_child *page = NULL;
     TRY(fs_make_directory(directory));
     TRY(dashboard_child_start(config, directory, &page));
     enum status status = serve(directory, config);

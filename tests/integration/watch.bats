@@ -215,7 +215,11 @@ is_unready() {
     api '.events | map(.number) as $n | [range(1; $n | length)] | all($n[.] == $n[. - 1] + 1)'
 }
 
-@test "server.dashboard serves the page as long as the server lives, and not to other hosts unless the config says so" {
+is_started_again() { # LOG OLD-PID
+    grep -q event=dashboard_down "$1" && grep 'event=dashboard address' "$1" | tail -1 | grep -qv "pid=$2\$"
+}
+
+@test "server.dashboard serves the page as long as the server lives, again when it has died, and not to other hosts unless the config says so" {
     own="$BATS_TEST_TMPDIR/own"
     seer-server --config "$TINY" --state "$own" --store "$BATS_FILE_TMPDIR/train" --set 'server.listen=tcp://127.0.0.1:*' \
         --set 'server.feed=tcp://127.0.0.1:*' --set server.dashboard=127.0.0.1:0 >"$own.log" 2>&1 3>&- &
@@ -223,6 +227,11 @@ is_unready() {
     wait_until 30 grep -q event=dashboard "$own.log"
     URL=$(sed -n 's/.*event=dashboard address=\([^ ]*\).*/\1/p' "$own.log")
     page=$(sed -n 's/.*event=dashboard .*pid=\([0-9]*\).*/\1/p' "$own.log")
+    wait_until 20 is_ready
+    kill -9 "$page"
+    wait_until 20 is_started_again "$own.log" "$page"
+    URL=$(sed -n 's/.*event=dashboard address=\([^ ]*\).*/\1/p' "$own.log" | tail -1)
+    page=$(sed -n 's/.*event=dashboard .*pid=\([0-9]*\).*/\1/p' "$own.log" | tail -1)
     wait_until 20 is_ready
     kill -9 "$server"
     wait_until 20 is_gone "$page"
