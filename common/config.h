@@ -110,6 +110,7 @@ struct config {
     struct {
         int64_t every_steps, keep_last,
             keep_every; /* keep_every: every m-th snapshot for ever; 0 none */
+        int64_t push_ms;
     } snapshot;
     struct {
         char engine[CONFIG_NAME_BYTES]; /* auto self mpi nccl */

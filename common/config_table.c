@@ -257,6 +257,10 @@ static const struct config_row rows[] = {
      .unit = "snapshots", .meaning = "The newest ones are kept."},
     {"snapshot.keep_every", INT(snapshot.keep_every), RANGE(0, 1000000), .fallback = "0",
      .unit = "snapshots", .meaning = "Every so-many-th is kept for ever; 0 is none."},
+    {"snapshot.push_ms", INT(snapshot.push_ms), RANGE(100, 86400000), .fallback = "600000",
+     .unit = "ms",
+     .meaning = "Members have so long to push one; then it is given up, and the next comes at its "
+                "time."},
 
     {"collective.engine", STRING(collective.engine), .names = engine_names, .fallback = "auto",
      .meaning = "What adds up gradients: 'auto' is nccl if each worker has a GPU of its own, mpi "

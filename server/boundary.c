@@ -37,6 +37,7 @@ enum status boundary_snapshot(struct coordinator *c, const char *name)
         .step = c->step,
         .lineage = c->lineage,
         .shares = c->world_size,
+        .begin_ms = c->now_ms,
         .workers = mem_resize(snapshot->workers, c->world_size * sizeof(*snapshot->workers)),
         .schedule = c->schedule,
     };
@@ -181,6 +182,16 @@ void boundary_pass(struct coordinator *c)
         change_members(c);
 }
 
+/* What came of it is removed. */
+static void drop_snapshot(struct coordinator *c)
+{
+    const struct core_snapshot *snapshot = &c->snapshot;
+    struct action *action = actions_push(c->out, ACTION_DROP_SNAPSHOT);
+    memcpy(action->snapshot.name, snapshot->name, sizeof(snapshot->name));
+    action->snapshot.step = snapshot->step;
+    action->snapshot.lineage = snapshot->lineage;
+}
+
 void boundary_lost_pusher(struct coordinator *c, uint64_t worker)
 {
     struct core_snapshot *snapshot = &c->snapshot;
@@ -189,10 +200,7 @@ void boundary_lost_pusher(struct coordinator *c, uint64_t worker)
         is_pushing |= snapshot->workers[i] == worker;
     if (is_pushing) {
         snapshot->is_pending = 0;
-        struct action *action = actions_push(c->out, ACTION_DROP_SNAPSHOT);
-        memcpy(action->snapshot.name, snapshot->name, sizeof(snapshot->name));
-        action->snapshot.step = snapshot->step;
-        action->snapshot.lineage = snapshot->lineage;
+        drop_snapshot(c);
         actions_event(c->out, "snapshot_failed", 1, "snapshot=%s reason=\"a worker was lost\"",
                       snapshot->name);
     }
@@ -244,6 +252,16 @@ void boundary_snapshot_failed(struct coordinator *c, const char *name, const cha
         c->closing_failures++;
         close_or_snapshot(c);
     }
+}
+
+void boundary_check_snapshot(struct coordinator *c)
+{
+    char name[JOURNAL_NAME_BYTES];
+    if (!c->snapshot.is_pending || c->now_ms - c->snapshot.begin_ms < c->config->snapshot.push_ms)
+        return;
+    memcpy(name, c->snapshot.name, sizeof(name));
+    drop_snapshot(c);
+    boundary_snapshot_failed(c, name, "members did not push it within snapshot.push_ms");
 }
 
 uint64_t boundary_oldest_step(const struct coordinator *c)

@@ -21,6 +21,8 @@ void boundary_lost_pusher(struct coordinator *c, uint64_t worker);
  * became complete and is not expected any more is removed. */
 void boundary_snapshot_done(struct coordinator *c, const char *name);
 void boundary_snapshot_failed(struct coordinator *c, const char *name, const char *reason);
+/* Gives up one that members have not pushed in their time: it would hold up those that follow. */
+void boundary_check_snapshot(struct coordinator *c);
 /* Nobody can ask to go back to before this step. */
 uint64_t boundary_oldest_step(const struct coordinator *c);
 /* Those who drain while there is no generation may go, unless they alone hold the state. */

@@ -298,6 +298,7 @@ static void advance(struct coordinator *c, int is_tick)
     if (is_tick) {
         check_silence(c);
         shard_records_check(c);
+        boundary_check_snapshot(c);
     }
     if (c->state == RUN_RECOVERING)
         recovery_try(c);
@@ -329,6 +330,7 @@ static void forgive_gap(struct coordinator *c, int64_t gap_ms)
     c->state_ms += gap_ms;
     c->step_ms += gap_ms;
     c->next.begin_ms += gap_ms;
+    c->snapshot.begin_ms += gap_ms;
     for (uint32_t i = 0; i < c->complaint_count; i++)
         c->complaints[i].since_ms += gap_ms;
     if (c->lonely_ms >= 0)

@@ -46,6 +46,7 @@ struct core_snapshot {
     char name[JOURNAL_NAME_BYTES];
     uint64_t step;
     uint32_t lineage, shares;
+    int64_t begin_ms;
     uint64_t *workers; /* [shares] who pushes which */
     struct schedule_state schedule;
 };

@@ -221,11 +221,12 @@ long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
 {
-    enum { ARGUMENTS = 6 }; /* what is not given is read and passed on unused, as libc does it */
-    long a[ARGUMENTS];
+    long a[6] = {0};
+    int count = number == SYS_pidfd_open ? 2 : number == SYS_futex ? 6 : -1;
     va_list arguments;
+    CHECK(count >= 0); /* another one: say how many arguments it has */
     va_start(arguments, number);
-    for (int i = 0; i < ARGUMENTS; i++)
+    for (int i = 0; i < count; i++)
         a[i] = va_arg(arguments, long);
     va_end(arguments);
     if (number != SYS_pidfd_open || !is_failing("pidfd_open"))

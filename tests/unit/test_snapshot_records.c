@@ -50,6 +50,29 @@ static const char *newest_snapshot(const struct fixture *f)
     return view.snapshot;
 }
 
+static void a_snapshot_that_nobody_pushes_is_given_up_and_the_next_begins(void **state)
+{
+    struct fixture *f = *state;
+    f->config.snapshot.every_steps = 2;
+    f->config.snapshot.push_ms = 2 * COORDINATOR_TICK_MS;
+    train(f, 1);
+    vote(f, 1, 0, 3, 1);
+    vote(f, 1, 1, 3, 1);
+    assert_true(find(f, ACTION_EXPECT_SNAPSHOT, 0) >= 0);
+    tick(f, COORDINATOR_TICK_MS);
+    assert_int_equal(find(f, ACTION_DROP_SNAPSHOT, 0), -1);
+    tick(f, COORDINATOR_TICK_MS);
+    int drop = find(f, ACTION_DROP_SNAPSHOT, 0);
+    assert_true(drop >= 0);
+    assert_string_equal(f->actions.items[drop].snapshot.name, "step-000000002");
+    assert_non_null(strstr(event_text(f, "snapshot_failed"), "snapshot.push_ms"));
+    tick(f, COORDINATOR_TICK_MS);
+    assert_int_equal(find(f, ACTION_DROP_SNAPSHOT, 0), -1);
+    vote(f, 1, 2, 3, 1);
+    vote(f, 1, 3, 3, 1);
+    assert_true(find(f, ACTION_EXPECT_SNAPSHOT, 0) >= 0);
+}
+
 static void a_removed_snapshot_is_never_restored_from_again(void **state)
 {
     struct fixture *f = *state;
@@ -147,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         coordinator_test(a_stop_takes_a_snapshot_first_and_then_finishes),
         coordinator_test(a_snapshot_that_was_due_while_another_was_taken_comes_after_it),
+        coordinator_test(a_snapshot_that_nobody_pushes_is_given_up_and_the_next_begins),
         coordinator_test(a_removed_snapshot_is_never_restored_from_again),
         coordinator_test(a_name_that_is_used_again_is_of_the_new_file_only),
         coordinator_test(retention_leaves_the_newest_snapshot_alone),
