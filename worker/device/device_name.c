@@ -13,7 +13,7 @@ static int visible_device(long index, const char **ret_entry)
     const char *at = getenv("CUDA_VISIBLE_DEVICES");
     for (; at != NULL && index > 0; index--) {
         at = strchr(at, ',');
-        at += at != NULL;
+        at = at != NULL ? at + 1 : NULL;
     }
     *ret_entry = at;
     return at == NULL ? 0 : (int)strcspn(at, ",");
