@@ -29,6 +29,7 @@ enum {
 enum schedule_kind { SCHEDULE_PLATEAU, SCHEDULE_COSINE, SCHEDULE_CONSTANT };
 enum optimizer_kind { OPTIMIZER_LARC, OPTIMIZER_SGD };
 enum exhausted_policy { EXHAUSTED_REPEAT, EXHAUSTED_WAIT };
+enum jpeg_decode_mode { JPEG_DECODE_FULL, JPEG_DECODE_SCALED };
 enum reduction { REDUCTION_EXACT, REDUCTION_FAST };
 enum recompute { RECOMPUTE_KEEP, RECOMPUTE_BLOCK, RECOMPUTE_STAGES };
 enum rounding_rule { ROUNDING_PYCLS, ROUNDING_TORCHVISION };
@@ -55,6 +56,7 @@ struct config {
         int64_t decode_threads;
         int64_t prefetch_steps; /* batches prepared ahead */
         int64_t max_pixels;     /* larger images are refused */
+        int64_t jpeg_decode;    /* enum jpeg_decode_mode */
         int64_t max_age_days;   /* living shards expire; 0: never */
         int64_t max_gb;         /* of living shards, GiB; 0: any */
         int64_t unlink_expired; /* 1: the server removes the files of what nobody needs */

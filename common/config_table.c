@@ -28,6 +28,7 @@ static const char *const reduction_names[] = {"exact", "fast", NULL};
 static const char *const recompute_names[] = {"keep", "block", "stages", NULL};
 static const char *const optimizer_names[] = {"larc", "sgd", NULL};
 static const char *const schedule_names[] = {"plateau", "cosine", "constant", NULL};
+static const char *const jpeg_decode_names[] = {"full", "scaled", NULL};
 static const char *const wire_names[] = {"fp32", "bf16", NULL};
 static const char *const engine_names[] = {"auto", "self", "mpi", "nccl", NULL};
 
@@ -61,6 +62,11 @@ static const struct config_row rows[] = {
     {"data.max_pixels", INT(data.max_pixels), MATHS, RANGE(1, 1 << 30), .fallback = "100000000",
      .unit = "pixels",
      .meaning = "Larger images are refused, from their header, before memory is taken for them."},
+    {"data.jpeg_decode", CHOICE(data.jpeg_decode), MATHS, .names = jpeg_decode_names,
+     .fallback = "full",
+     .meaning =
+         "'full' decodes as Pillow does. 'scaled' decodes at 1/2, 1/4 or 1/8 where all crops "
+         "of the image shrink by that or more: faster, but crops then differ a little."},
     {"data.max_age_days", INT(data.max_age_days), RANGE(0, 36500), .fallback = "90", .unit = "days",
      .meaning =
          "Living shards, which 'seer ingest --watch' writes, are retired at this age; others "

@@ -29,7 +29,7 @@ static enum status decode_bytes(struct decoder *decoder, const uint8_t *bytes, s
         .max_side = image_limits_default.max_side,
         .min_side = image_limits_default.min_side,
     };
-    return image_decode(&decoder->image, bytes, length, &limits);
+    return image_decode_part(&decoder->image, bytes, length, &limits, &decoder->wish);
 }
 
 static enum status decode_mapped(struct decoder *decoder, const struct batch_job_image *image)
@@ -106,6 +106,7 @@ void decoder_image(struct decoder *decoder, struct batch_job *job, uint32_t inde
     uint32_t slot_images = job->batch.slot_images;
     uint32_t slot_first = index / slot_images * slot_images;
     struct batch_job_image *image = &job->images[index];
+    decoder->wish = multicrop_wish(decoder->multicrop, image->position);
     for (uint32_t i = 0; i < slot_images; i++) {
         uint32_t other = slot_first + (index - slot_first + i) % slot_images;
         if (decode_own_or_other(decoder, job, index, other) == OK) {

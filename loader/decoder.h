@@ -20,6 +20,7 @@ struct decoder {
     int index;                   /* of the thread: which of a shard's readers is its own */
     struct image image;          /* owned */
     struct multicrop *multicrop; /* owned */
+    struct image_wish wish;      /* what of the image its crops need; of multicrop */
 };
 
 /* The caller sets shards and client. */

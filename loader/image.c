@@ -215,18 +215,12 @@ static enum status refuse_kind(struct image *image, const uint8_t *bytes, size_t
                         "no image that is known by its first bytes");
 }
 
-enum status image_decode(struct image *image, const void *bytes, size_t length,
-                         const struct image_limits *limits)
+static enum status decode_format(struct image *image, const void *bytes, size_t length,
+                                 const struct image_limits *limits, const struct image_wish *wish)
 {
-    if (limits == NULL)
-        limits = &image_limits_default;
-    image->reason = IMAGE_REASON_NONE;
-    image->is_cut = 0;
-    if (length == 0)
-        return image_refuse(image, IMAGE_REASON_EMPTY, "no bytes at all");
     switch (image_format_of(bytes, length)) {
     case IMAGE_FORMAT_JPEG:
-        return jpeg_decode(image, bytes, length, limits);
+        return jpeg_decode(image, bytes, length, limits, wish);
     case IMAGE_FORMAT_PNG:
         return png_decode(image, bytes, length, limits);
     case IMAGE_FORMAT_WEBP:
@@ -238,4 +232,29 @@ enum status image_decode(struct image *image, const void *bytes, size_t length,
         break;
     }
     return refuse_kind(image, bytes, length);
+}
+
+enum status image_decode_part(struct image *image, const void *bytes, size_t length,
+                              const struct image_limits *limits, const struct image_wish *wish)
+{
+    if (limits == NULL)
+        limits = &image_limits_default;
+    image->reason = IMAGE_REASON_NONE;
+    image->is_cut = 0;
+    image->part.shrink = 0; /* a decoder that has the wish fulfilled says what it decoded */
+    if (length == 0)
+        return image_refuse(image, IMAGE_REASON_EMPTY, "no bytes at all");
+    TRY(decode_format(image, bytes, length, limits, wish));
+    if (image->part.shrink > 0)
+        return OK;
+    image->whole_width = image->width;
+    image->whole_height = image->height;
+    image->part = (struct image_part){.width = image->width, .height = image->height, .shrink = 1};
+    return OK;
+}
+
+enum status image_decode(struct image *image, const void *bytes, size_t length,
+                         const struct image_limits *limits)
+{
+    return image_decode_part(image, bytes, length, limits, NULL);
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/status.h"
+#include "loader/image_part.h"
 
 /* Why an image is refused. The names are part of the output contract of `seer ingest`. */
 enum image_reason {
@@ -66,7 +67,9 @@ struct image {
     enum image_reason reason; /* of the last image_decode */
     int32_t stored_width;     /* as the file says, before EXIF orientation */
     int32_t stored_height;
-    int is_cut; /* rows are missing below; only with limits.is_cut_fine */
+    int is_cut;                        /* rows are missing below; only with limits.is_cut_fine */
+    int32_t whole_width, whole_height; /* of the picture of which pixels show a part, upright */
+    struct image_part part;            /* what they show: all of it, unless a wish was given */
 };
 
 void image_init(struct image *image);
@@ -79,6 +82,11 @@ void image_done(struct image *image);
  * limits may be NULL for the default. */
 enum status image_decode(struct image *image, const void *bytes, size_t length,
                          const struct image_limits *limits);
+/* As image_decode, but pixels need show only what is wished for; they show more where the decoder
+ * has no way to leave it out. Unless it is shrunk, what is wished for has the very pixels that
+ * image_decode gives it. A file that is damaged behind it may pass. */
+enum status image_decode_part(struct image *image, const void *bytes, size_t length,
+                              const struct image_limits *limits, const struct image_wish *wish);
 
 /* For decoders: checks the header's size against limits, with all the bytes that the decoder will
  * take beside the pixels, and makes room for the pixels. */

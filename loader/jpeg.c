@@ -22,6 +22,7 @@ enum {
     SHRUNK_PIXELS_MAX =
         1 << 30,    /* of a file that is decoded smaller: time, not memory, bounds it */
     SHRINK_MAX = 8, /* the least that libjpeg decodes is an eighth */
+    MARGIN = 4,     /* pixels around a part: its edges are upsampled without their neighbours */
 };
 
 struct decoder {
@@ -34,6 +35,8 @@ struct decoder {
     int orientation;
     int is_cut_fine, is_cut;
     uint32_t whole_rows; /* that were there before the file broke off */
+    /* Of the picture as stored, in pixels that come out. */
+    uint32_t first_row, end_row;
     char words[JMSG_LENGTH_MAX];
 };
 
@@ -134,8 +137,9 @@ static void read_rows(struct decoder *decoder)
     uint32_t width = jpeg->output_width;
     int is_cmyk = jpeg->out_color_space == JCS_CMYK;
     uint8_t *cmyk = is_cmyk ? image_scratch(image, (size_t)width * 4) : NULL;
-    while (jpeg->output_scanline < jpeg->output_height) {
-        uint8_t *rgb = image->pixels + (size_t)jpeg->output_scanline * width * 3;
+    while (jpeg->output_scanline < decoder->end_row) {
+        size_t y = jpeg->output_scanline - decoder->first_row;
+        uint8_t *rgb = image->pixels + y * width * 3;
         JSAMPROW row = is_cmyk ? cmyk : rgb;
         if (jpeg_read_scanlines(jpeg, &row, 1) == 1 && is_cmyk)
             row_from_cmyk(cmyk, rgb, width);
@@ -182,6 +186,73 @@ static enum status reserve(struct decoder *decoder, const struct image_limits *l
     return OK;
 }
 
+static int is_turned_aside(const struct decoder *decoder)
+{
+    return decoder->orientation >= 5 && decoder->orientation <= 8;
+}
+
+/* Asks which part is wanted, and for as much shrinking as libjpeg has beyond what reserve chose. */
+static struct image_part wanted_part(struct decoder *decoder, const struct image_wish *wish)
+{
+    struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
+    struct image *image = decoder->image;
+    int32_t width = (int32_t)jpeg->output_width, height = (int32_t)jpeg->output_height;
+    image->whole_width = is_turned_aside(decoder) ? height : width;
+    image->whole_height = is_turned_aside(decoder) ? width : height;
+    struct image_part part = wish->part_of(wish->context, image->whole_width, image->whole_height);
+    part = image_part_unturned(part, decoder->orientation, image->whole_width, image->whole_height);
+    if (jpeg_has_multiple_scans(jpeg)) { /* all has been unpacked before the first row comes out */
+        part.x = part.y = 0;
+        part.width = width;
+        part.height = height;
+    }
+    while (part.shrink * (int32_t)jpeg->scale_denom > SHRINK_MAX)
+        part.shrink /= 2;
+    jpeg->scale_denom *= (unsigned)part.shrink;
+    return part;
+}
+
+/* libjpeg-turbo 2.1's jpeg_crop_scanline takes too few columns of what is shrunk by less than the
+ * rest and enlarged all the same; up to 2x2 there is no such thing. */
+static int is_croppable(const struct jpeg_decompress_struct *jpeg)
+{
+    return jpeg->scale_denom == 1 || (jpeg->max_h_samp_factor <= 2 && jpeg->max_v_samp_factor <= 2);
+}
+
+/* Leaves out what is above, below and beside the part. libjpeg begins at whole blocks. */
+static void start_part(struct decoder *decoder, const struct image_part *part)
+{
+    struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
+    struct image *image = decoder->image;
+    int32_t width = image->whole_width, height = image->whole_height;
+    const uint32_t all_columns = jpeg->output_width, all_rows = jpeg->output_height;
+    const uint32_t shrink = (uint32_t)part->shrink;
+    uint32_t x = (uint32_t)part->x / shrink, y = (uint32_t)part->y / shrink;
+    uint32_t right = (uint32_t)(part->x + part->width - 1) / shrink + 1 + MARGIN;
+    uint32_t bottom = (uint32_t)(part->y + part->height - 1) / shrink + 1;
+    JDIMENSION column = 0, columns = all_columns;
+    if (is_croppable(jpeg)) {
+        column = x > MARGIN ? x - MARGIN : 0;
+        columns = (right < all_columns ? right : all_columns) - column;
+        jpeg_crop_scanline(jpeg, &column, &columns);
+    }
+    decoder->first_row = y > MARGIN ? y - MARGIN : 0;
+    decoder->first_row = jpeg_skip_scanlines(jpeg, decoder->first_row);
+    decoder->end_row = bottom < all_rows ? bottom : all_rows;
+    image->width = (int32_t)columns;
+    image->height = (int32_t)(decoder->end_row - decoder->first_row);
+    image->part = (struct image_part){
+        .x = (int32_t)(column * shrink),
+        .y = (int32_t)(decoder->first_row * shrink),
+        .width = image->width * part->shrink,
+        .height = image->height * part->shrink,
+        .shrink = part->shrink,
+    };
+    image->part = image_part_turned(image->part, decoder->orientation,
+                                    is_turned_aside(decoder) ? height : width,
+                                    is_turned_aside(decoder) ? width : height);
+}
+
 /* Keeps the rows above the break, if they are half the picture or more. */
 static enum status keep_whole_rows(struct decoder *decoder)
 {
@@ -197,7 +268,7 @@ static enum status keep_whole_rows(struct decoder *decoder)
 
 /* All that libjpeg may leave by longjmp; the caller destroys. */
 static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t length,
-                          const struct image_limits *limits)
+                          const struct image_limits *limits, const struct image_wish *wish)
 {
     struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
     struct image *image = decoder->image;
@@ -211,11 +282,19 @@ static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t 
     jpeg_read_header(jpeg, TRUE);
     decoder->orientation = saved_orientation(jpeg); /* finishing frees the markers */
     TRY(reserve(decoder, limits));
+    int is_part = wish != NULL && !limits->is_cut_fine;
+    struct image_part part = {0};
+    if (is_part)
+        part = wanted_part(decoder, wish);
     int is_ink = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
     jpeg->out_color_space = is_ink ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(jpeg);
+    decoder->end_row = jpeg->output_height;
+    if (is_part)
+        start_part(decoder, &part);
     read_rows(decoder);
-    jpeg_finish_decompress(jpeg);
+    if (decoder->end_row == jpeg->output_height) /* else the rest is not even looked at */
+        jpeg_finish_decompress(jpeg);
     if (decoder->is_cut)
         TRY(keep_whole_rows(decoder));
     image_turn(image, decoder->orientation);
@@ -223,7 +302,7 @@ static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t 
 }
 
 enum status jpeg_decode(struct image *image, const uint8_t *bytes, size_t length,
-                        const struct image_limits *limits)
+                        const struct image_limits *limits, const struct image_wish *wish)
 {
     struct decoder decoder = {
         .image = image, .reason = IMAGE_REASON_CORRUPT, .is_cut_fine = limits->is_cut_fine};
@@ -232,7 +311,7 @@ enum status jpeg_decode(struct image *image, const uint8_t *bytes, size_t length
     decoder.error.error_exit = on_error;
     decoder.error.emit_message = on_message;
     decoder.progress.progress_monitor = on_progress;
-    enum status status = decode(&decoder, bytes, length, limits);
+    enum status status = decode(&decoder, bytes, length, limits, wish);
     jpeg_destroy_decompress(&decoder.jpeg);
     return status;
 }

@@ -6,8 +6,10 @@
 
 #include "loader/image.h"
 
-/* As image_decode, for bytes that start with a JPEG's magic. */
+/* As image_decode_part, for bytes that start with a JPEG's magic. wish may be NULL; it is not
+ * followed with is_cut_fine, and image->part then stays as it is. Of a file of several scans all is
+ * decoded, but shrunk. */
 enum status jpeg_decode(struct image *image, const uint8_t *bytes, size_t length,
-                        const struct image_limits *limits);
+                        const struct image_limits *limits, const struct image_wish *wish);
 
 #endif

@@ -1,6 +1,6 @@
 /* multicrop.h - all crops of one decoded image.
  *
- * The image is decoded once and shared by its crops; each crop reads only its rectangle. One
+ * The image is decoded once, as far as its crops reach, and gone through once for all of them. One
  * multicrop per thread: it keeps the buffers, so that the steady state allocates nothing. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
@@ -34,13 +34,13 @@ struct multicrop;
 /* config is copied. */
 struct multicrop *multicrop_create(const struct config *config, uint64_t seed);
 void multicrop_destroy(struct multicrop *multicrop); /* NULL is fine */
-/* Cuts every crop of the image that stands at this stream position. targets: one per kind of crop.
- */
+/* What image_decode_part need decode for the crops of the image at this stream position. Valid
+ * until the next call. */
+struct image_wish multicrop_wish(struct multicrop *multicrop, uint64_t position);
+/* Cuts every crop of the image that stands at this stream position, decoded whole or by that wish.
+ * targets: one per kind of crop. */
 void multicrop_image(struct multicrop *multicrop, const struct image *image, uint64_t position,
                      const struct multicrop_target *targets);
-/* One crop with given parameters. */
-void multicrop_cut(struct multicrop *multicrop, const struct image *image,
-                   const struct augment *augment, int size, uint8_t *ret_rgb);
 /* With stage_us (borrowed, added to) the thread's CPU time in each stage is measured; NULL ends
  * that. */
 void multicrop_measure(struct multicrop *multicrop, int64_t stage_us[MULTICROP_STAGES]);

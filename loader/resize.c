@@ -1,9 +1,13 @@
 /* resize.c - separable resampling: Pillow's filter, and a strip of rows after the other through the
- * kernels. */
+ * kernels.
+ *
+ * A strip is transposed once and then read by every crop that it passes through: six crops cover
+ * the same pixels twice over. Middles begin with the strip in which their box does. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "loader/resize.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -24,13 +28,29 @@ struct taps {
     size_t outputs_capacity, weights_capacity, exact_capacity;
 };
 
+/* The pixels of one axis that a box touches, and where in them it begins and how long it is. */
+struct span {
+    int first, count;
+    double start, length;
+};
+
+/* One crop between the two passes. */
+struct half {
+    struct span columns, rows;
+    struct taps horizontal, vertical;
+    int first_row;   /* of middle; begins a strip */
+    uint8_t *middle; /* [whole strips][row_bytes of planes], owned */
+    size_t middle_capacity;
+    struct planes *planes;
+    int is_flipped;
+};
+
 struct resize {
     const struct resize_kernels *kernels; /* of this CPU */
-    struct taps horizontal, vertical;
-    uint8_t *strip[2]; /* transposed, before and after the weighing */
-    size_t strip_capacity;
-    uint8_t *middle; /* between the passes: [box height, whole strips][row_bytes of planes] */
-    size_t middle_capacity;
+    uint8_t *strip[2];                    /* transposed, before and after the weighing */
+    size_t strip_capacity[2];
+    struct half *halves;
+    int half_count;
 };
 
 static void *grown(void *memory, size_t *capacity, size_t count, size_t size)
@@ -64,18 +84,20 @@ static void taps_reserve(struct taps *taps, int outputs)
                         sizeof(*taps->exact));
 }
 
-/* Pillow's precompute_coeffs and normalize_coeffs_8bpc for the triangle filter. `inputs` become
- * `scaled`, of which outputs from `start` on are wanted. */
-static void taps_compute(struct taps *taps, int inputs, int scaled, int start, int outputs)
+/* Pillow's precompute_coeffs and normalize_coeffs_8bpc for the triangle filter. The span becomes
+ * `scaled` pixels, of which outputs from `start` on are wanted. */
+static void taps_compute(struct taps *taps, const struct span *span, int scaled, int start,
+                         int outputs)
 {
-    double scale = (double)inputs / scaled;
+    int inputs = span->count;
+    double scale = span->length / scaled;
     double support = scale < 1.0 ? 1.0 : scale; /* also what the filter is stretched by */
     double shrink = 1.0 / support;
     taps->filter.stride = (int)ceil(support) * 2 + 1;
     CHECK(taps->filter.stride < TAPS_MAX);
     taps_reserve(taps, outputs);
     for (int i = 0; i < outputs; i++) {
-        double center = (start + i + 0.5) * scale;
+        double center = span->start + (start + i + 0.5) * scale;
         int first = (int)(center - support + 0.5);
         int last = (int)(center + support + 0.5);
         first = first < 0 ? 0 : first;
@@ -94,6 +116,19 @@ static void taps_compute(struct taps *taps, int inputs, int scaled, int start, i
     }
 }
 
+/* The box's pixels from `start` to `start + length` of an axis that begins at `origin`. */
+static struct span span_of(int start, int length, int origin, int shrink)
+{
+    int from = start - origin, end = from + length;
+    int first = from / shrink;
+    return (struct span){
+        .first = first,
+        .count = (end + shrink - 1) / shrink - first,
+        .start = (double)(from - first * shrink) / shrink,
+        .length = (double)length / shrink,
+    };
+}
+
 struct resize *resize_create(void)
 {
     struct resize *resize = mem_zero(sizeof(*resize));
@@ -105,48 +140,140 @@ void resize_destroy(struct resize *resize)
 {
     if (resize == NULL)
         return;
-    taps_done(&resize->horizontal);
-    taps_done(&resize->vertical);
+    for (int i = 0; i < resize->half_count; i++) {
+        taps_done(&resize->halves[i].horizontal);
+        taps_done(&resize->halves[i].vertical);
+        mem_free(resize->halves[i].middle);
+    }
+    mem_free(resize->halves);
     mem_free(resize->strip[0]);
     mem_free(resize->strip[1]);
-    mem_free(resize->middle);
     mem_free(resize);
 }
 
-static void resize_reserve(struct resize *resize, const struct crop_box *box,
-                           const struct planes *planes)
+static void halves_reserve(struct resize *resize, int count)
 {
-    size_t columns = (size_t)(box->width > planes->size ? box->width : planes->size);
-    size_t strip_bytes = columns * LANES + RESIZE_CHUNK_MAX * STRIP; /* in whole chunks */
-    size_t capacity = resize->strip_capacity;
-    resize->strip[0] = grown(resize->strip[0], &capacity, strip_bytes, 1);
-    resize->strip[1] = grown(resize->strip[1], &resize->strip_capacity, strip_bytes, 1);
-    size_t rows = ((size_t)box->height + STRIP - 1) / STRIP * STRIP;
-    resize->middle = grown(resize->middle, &resize->middle_capacity, rows * planes->row_bytes, 1);
+    if (count <= resize->half_count)
+        return;
+    struct half *halves = mem_zero((size_t)count * sizeof(*halves));
+    if (resize->half_count > 0)
+        memcpy(halves, resize->halves, (size_t)resize->half_count * sizeof(*halves));
+    mem_free(resize->halves);
+    resize->halves = halves;
+    resize->half_count = count;
+}
+
+/* What all boxes of a picture cover. */
+struct extent {
+    int left, right, top, bottom;
+};
+
+static struct extent extent_of(const struct half *halves, int count)
+{
+    struct extent all = {INT_MAX, 0, INT_MAX, 0};
+    for (int i = 0; i < count; i++) {
+        const struct span *columns = &halves[i].columns, *rows = &halves[i].rows;
+        all.left = columns->first < all.left ? columns->first : all.left;
+        all.top = rows->first < all.top ? rows->first : all.top;
+        if (columns->first + columns->count > all.right)
+            all.right = columns->first + columns->count;
+        if (rows->first + rows->count > all.bottom)
+            all.bottom = rows->first + rows->count;
+    }
+    return all;
+}
+
+static void reserve(struct resize *resize, const struct extent *all, int count)
+{
+    size_t outputs = 0;
+    for (int i = 0; i < count; i++) {
+        struct half *half = &resize->halves[i];
+        half->first_row = all->top + (half->rows.first - all->top) / STRIP * STRIP;
+        size_t rows = (size_t)(half->rows.first + half->rows.count - half->first_row);
+        rows = (rows + STRIP - 1) / STRIP * STRIP;
+        half->middle =
+            grown(half->middle, &half->middle_capacity, rows * half->planes->row_bytes, 1);
+        outputs = (size_t)half->planes->size > outputs ? (size_t)half->planes->size : outputs;
+    }
+    const size_t slack = RESIZE_CHUNK_MAX * STRIP; /* strips are written in whole chunks */
+    const size_t columns = (size_t)(all->right - all->left);
+    resize->strip[0] =
+        grown(resize->strip[0], &resize->strip_capacity[0], columns * LANES + slack, 1);
+    resize->strip[1] =
+        grown(resize->strip[1], &resize->strip_capacity[1], outputs * LANES + slack, 1);
+}
+
+/* The columns that boxes with pixels in the strip at `top` cover; empty where there are none. */
+static struct extent strip_extent(const struct half *halves, int count, int top)
+{
+    struct extent strip = {INT_MAX, 0, top, top + STRIP};
+    for (int i = 0; i < count; i++) {
+        const struct span *columns = &halves[i].columns, *rows = &halves[i].rows;
+        if (rows->first >= strip.bottom || rows->first + rows->count <= top)
+            continue;
+        strip.left = columns->first < strip.left ? columns->first : strip.left;
+        if (columns->first + columns->count > strip.right)
+            strip.right = columns->first + columns->count;
+    }
+    return strip;
+}
+
+/* Rows first: every half's middle. Below the last row that row stands in. */
+static void weigh_strips(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
+                         const struct extent *all, int count)
+{
+    const struct resize_kernels *kernels = resize->kernels;
+    for (int top = all->top; top < all->bottom; top += STRIP) {
+        struct extent strip = strip_extent(resize->halves, count, top);
+        if (strip.left >= strip.right)
+            continue;
+        const uint8_t *rows[STRIP];
+        for (int i = 0; i < STRIP; i++) {
+            int y = top + i < all->bottom ? top + i : all->bottom - 1;
+            rows[i] = rgb + (size_t)y * row_bytes + (size_t)strip.left * 3;
+        }
+        kernels->transpose(rows, (size_t)(strip.right - strip.left) * 3, resize->strip[0]);
+        for (int i = 0; i < count; i++) {
+            struct half *half = &resize->halves[i];
+            if (half->rows.first >= strip.bottom || half->rows.first + half->rows.count <= top)
+                continue;
+            size_t row = (size_t)(top - half->first_row), bytes = half->planes->row_bytes;
+            int size = half->planes->size;
+            kernels->weigh_columns(
+                resize->strip[0] + (size_t)(half->columns.first - strip.left) * LANES,
+                &half->horizontal.filter, size, half->is_flipped, resize->strip[1]);
+            kernels->restore(resize->strip[1], (size_t)size * 3, half->middle + row * bytes, bytes);
+        }
+    }
+}
+
+/* The halves' spans, taps and planes are set. */
+static void resize_halves(struct resize *resize, const uint8_t *rgb, size_t row_bytes, int count)
+{
+    struct extent all = extent_of(resize->halves, count);
+    reserve(resize, &all, count);
+    weigh_strips(resize, rgb, row_bytes, &all, count);
+    for (int i = 0; i < count; i++) {
+        const struct half *half = &resize->halves[i];
+        size_t row = (size_t)(half->rows.first - half->first_row);
+        resize->kernels->weigh_rows(half->middle + row * half->planes->row_bytes,
+                                    &half->vertical.filter, half->planes);
+    }
 }
 
 void resize_window(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
                    const struct crop_box *box, const struct crop_box *window, int is_flipped,
                    struct planes *planes)
 {
-    const struct resize_kernels *kernels = resize->kernels;
-    resize_reserve(resize, box, planes);
-    taps_compute(&resize->horizontal, box->width, window->width, window->x, planes->size);
-    taps_compute(&resize->vertical, box->height, window->height, window->y, planes->size);
-    const uint8_t *corner = rgb + (size_t)box->y * row_bytes + (size_t)box->x * 3;
-    for (int top = 0; top < box->height; top += STRIP) {
-        const uint8_t *rows[STRIP];
-        for (int i = 0; i < STRIP; i++) { /* below the box its last row stands in */
-            int y = top + i < box->height ? top + i : box->height - 1;
-            rows[i] = corner + (size_t)y * row_bytes;
-        }
-        kernels->transpose(rows, (size_t)box->width * 3, resize->strip[0]);
-        kernels->weigh_columns(resize->strip[0], &resize->horizontal.filter, planes->size,
-                               is_flipped, resize->strip[1]);
-        kernels->restore(resize->strip[1], (size_t)planes->size * 3,
-                         resize->middle + (size_t)top * planes->row_bytes, planes->row_bytes);
-    }
-    kernels->weigh_rows(resize->middle, &resize->vertical.filter, planes);
+    halves_reserve(resize, 1);
+    struct half *half = &resize->halves[0];
+    half->planes = planes;
+    half->is_flipped = is_flipped;
+    half->columns = span_of(box->x, box->width, 0, 1);
+    half->rows = span_of(box->y, box->height, 0, 1);
+    taps_compute(&half->horizontal, &half->columns, window->width, window->x, planes->size);
+    taps_compute(&half->vertical, &half->rows, window->height, window->y, planes->size);
+    resize_halves(resize, rgb, row_bytes, 1);
 }
 
 void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
@@ -154,4 +281,22 @@ void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
 {
     const struct crop_box whole = {.width = planes->size, .height = planes->size};
     resize_window(resize, rgb, row_bytes, box, &whole, is_flipped, planes);
+}
+
+void resize_boxes(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
+                  const struct image_part *part, const struct resize_crop *crops, int count)
+{
+    halves_reserve(resize, count);
+    for (int i = 0; i < count; i++) {
+        const struct crop_box *box = &crops[i].box;
+        struct half *half = &resize->halves[i];
+        int size = crops[i].planes->size;
+        half->planes = crops[i].planes;
+        half->is_flipped = crops[i].is_flipped;
+        half->columns = span_of(box->x, box->width, part->x, part->shrink);
+        half->rows = span_of(box->y, box->height, part->y, part->shrink);
+        taps_compute(&half->horizontal, &half->columns, size, 0, size);
+        taps_compute(&half->vertical, &half->rows, size, 0, size);
+    }
+    resize_halves(resize, rgb, row_bytes, count);
 }

@@ -3,8 +3,8 @@
  * Pillow's Resample.c: a triangle filter that widens when shrinking (support max(1, scale)),
  * weights in 22-bit fixed point, rows first with an 8-bit result, then columns. All of it is
  * integer arithmetic on nonnegative weights, so the bytes equal Pillow's and do not depend on the
- * CPU. Reads only the rectangle. One thread per struct resize; allocates only when it meets a
- * rectangle larger than all before. */
+ * CPU. One thread per struct resize; allocates only when it meets more, or larger, rectangles than
+ * ever before. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_RESIZE_H
@@ -14,20 +14,33 @@
 #include <stdint.h>
 
 #include "loader/crop.h"
+#include "loader/image_part.h"
 #include "loader/planes.h"
 
 struct resize;
 
 struct resize *resize_create(void);
 void resize_destroy(struct resize *resize); /* NULL is fine */
-/* Scales `box` of an image (u8 RGB, row_bytes from row to row) to fill planes, which has its size;
- * mirrored left to right when is_flipped. */
-void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
-                const struct crop_box *box, int is_flipped, struct planes *planes);
-/* Scales box to window->width x window->height and keeps of that the square of planes' size whose
- * corner is (window->x, window->y), which must lie within: what Resize and CenterCrop do. */
+/* Scales box of a whole picture to window->width x window->height and keeps of that the square of
+ * planes' size whose corner is (window->x, window->y), which must lie within: what Resize and
+ * CenterCrop do. */
 void resize_window(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
                    const struct crop_box *box, const struct crop_box *window, int is_flipped,
                    struct planes *planes);
+/* Scales `box` of a whole picture (u8 RGB, row_bytes from row to row) to fill planes, which has its
+ * size; mirrored left to right when is_flipped. */
+void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
+                const struct crop_box *box, int is_flipped, struct planes *planes);
+
+struct resize_crop {
+    struct crop_box box;   /* in pixels of the whole picture */
+    int is_flipped;        /* left to right */
+    struct planes *planes; /* filled; it has its size. Borrowed */
+};
+/* As resize_box, for several boxes of one picture, each to fill its planes. rgb shows `part` of the
+ * picture, in which all boxes lie; where that is shrunk, boxes may begin and end between two of its
+ * pixels. The rows are gone through once for all boxes. */
+void resize_boxes(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
+                  const struct image_part *part, const struct resize_crop *crops, int count);
 
 #endif

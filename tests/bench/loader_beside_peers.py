@@ -5,7 +5,8 @@
 """A tool, not a test: its tables go into docs/benchmarks.md.
 
 Work: decode a JPEG from memory, cut SwAV's crops (2 of 224 and 4 of 96 pixels; flip, jitter .8/.8/.8/.2 with p .8, grey .2,
-blur .5 with sigma .1 to 2). The peers end in float tensors, normalised; we in bytes, which the first kernel on the
+blur .5 with sigma .1 to 2). seer does it twice: decoding in full, which is its default, and with data.jpeg_decode scaled,
+which changes pixels a little. The peers decode in full; they end in float tensors, normalised; we in bytes, which the first kernel on the
 device normalises. Pillow's pipeline is torchvision's own; OpenCV's has the fastest calls there are for each operation,
 8-bit tables for brightness and contrast among them, and is not byte for byte torchvision's; ours is.
 
@@ -163,14 +164,12 @@ class Peer:
 
 
 class Seer:
-    name = "seer"
-
-    def __init__(self, program):
-        self.program = program
+    def __init__(self, name, program, config):
+        self.name, self.program, self.config = name, program, config
 
     def measure(self, folder, seconds):
-        command = [self.program, "bench", "loader", "--seconds", str(seconds), "-o", "json", "--images",
-                   *sorted(glob.glob(os.path.join(folder, "*.jpg")))]
+        command = [self.program, "bench", "loader", "--seconds", str(seconds), "-o", "json", "--config", self.config,
+                   "--images", *sorted(glob.glob(os.path.join(folder, "*.jpg")))]
         self.last = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         return {"decode": self.last["decode_only_images_per_second_per_core"],
                 "crops": self.last["images_per_second_per_core"]}
@@ -219,14 +218,30 @@ def processor():
 def show(what, note, contestants, rounds):
     medians = {one.name: {key: statistics.median(measured[key] for measured in rounds[one.name]) for key in ("decode", "crops")}
                for one in contestants}
-    mine = medians["seer"]["crops"]
+    ours = [medians[one.name]["crops"] for one in contestants if isinstance(one, Seer)]
     print(f"\n{what}: {note}.\n")
-    print("| loader | decode only, images/s | with six crops, median | min to max | of decode only | seer is so many times faster |")
+    print("| loader | decode only, images/s | with six crops, median | min to max | of decode only "
+          "| seer is so many times faster: full, scaled |")
     print("|---|---|---|---|---|---|")
     for one in contestants:
         values, median = [measured["crops"] for measured in rounds[one.name]], medians[one.name]
+        ratios = ", ".join(f"{mine / median['crops']:.1f}" for mine in ours)
         print(f"| {one.name} | {median['decode']:.0f} | {median['crops']:.0f} | {min(values):.0f} to {max(values):.0f} | "
-              f"{median['crops'] / median['decode']:.2f} | {mine / median['crops']:.1f} |")
+              f"{median['crops'] / median['decode']:.2f} | {ratios} |")
+    for one in contestants:
+        if isinstance(one, Seer):
+            stages = ", ".join(f"{key} {value:.0f}" for key, value in one.last["stage_us_per_image"].items())
+            print(f"\n{one.name}, last round, µs per image: {stages}.")
+
+
+def seers(program, scratch):
+    for name, mode in (("seer", "full"), ("seer, scaled", "scaled")):
+        config = os.path.join(scratch, mode + ".yaml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f"data:\n  jpeg_decode: {mode}\ncrops:\n")
+            for count, size, low, high in CROPS:
+                file.write(f"  - {{count: {count}, size: {size}, scale_min: {low}, scale_max: {high}}}\n")
+        yield Seer(name, program, config)
 
 
 def main():
@@ -242,13 +257,13 @@ def main():
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
 
-    contestants = [Seer(options.seer), Peer(Pillow()), Peer(OpenCV())]
     print(f"{time.strftime('%Y-%m-%d')}, {processor()}, {os.cpu_count()} CPUs, core {core} alone, load "
           f"{os.getloadavg()[0]:.1f} at the start; Python {platform.python_version()}, torch {torch.__version__}, "
           f"Pillow with libjpeg-turbo: {features.check_feature('libjpeg_turbo')}.\n")
     print("    " + shlex.join(["python3", "tests/bench/loader_beside_peers.py", "--rounds", str(options.rounds), "--seconds",
                                f"{options.seconds:g}", "--images", str(options.images)]))
     with tempfile.TemporaryDirectory() as scratch:
+        contestants = [*seers(options.seer, scratch), Peer(Pillow()), Peer(OpenCV())]
         for what, size in SOURCES.items():
             folder = os.path.join(scratch, what)
             note = make_images(folder, size, options.images)
@@ -259,8 +274,6 @@ def main():
                     print(f"{what}, round {number + 1}, {one.name}: {rounds[one.name][-1]['crops']:.0f} images/s",
                           file=sys.stderr)
             show(what, note, contestants, rounds)
-            stages = contestants[0].last["stage_us_per_image"]
-            print("\nseer's last round, µs per image: " + ", ".join(f"{key} {value:.0f}" for key, value in stages.items()) + ".")
 
 
 if __name__ == "__main__":

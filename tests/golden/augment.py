@@ -25,8 +25,8 @@ np_random = np.random.default_rng(SEED)
 failures = []
 
 
-def ours(image, box, size, flip, ops):
-    line = "%d %d %d %d %d %d %d %d " % (*image.size, *box, size, flip)
+def ours(image, box, size, flip, ops, shrink=1):
+    line = "%d %d %d %d %d %d %d %d %d " % (*image.size, shrink, *box, size, flip)
     line += " ".join("%s %.17g" % op for op in ops) + " .\n"
     TOOL.stdin.write(line.encode() + image.tobytes())
     TOOL.stdin.flush()
@@ -53,6 +53,19 @@ def theirs(image, box, size, flip, ops):
     for name, value in ops:
         image = PILLOW[name](image, value)
     return np.asarray(image)
+
+
+def compare_shrunk(image, shrink, size):
+    """A box of an image that was decoded smaller, with edges between two of its pixels."""
+    x, y, width, height = random_box(image, shrink)
+    left, top = x // shrink, y // shrink
+    right, bottom = -(-(x + width) // shrink), -(-(y + height) // shrink)
+    edges = (x / shrink - left, y / shrink - top, (x + width) / shrink - left, (y + height) / shrink - top)
+    a = ours(image, (x, y, width, height), size, 0, (), shrink)
+    b = image.crop((left, top, right, bottom)).resize((size, size), Image.BILINEAR, box=edges)
+    if (a != np.asarray(b)).any():
+        failures.append("shrunk")
+        print("FAILED: image %s, 1/%d, box %s, size %d" % (image.size, shrink, (x, y, width, height), size))
 
 
 def compare(what, image, box, size, flip=0, ops=()):
@@ -82,10 +95,10 @@ def whole(size):
     return (0, 0, size, size)
 
 
-def random_box(image):
-    width, height = random.randint(1, image.width), random.randint(1, image.height)
-    return (random.randint(0, image.width - width), random.randint(0, image.height - height),
-            width, height)
+def random_box(image, shrink=1):
+    whole_width, whole_height = image.width * shrink, image.height * shrink
+    width, height = random.randint(shrink, whole_width), random.randint(shrink, whole_height)
+    return random.randint(0, whole_width - width), random.randint(0, whole_height - height), width, height
 
 
 def random_ops():
@@ -111,6 +124,10 @@ def main():
         for _ in range(12):
             image = random.choice((noise, smooth))(random.randint(1, 700), random.randint(1, 500))
             compare("resize", image, random_box(image), size, random.randint(0, 1))
+    for shrink in (2, 4, 8):
+        for size in (7, 32, 96):
+            for _ in range(4):
+                compare_shrunk(noise(random.randint(9, 200), random.randint(9, 200)), shrink, size)
     compare("resize of a long image", noise(5000, 3), (0, 0, 5000, 3), 32)
     compare("resize of a tall image", noise(2, 6000), (0, 0, 2, 6000), 32)
     compare("resize of one pixel", noise(9, 9), (4, 4, 1, 1), 33)

@@ -1,7 +1,8 @@
 /* augment_tool.c - carries out augmentations that a script asks for; augment.py compares the bytes.
  *
- * stdin, again and again: a line "WIDTH HEIGHT X Y W H SIZE FLIP OP VALUE OP VALUE ... ." and the
- * image's bytes; stdout: the crop's bytes. With W = SIZE and H = SIZE nothing is resampled. */
+ * stdin, again and again: a line "WIDTH HEIGHT SHRINK X Y W H SIZE FLIP OP VALUE OP VALUE ... ."
+ * and the image's bytes; stdout: the crop's bytes. X Y W H are in pixels of an image SHRINK times
+ * as large. With W = SIZE and H = SIZE nothing is resampled. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
@@ -37,10 +38,10 @@ int main(void)
 {
     struct resize *resize = resize_create();
     struct planes planes = {0}, scratch = {0};
-    int width, height, size, is_flipped;
+    int width, height, shrink, size, is_flipped;
     struct crop_box box;
-    while (scanf("%d %d %d %d %d %d %d %d", &width, &height, &box.x, &box.y, &box.width,
-                 &box.height, &size, &is_flipped) == 8) {
+    while (scanf("%d %d %d %d %d %d %d %d %d", &width, &height, &shrink, &box.x, &box.y, &box.width,
+                 &box.height, &size, &is_flipped) == 9) {
         char names[8][32];
         double values[8];
         int count = 0;
@@ -54,7 +55,10 @@ int main(void)
         if (getchar() != '\n' || fread(in, 1, in_bytes, stdin) != in_bytes)
             return 2;
         planes_resize(&planes, size);
-        resize_box(resize, in, (size_t)width * 3, &box, is_flipped, &planes);
+        const struct image_part whole = {
+            .width = width * shrink, .height = height * shrink, .shrink = shrink};
+        const struct resize_crop crop = {box, is_flipped, &planes};
+        resize_boxes(resize, in, (size_t)width * 3, &whole, &crop, 1);
         for (int i = 0; i < count; i++)
             apply(names[i], values[i], &planes, &scratch);
         planes_save(&planes, out);

@@ -1,4 +1,6 @@
 seer_test(test_augment LIBS loader)
+seer_test(test_image_part LIBS loader PkgConfig::JPEG)
+seer_test(test_multicrop LIBS loader PkgConfig::JPEG)
 seer_test(test_resize_kernels LIBS loader)
 seer_test(test_loader SOURCES test_loader.c loader_fixture.c LIBS loader PkgConfig::PNG LABELS threads)
 seer_test(test_loader_shards SOURCES test_loader_shards.c loader_fixture.c LIBS loader PkgConfig::PNG LABELS threads)
