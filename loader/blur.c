@@ -68,21 +68,18 @@ SIMD_INLINE void sum_any(const uint8_t *const *taps, struct box box, int length,
     }
 }
 
-/* The radii of sigma <= 2 have loops of their own, which compilers vectorise. */
-SIMD_INLINE void sum_taps(const uint8_t *const *taps, struct box box, int length,
-                          uint8_t *restrict out)
-{
-    if (box.radius == 0)
-        sum3(taps[0], taps[1], taps[2], box, length, out);
-    else if (box.radius == 1)
-        sum5(taps[0], taps[1], taps[2], taps[3], taps[4], box, length, out);
-    else
-        sum_any(taps, box, length, out);
-}
-
 static int clamped(int i, int size)
 {
     return i < 0 ? 0 : i >= size ? size - 1 : i;
+}
+
+/* Without a call for the one or two bytes of sigma <= 2. */
+SIMD_INLINE void repeat(uint8_t *to, uint8_t value, int count)
+{
+    to[0] = value;
+    to[count - 1] = value;
+    if (count > 2)
+        memset(to, value, (size_t)count);
 }
 
 /* Repeats the first and the last of the `size` pixels that stand `reach` into each third of line.
@@ -90,8 +87,45 @@ static int clamped(int i, int size)
 SIMD_INLINE void pad(uint8_t *line, int size, int reach)
 {
     for (int channel = 0; channel < 3; channel++, line += size + 2 * reach) {
-        memset(line, line[reach], (size_t)reach);
-        memset(line + reach + size, line[reach + size - 1], (size_t)reach);
+        repeat(line, line[reach], reach);
+        repeat(line + reach + size, line[reach + size - 1], reach);
+    }
+}
+
+/* Sums of neighbours on a line; the first is at in. The radii of sigma <= 2 have loops of their
+ * own, here and across lines, which compilers vectorise. */
+SIMD_INLINE void sum_along(const uint8_t *in, struct box box, int length, uint8_t *restrict out)
+{
+    if (box.radius == 0) {
+        sum3(in, in + 1, in + 2, box, length, out);
+    } else if (box.radius == 1) {
+        sum5(in, in + 1, in + 2, in + 3, in + 4, box, length, out);
+    } else {
+        const uint8_t *taps[TAPS_MAX] = {0};
+        for (int t = 0; t < 2 * box.radius + 3; t++)
+            taps[t] = in + t;
+        sum_any(taps, box, length, out);
+    }
+}
+
+SIMD_INLINE const uint8_t *near_row(const struct planes *planes, int y)
+{
+    return planes_row(planes, clamped(y, planes->size), 0);
+}
+
+SIMD_INLINE void sum_across(const struct planes *in, int y, struct box box, uint8_t *restrict out)
+{
+    int length = 3 * in->size;
+    if (box.radius == 0) {
+        sum3(near_row(in, y - 1), near_row(in, y), near_row(in, y + 1), box, length, out);
+    } else if (box.radius == 1) {
+        sum5(near_row(in, y - 2), near_row(in, y - 1), near_row(in, y), near_row(in, y + 1),
+             near_row(in, y + 2), box, length, out);
+    } else {
+        const uint8_t *taps[TAPS_MAX] = {0};
+        for (int t = 0; t < 2 * box.radius + 3; t++)
+            taps[t] = near_row(in, y + t - box.radius - 1);
+        sum_any(taps, box, length, out);
     }
 }
 
@@ -101,7 +135,6 @@ SIMD_CLONES
 static void blur_row(uint8_t *row, int size, struct box box)
 {
     uint8_t lines[2][LINE_MAX];
-    const uint8_t *taps[TAPS_MAX] = {0};
     int reach = box.radius + 1;
     int span = size + 2 * reach;
     for (int channel = 0; channel < 3; channel++)
@@ -109,9 +142,7 @@ static void blur_row(uint8_t *row, int size, struct box box)
     for (int pass = 0; pass < PASSES; pass++) {
         uint8_t *in = lines[pass & 1], *out = lines[~pass & 1];
         pad(in, size, reach);
-        for (int t = 0; t < 2 * reach + 1; t++)
-            taps[t] = in + t;
-        sum_taps(taps, box, 3 * span - 2 * reach, out + reach);
+        sum_along(in, box, 3 * span - 2 * reach, out + reach);
     }
     for (int channel = 0; channel < 3; channel++)
         memcpy(row + channel * size, lines[PASSES & 1] + channel * span + reach, (size_t)size);
@@ -121,13 +152,8 @@ static void blur_row(uint8_t *row, int size, struct box box)
 SIMD_CLONES
 static void blur_columns(const struct planes *in, struct box box, struct planes *out)
 {
-    int size = in->size;
-    const uint8_t *taps[TAPS_MAX] = {0};
-    for (int y = 0; y < size; y++) {
-        for (int t = 0; t < 2 * box.radius + 3; t++)
-            taps[t] = planes_row(in, clamped(y + t - box.radius - 1, size), 0);
-        sum_taps(taps, box, 3 * size, planes_row(out, y, 0));
-    }
+    for (int y = 0; y < in->size; y++)
+        sum_across(in, y, box, planes_row(out, y, 0));
 }
 
 void blur_gaussian(struct planes *planes, float sigma, struct planes *scratch)

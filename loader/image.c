@@ -241,6 +241,7 @@ enum status image_decode_part(struct image *image, const void *bytes, size_t len
         limits = &image_limits_default;
     image->reason = IMAGE_REASON_NONE;
     image->is_cut = 0;
+    image->is_handed_on = 0;
     image->part.shrink = 0; /* a decoder that has the wish fulfilled says what it decoded */
     if (length == 0)
         return image_refuse(image, IMAGE_REASON_EMPTY, "no bytes at all");

@@ -70,6 +70,7 @@ struct image {
     int is_cut;                        /* rows are missing below; only with limits.is_cut_fine */
     int32_t whole_width, whole_height; /* of the picture of which pixels show a part, upright */
     struct image_part part;            /* what they show: all of it, unless a wish was given */
+    int is_handed_on;                  /* the wish's take_rows had all rows: pixels are undefined */
 };
 
 void image_init(struct image *image);

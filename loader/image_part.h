@@ -17,10 +17,19 @@ struct image_part {
     int32_t shrink; /* 1, 2, 4 or 8 */
 };
 
-/* What is wanted of a picture of width x height pixels, upright: inside it and not empty. `shrink`
- * is the most that it may be decoded smaller by. */
+enum { IMAGE_STRIP = 32 }; /* rows that a decoder hands on together */
+
+struct image;
 struct image_wish {
+    /* What is wanted of a picture of width x height pixels, upright: inside it and not empty.
+     * `shrink` is the most that it may be decoded smaller by. */
     struct image_part (*part_of)(void *context, int32_t width, int32_t height);
+    /* Takes rows of image->part as they come, while the CPU has them at hand: first is a multiple
+     * of IMAGE_STRIP, count is IMAGE_STRIP but for the last. rgb: [count][image->width][3], the
+     * next strip overwrites it. An image that fails may have handed on some. NULL: image->pixels
+     * get all. */
+    void (*take_rows)(void *context, const struct image *image, const uint8_t *rgb, int32_t first,
+                      int32_t count);
     void *context; /* borrowed */
 };
 

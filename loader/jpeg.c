@@ -22,6 +22,7 @@ enum {
     SHRUNK_PIXELS_MAX =
         1 << 30,    /* of a file that is decoded smaller: time, not memory, bounds it */
     SHRINK_MAX = 8, /* the least that libjpeg decodes is an eighth */
+    ROWS_MAX = 4,   /* libjpeg gives as many at a time as share a row of colours: 4 at most */
     MARGIN = 4,     /* pixels around a part: its edges are upsampled without their neighbours */
 };
 
@@ -130,20 +131,50 @@ static void row_from_cmyk(const uint8_t *cmyk, uint8_t *rgb, uint32_t width)
     }
 }
 
+/* Reads up to `count` rows, which end up at rgb. */
+static uint32_t read_some(struct decoder *decoder, uint8_t *rgb, uint32_t count)
+{
+    struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
+    uint32_t width = jpeg->output_width;
+    JSAMPROW rows[ROWS_MAX];
+    if (jpeg->out_color_space == JCS_CMYK) {
+        rows[0] = image_scratch(decoder->image, (size_t)width * 4);
+        count = jpeg_read_scanlines(jpeg, rows, 1);
+        if (count == 1)
+            row_from_cmyk(rows[0], rgb, width);
+        return count;
+    }
+    count = count < ROWS_MAX ? count : ROWS_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = rgb + (size_t)i * width * 3;
+    return jpeg_read_scanlines(jpeg, rows, count);
+}
+
 static void read_rows(struct decoder *decoder)
 {
     struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
-    struct image *image = decoder->image;
-    uint32_t width = jpeg->output_width;
-    int is_cmyk = jpeg->out_color_space == JCS_CMYK;
-    uint8_t *cmyk = is_cmyk ? image_scratch(image, (size_t)width * 4) : NULL;
+    size_t row_bytes = (size_t)jpeg->output_width * 3;
     while (jpeg->output_scanline < decoder->end_row) {
         size_t y = jpeg->output_scanline - decoder->first_row;
-        uint8_t *rgb = image->pixels + y * width * 3;
-        JSAMPROW row = is_cmyk ? cmyk : rgb;
-        if (jpeg_read_scanlines(jpeg, &row, 1) == 1 && is_cmyk)
-            row_from_cmyk(cmyk, rgb, width);
+        read_some(decoder, decoder->image->pixels + y * row_bytes,
+                  decoder->end_row - jpeg->output_scanline);
     }
+}
+
+/* Strip after strip at the same place, each handed on before the next. */
+static void hand_on_rows(struct decoder *decoder, const struct image_wish *wish)
+{
+    struct jpeg_decompress_struct *jpeg = &decoder->jpeg;
+    struct image *image = decoder->image;
+    size_t row_bytes = (size_t)jpeg->output_width * 3;
+    for (int32_t first = 0; first < image->height; first += IMAGE_STRIP) {
+        uint32_t count = (uint32_t)(image->height - first), read = 0;
+        count = count < IMAGE_STRIP ? count : IMAGE_STRIP;
+        while (read < count)
+            read += read_some(decoder, image->pixels + read * row_bytes, count - read);
+        wish->take_rows(wish->context, image, image->pixels, first, (int32_t)count);
+    }
+    image->is_handed_on = 1;
 }
 
 /* Of a progressive file libjpeg keeps all coefficients, of 2 bytes, whatever the size of what comes
@@ -292,7 +323,10 @@ static enum status decode(struct decoder *decoder, const uint8_t *bytes, size_t 
     decoder->end_row = jpeg->output_height;
     if (is_part)
         start_part(decoder, &part);
-    read_rows(decoder);
+    if (is_part && wish->take_rows != NULL && decoder->orientation <= 1)
+        hand_on_rows(decoder, wish);
+    else
+        read_rows(decoder);
     if (decoder->end_row == jpeg->output_height) /* else the rest is not even looked at */
         jpeg_finish_decompress(jpeg);
     if (decoder->is_cut)

@@ -4,7 +4,9 @@
 #ifndef LOADER_LANES_16_H
 #define LOADER_LANES_16_H
 
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "loader/simd.h"
 
@@ -19,6 +21,15 @@ enum { LANES_BYTES = 16, LANES_INTS = 4 };
 /* Within each sixteen bytes: those of a and b by turns, of their lower or of their upper halves. */
 #define LANES_LOWER(a, b) __builtin_shufflevector(a, b, LANES_PAIRS(0))
 #define LANES_UPPER(a, b) __builtin_shufflevector(a, b, LANES_PAIRS(8))
+
+/* Sixteen bytes at `from`, and at each further `step`, side by side. */
+SIMD_INLINE bytes lanes_gather(const uint8_t *from, size_t step)
+{
+    bytes lanes;
+    (void)step;
+    memcpy(&lanes, from, LANES_BYTES);
+    return lanes;
+}
 
 SIMD_INLINE ints lanes_widen(const uint8_t *from)
 {

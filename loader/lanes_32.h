@@ -6,6 +6,7 @@
 #define LOADER_LANES_32_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "loader/simd.h"
@@ -21,6 +22,14 @@ enum { LANES_BYTES = 32, LANES_INTS = 8 };
 /* Within each sixteen bytes: those of a and b by turns, of their lower or of their upper halves. */
 #define LANES_LOWER(a, b) __builtin_shufflevector(a, b, LANES_PAIRS(0), LANES_PAIRS(16))
 #define LANES_UPPER(a, b) __builtin_shufflevector(a, b, LANES_PAIRS(8), LANES_PAIRS(24))
+
+/* Sixteen bytes at `from`, and at each further `step`, side by side. */
+SIMD_INLINE bytes lanes_gather(const uint8_t *from, size_t step)
+{
+    __m128i lower = _mm_loadu_si128((const __m128i *)from);
+    __m128i upper = _mm_loadu_si128((const __m128i *)(from + step));
+    return (bytes)_mm256_inserti128_si256(_mm256_castsi128_si256(lower), upper, 1);
+}
 
 SIMD_INLINE ints lanes_widen(const uint8_t *from)
 {

@@ -6,6 +6,7 @@
 #define LOADER_LANES_64_H
 
 #include <immintrin.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "loader/simd.h"
@@ -23,6 +24,15 @@ enum { LANES_BYTES = 64, LANES_INTS = 16 };
     __builtin_shufflevector(a, b, LANES_PAIRS(0), LANES_PAIRS(16), LANES_PAIRS(32), LANES_PAIRS(48))
 #define LANES_UPPER(a, b)                                                                          \
     __builtin_shufflevector(a, b, LANES_PAIRS(8), LANES_PAIRS(24), LANES_PAIRS(40), LANES_PAIRS(56))
+
+/* Sixteen bytes at `from`, and at each further `step`, side by side. */
+SIMD_INLINE bytes lanes_gather(const uint8_t *from, size_t step)
+{
+    __m512i lanes = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)from));
+    lanes = _mm512_inserti32x4(lanes, _mm_loadu_si128((const __m128i *)(from + step)), 1);
+    lanes = _mm512_inserti32x4(lanes, _mm_loadu_si128((const __m128i *)(from + 2 * step)), 2);
+    return (bytes)_mm512_inserti32x4(lanes, _mm_loadu_si128((const __m128i *)(from + 3 * step)), 3);
+}
 
 SIMD_INLINE ints lanes_widen(const uint8_t *from)
 {

@@ -120,10 +120,32 @@ static struct image_part part_of(void *context, int32_t width, int32_t height)
     return (struct image_part){left, top, right - left, bottom - top, shrink};
 }
 
+static void begin(struct multicrop *multicrop, const struct image *image)
+{
+    for (int i = 0; i < multicrop->count; i++) {
+        struct crop *crop = &multicrop->crops[i];
+        planes_resize(&crop->planes, (int)crop->kind->size);
+        multicrop->boxes[i] =
+            (struct resize_crop){crop->augment.box, crop->augment.is_flipped, &crop->planes};
+    }
+    resize_begin(multicrop->resize, &image->part, multicrop->boxes, multicrop->count);
+}
+
+static void take_rows(void *context, const struct image *image, const uint8_t *rgb, int32_t first,
+                      int32_t count)
+{
+    struct multicrop *multicrop = context;
+    stage_begin(multicrop);
+    if (first == 0)
+        begin(multicrop, image);
+    resize_strip(multicrop->resize, rgb, (size_t)image->width * 3, first, count);
+    stage_end(multicrop, MULTICROP_RESIZE);
+}
+
 struct image_wish multicrop_wish(struct multicrop *multicrop, uint64_t position)
 {
     multicrop->wish_position = position;
-    return (struct image_wish){.part_of = part_of, .context = multicrop};
+    return (struct image_wish){.part_of = part_of, .take_rows = take_rows, .context = multicrop};
 }
 
 static void finish(struct multicrop *multicrop, struct crop *crop, uint8_t *ret_rgb)
@@ -142,15 +164,12 @@ void multicrop_image(struct multicrop *multicrop, const struct image *image, uin
                      const struct multicrop_target *targets)
 {
     stage_begin(multicrop);
-    draw(multicrop, image->whole_width, image->whole_height, position);
-    for (int i = 0; i < multicrop->count; i++) {
-        struct crop *crop = &multicrop->crops[i];
-        planes_resize(&crop->planes, (int)crop->kind->size);
-        multicrop->boxes[i] =
-            (struct resize_crop){crop->augment.box, crop->augment.is_flipped, &crop->planes};
+    if (!image->is_handed_on) {
+        draw(multicrop, image->whole_width, image->whole_height, position);
+        begin(multicrop, image);
+        resize_rows(multicrop->resize, image->pixels, (size_t)image->width * 3);
     }
-    resize_boxes(multicrop->resize, image->pixels, (size_t)image->width * 3, &image->part,
-                 multicrop->boxes, multicrop->count);
+    resize_end(multicrop->resize);
     stage_end(multicrop, MULTICROP_RESIZE);
     struct crop *crop = multicrop->crops;
     for (int64_t kind = 0; kind < multicrop->config.crop_count; kind++)

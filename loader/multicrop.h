@@ -37,8 +37,8 @@ void multicrop_destroy(struct multicrop *multicrop); /* NULL is fine */
 /* What image_decode_part need decode for the crops of the image at this stream position. Valid
  * until the next call. */
 struct image_wish multicrop_wish(struct multicrop *multicrop, uint64_t position);
-/* Cuts every crop of the image that stands at this stream position, decoded whole or by that wish.
- * targets: one per kind of crop. */
+/* Cuts every crop of the image that stands at this stream position, decoded whole or, before any
+ * other, by that wish. targets: one per kind of crop. */
 void multicrop_image(struct multicrop *multicrop, const struct image *image, uint64_t position,
                      const struct multicrop_target *targets);
 /* With stage_us (borrowed, added to) the thread's CPU time in each stage is measured; NULL ends

@@ -2,7 +2,7 @@
  * kernels.
  *
  * A strip is transposed once and then read by every crop that it passes through: six crops cover
- * the same pixels twice over. Middles begin with the strip in which their box does. */
+ * the same pixels twice over. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "loader/resize.h"
@@ -38,7 +38,7 @@ struct span {
 struct half {
     struct span columns, rows;
     struct taps horizontal, vertical;
-    int first_row;   /* of middle; begins a strip */
+    int first_row;   /* of middle: begins the strip in which the box does */
     uint8_t *middle; /* [whole strips][row_bytes of planes], owned */
     size_t middle_capacity;
     struct planes *planes;
@@ -50,7 +50,9 @@ struct resize {
     uint8_t *strip[2];                    /* transposed, before and after the weighing */
     size_t strip_capacity[2];
     struct half *halves;
-    int half_count;
+    int half_count; /* that there is memory for */
+    int count;      /* that are being filled */
+    int bottom;     /* row below all of them */
 };
 
 static void *grown(void *memory, size_t *capacity, size_t count, size_t size)
@@ -163,97 +165,86 @@ static void halves_reserve(struct resize *resize, int count)
     resize->half_count = count;
 }
 
-/* What all boxes of a picture cover. */
-struct extent {
-    int left, right, top, bottom;
-};
-
-static struct extent extent_of(const struct half *halves, int count)
+static int is_touched(const struct span *span, int first, int count)
 {
-    struct extent all = {INT_MAX, 0, INT_MAX, 0};
-    for (int i = 0; i < count; i++) {
-        const struct span *columns = &halves[i].columns, *rows = &halves[i].rows;
-        all.left = columns->first < all.left ? columns->first : all.left;
-        all.top = rows->first < all.top ? rows->first : all.top;
-        if (columns->first + columns->count > all.right)
-            all.right = columns->first + columns->count;
-        if (rows->first + rows->count > all.bottom)
-            all.bottom = rows->first + rows->count;
-    }
-    return all;
+    return span->first < first + count && span->first + span->count > first;
 }
 
-static void reserve(struct resize *resize, const struct extent *all, int count)
+/* The columns of all boxes that have pixels in these rows. */
+static struct span columns_of(const struct resize *resize, int first, int count)
 {
-    size_t outputs = 0;
+    int left = INT_MAX, right = 0;
+    for (int i = 0; i < resize->count; i++) {
+        const struct span *columns = &resize->halves[i].columns;
+        if (!is_touched(&resize->halves[i].rows, first, count))
+            continue;
+        left = columns->first < left ? columns->first : left;
+        if (columns->first + columns->count > right)
+            right = columns->first + columns->count;
+    }
+    return (struct span){.first = left, .count = right > left ? right - left : 0};
+}
+
+/* Spans, taps and planes of `count` halves are set. */
+static void begin(struct resize *resize, int count)
+{
+    int outputs = 0;
+    resize->count = count;
+    resize->bottom = 0;
     for (int i = 0; i < count; i++) {
         struct half *half = &resize->halves[i];
-        half->first_row = all->top + (half->rows.first - all->top) / STRIP * STRIP;
-        size_t rows = (size_t)(half->rows.first + half->rows.count - half->first_row);
-        rows = (rows + STRIP - 1) / STRIP * STRIP;
+        int bottom = half->rows.first + half->rows.count;
+        half->first_row = half->rows.first / STRIP * STRIP;
+        size_t rows = (size_t)(bottom - half->first_row + STRIP - 1) / STRIP * STRIP;
         half->middle =
             grown(half->middle, &half->middle_capacity, rows * half->planes->row_bytes, 1);
-        outputs = (size_t)half->planes->size > outputs ? (size_t)half->planes->size : outputs;
+        outputs = half->planes->size > outputs ? half->planes->size : outputs;
+        resize->bottom = bottom > resize->bottom ? bottom : resize->bottom;
     }
     const size_t slack = RESIZE_CHUNK_MAX * STRIP; /* strips are written in whole chunks */
-    const size_t columns = (size_t)(all->right - all->left);
+    const size_t columns = (size_t)columns_of(resize, 0, resize->bottom).count;
     resize->strip[0] =
         grown(resize->strip[0], &resize->strip_capacity[0], columns * LANES + slack, 1);
     resize->strip[1] =
-        grown(resize->strip[1], &resize->strip_capacity[1], outputs * LANES + slack, 1);
+        grown(resize->strip[1], &resize->strip_capacity[1], (size_t)outputs * LANES + slack, 1);
 }
 
-/* The columns that boxes with pixels in the strip at `top` cover; empty where there are none. */
-static struct extent strip_extent(const struct half *halves, int count, int top)
-{
-    struct extent strip = {INT_MAX, 0, top, top + STRIP};
-    for (int i = 0; i < count; i++) {
-        const struct span *columns = &halves[i].columns, *rows = &halves[i].rows;
-        if (rows->first >= strip.bottom || rows->first + rows->count <= top)
-            continue;
-        strip.left = columns->first < strip.left ? columns->first : strip.left;
-        if (columns->first + columns->count > strip.right)
-            strip.right = columns->first + columns->count;
-    }
-    return strip;
-}
-
-/* Rows first: every half's middle. Below the last row that row stands in. */
-static void weigh_strips(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
-                         const struct extent *all, int count)
+/* Rows first: every half's middle. */
+void resize_strip(struct resize *resize, const uint8_t *rgb, size_t row_bytes, int first, int count)
 {
     const struct resize_kernels *kernels = resize->kernels;
-    for (int top = all->top; top < all->bottom; top += STRIP) {
-        struct extent strip = strip_extent(resize->halves, count, top);
-        if (strip.left >= strip.right)
+    struct span all = columns_of(resize, first, count);
+    if (all.count == 0)
+        return;
+    const uint8_t *rows[STRIP];
+    for (int i = 0; i < STRIP; i++) /* behind the last row that row stands in */
+        rows[i] = rgb + (size_t)(i < count ? i : count - 1) * row_bytes + (size_t)all.first * 3;
+    kernels->transpose(rows, (size_t)all.count * 3, resize->strip[0]);
+    for (int i = 0; i < resize->count; i++) {
+        struct half *half = &resize->halves[i];
+        size_t bytes = half->planes->row_bytes;
+        int size = half->planes->size;
+        if (!is_touched(&half->rows, first, count))
             continue;
-        const uint8_t *rows[STRIP];
-        for (int i = 0; i < STRIP; i++) {
-            int y = top + i < all->bottom ? top + i : all->bottom - 1;
-            rows[i] = rgb + (size_t)y * row_bytes + (size_t)strip.left * 3;
-        }
-        kernels->transpose(rows, (size_t)(strip.right - strip.left) * 3, resize->strip[0]);
-        for (int i = 0; i < count; i++) {
-            struct half *half = &resize->halves[i];
-            if (half->rows.first >= strip.bottom || half->rows.first + half->rows.count <= top)
-                continue;
-            size_t row = (size_t)(top - half->first_row), bytes = half->planes->row_bytes;
-            int size = half->planes->size;
-            kernels->weigh_columns(
-                resize->strip[0] + (size_t)(half->columns.first - strip.left) * LANES,
-                &half->horizontal.filter, size, half->is_flipped, resize->strip[1]);
-            kernels->restore(resize->strip[1], (size_t)size * 3, half->middle + row * bytes, bytes);
-        }
+        kernels->weigh_columns(resize->strip[0] + (size_t)(half->columns.first - all.first) * LANES,
+                               &half->horizontal.filter, size, half->is_flipped, resize->strip[1]);
+        kernels->restore(resize->strip[1], (size_t)size * 3,
+                         half->middle + (size_t)(first - half->first_row) * bytes, bytes);
     }
 }
 
-/* The halves' spans, taps and planes are set. */
-static void resize_halves(struct resize *resize, const uint8_t *rgb, size_t row_bytes, int count)
+void resize_rows(struct resize *resize, const uint8_t *rgb, size_t row_bytes)
 {
-    struct extent all = extent_of(resize->halves, count);
-    reserve(resize, &all, count);
-    weigh_strips(resize, rgb, row_bytes, &all, count);
-    for (int i = 0; i < count; i++) {
+    for (int first = 0; first < resize->bottom; first += STRIP) {
+        int count = resize->bottom - first;
+        resize_strip(resize, rgb + (size_t)first * row_bytes, row_bytes, first,
+                     count < STRIP ? count : STRIP);
+    }
+}
+
+void resize_end(struct resize *resize)
+{
+    for (int i = 0; i < resize->count; i++) {
         const struct half *half = &resize->halves[i];
         size_t row = (size_t)(half->rows.first - half->first_row);
         resize->kernels->weigh_rows(half->middle + row * half->planes->row_bytes,
@@ -273,7 +264,9 @@ void resize_window(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
     half->rows = span_of(box->y, box->height, 0, 1);
     taps_compute(&half->horizontal, &half->columns, window->width, window->x, planes->size);
     taps_compute(&half->vertical, &half->rows, window->height, window->y, planes->size);
-    resize_halves(resize, rgb, row_bytes, 1);
+    begin(resize, 1);
+    resize_rows(resize, rgb, row_bytes);
+    resize_end(resize);
 }
 
 void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
@@ -283,8 +276,8 @@ void resize_box(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
     resize_window(resize, rgb, row_bytes, box, &whole, is_flipped, planes);
 }
 
-void resize_boxes(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
-                  const struct image_part *part, const struct resize_crop *crops, int count)
+void resize_begin(struct resize *resize, const struct image_part *part,
+                  const struct resize_crop *crops, int count)
 {
     halves_reserve(resize, count);
     for (int i = 0; i < count; i++) {
@@ -298,5 +291,5 @@ void resize_boxes(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
         taps_compute(&half->horizontal, &half->columns, size, 0, size);
         taps_compute(&half->vertical, &half->rows, size, 0, size);
     }
-    resize_halves(resize, rgb, row_bytes, count);
+    begin(resize, count);
 }

@@ -37,10 +37,16 @@ struct resize_crop {
     int is_flipped;        /* left to right */
     struct planes *planes; /* filled; it has its size. Borrowed */
 };
-/* As resize_box, for several boxes of one picture, each to fill its planes. rgb shows `part` of the
- * picture, in which all boxes lie; where that is shrunk, boxes may begin and end between two of its
- * pixels. The rows are gone through once for all boxes. */
-void resize_boxes(struct resize *resize, const uint8_t *rgb, size_t row_bytes,
-                  const struct image_part *part, const struct resize_crop *crops, int count);
+/* As resize_box, for several boxes of one picture, each to fill its planes: begin, then every strip
+ * of rows from top to bottom, once for all boxes, then end. `part` of the picture is there, and all
+ * boxes lie in it; where it is shrunk, they may begin and end between two of its pixels. */
+void resize_begin(struct resize *resize, const struct image_part *part,
+                  const struct resize_crop *crops, int count);
+/* Rows of the part, as image_wish.take_rows has them. */
+void resize_strip(struct resize *resize, const uint8_t *rgb, size_t row_bytes, int first,
+                  int count);
+/* All strips of a part that lies there as a whole. */
+void resize_rows(struct resize *resize, const uint8_t *rgb, size_t row_bytes);
+void resize_end(struct resize *resize);
 
 #endif

@@ -13,6 +13,7 @@ enum {
     BLOCK = 16,  /* bytes a side, transposed in registers */
     AHEAD = 512, /* bytes of a row: no CPU foresees where 32 rows are read */
     SUMS = PLANES_ROW_STEP / LANES_INTS,
+    THIRD = SUMS / 3,
 };
 
 /* Blocks of 16 x 16 bytes, side by side in 16 rows, each transposed: byte j of row i goes to
@@ -74,8 +75,7 @@ SIMD_INLINE void chunk_restore(const uint8_t *in, size_t count, uint8_t *rows, s
     for (int half = 0; half < RESIZE_STRIP; half += BLOCK) {
         bytes block[BLOCK];
         for (int i = 0; i < BLOCK; i++)
-            for (int lane = 0; lane < LANES_BYTES; lane += BLOCK)
-                memcpy((uint8_t *)&block[i] + lane, in + (lane + i) * RESIZE_STRIP + half, BLOCK);
+            block[i] = lanes_gather(in + i * RESIZE_STRIP + half, BLOCK * RESIZE_STRIP);
         blocks_transpose(block);
         for (int i = 0; i < BLOCK; i++)
             memcpy(rows + (size_t)(half + i) * row_bytes, &block[i], count);
@@ -93,9 +93,11 @@ static void restore(const uint8_t *in, size_t count, uint8_t *rows, size_t row_b
         chunk_restore(in + start * RESIZE_STRIP, count - start, rows + start, row_bytes);
 }
 
-/* ROW_STEP weighted sums over `count` taps, `stride` bytes apart. */
+/* ROW_STEP weighted sums over `count` taps, `stride` bytes apart. Each third goes to a place of its
+ * own, straight from the registers: gathered in memory first, they would be read in other pieces
+ * than they were written, for which CPUs wait. */
 SIMD_INLINE void weigh(const uint8_t *restrict in, size_t stride, const int32_t *restrict weights,
-                       int count, uint8_t *restrict out)
+                       int count, uint8_t *restrict out, size_t third_bytes)
 {
     ints sums[SUMS];
     for (int i = 0; i < SUMS; i++)
@@ -106,7 +108,8 @@ SIMD_INLINE void weigh(const uint8_t *restrict in, size_t stride, const int32_t 
             sums[i] += lanes_widen(tap + LANES_INTS * i) * weights[t];
     }
     for (int i = 0; i < SUMS; i++)
-        lanes_narrow(sums[i] >> RESIZE_WEIGHT_BITS, out + LANES_INTS * i);
+        lanes_narrow(sums[i] >> RESIZE_WEIGHT_BITS,
+                     out + (size_t)(i / THIRD) * third_bytes + LANES_INTS * (i % THIRD));
 }
 
 /* [columns][3][RESIZE_STRIP] to [3][size][RESIZE_STRIP]: the planes part here, and the mirror costs
@@ -115,13 +118,10 @@ static void weigh_columns(const uint8_t *in, const struct resize_taps *taps, int
                           int is_flipped, uint8_t *out)
 {
     for (int x = 0; x < size; x++) {
-        uint8_t sums[PLANES_ROW_STEP];
-        weigh(in + (size_t)taps->first[x] * PLANES_ROW_STEP, PLANES_ROW_STEP,
-              taps->weights + (size_t)x * (size_t)taps->stride, taps->count[x], sums);
         size_t column = (size_t)(is_flipped ? size - 1 - x : x);
-        for (size_t channel = 0; channel < 3; channel++)
-            memcpy(out + (channel * (size_t)size + column) * RESIZE_STRIP,
-                   sums + channel * RESIZE_STRIP, RESIZE_STRIP);
+        weigh(in + (size_t)taps->first[x] * PLANES_ROW_STEP, PLANES_ROW_STEP,
+              taps->weights + (size_t)x * (size_t)taps->stride, taps->count[x],
+              out + column * RESIZE_STRIP, (size_t)size * RESIZE_STRIP);
     }
 }
 
@@ -133,7 +133,7 @@ static void weigh_rows(const uint8_t *in, const struct resize_taps *taps,
         for (size_t column = 0; column < row_bytes; column += PLANES_ROW_STEP)
             weigh(in + (size_t)taps->first[y] * row_bytes + column, row_bytes,
                   taps->weights + (size_t)y * (size_t)taps->stride, taps->count[y],
-                  planes_row(planes, y, 0) + column);
+                  planes_row(planes, y, 0) + column, PLANES_ROW_STEP / 3);
 }
 
 #define TABLE_OF(isa) resize_kernels_##isa

@@ -13,12 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "loader/image_part.h"
 #include "loader/planes.h"
 
 enum {
-    RESIZE_STRIP = 32,      /* rows transposed together */
-    RESIZE_CHUNK_MAX = 64,  /* columns of bytes that a transposition goes by, at most */
-    RESIZE_WEIGHT_BITS = 22 /* Pillow's PRECISION_BITS: 32 - 8 - 2 */
+    RESIZE_STRIP = IMAGE_STRIP, /* rows transposed together */
+    RESIZE_CHUNK_MAX = 64,      /* columns of bytes that a transposition goes by, at most */
+    RESIZE_WEIGHT_BITS = 22     /* Pillow's PRECISION_BITS: 32 - 8 - 2 */
 };
 
 /* The filter of one axis: output i is the sum over t < count[i] of weights[i * stride + t] times

@@ -58,7 +58,9 @@ int main(void)
         const struct image_part whole = {
             .width = width * shrink, .height = height * shrink, .shrink = shrink};
         const struct resize_crop crop = {box, is_flipped, &planes};
-        resize_boxes(resize, in, (size_t)width * 3, &whole, &crop, 1);
+        resize_begin(resize, &whole, &crop, 1);
+        resize_rows(resize, in, (size_t)width * 3);
+        resize_end(resize);
         for (int i = 0; i < count; i++)
             apply(names[i], values[i], &planes, &scratch);
         planes_save(&planes, out);
