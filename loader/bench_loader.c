@@ -39,8 +39,8 @@ struct bench {
     uint64_t bytes, pixels;            /* of all images */
     int64_t decoded_count, decoded_us; /* whole images, nothing else done with them */
     int64_t cropped_count, cropped_us; /* all of it */
-    int64_t part_us;                   /* of that, decoding what the crops need */
-    int64_t stage_us[MULTICROP_STAGES];
+    double part_us;                    /* of another time, decoding what the crops need */
+    double stage_us[MULTICROP_STAGES]; /* and the rest */
 };
 
 static enum status add_image(struct bench *bench, const void *bytes, size_t length)
@@ -104,7 +104,41 @@ static enum status decode(struct bench *bench, int i, struct image *image,
     return status == OK ? OK : fail_add(status, "image %d of %d", i + 1, bench->image_count);
 }
 
-/* Every image once, without and with crops. */
+/* Every image once, decoded and cropped as a decode thread does it. */
+static enum status crop_all(struct bench *bench, struct image *image, struct multicrop *multicrop,
+                            const struct multicrop_target *targets)
+{
+    for (int i = 0; i < bench->image_count; i++) {
+        uint64_t position = (uint64_t)(bench->cropped_count + i);
+        struct image_wish wish = multicrop_wish(multicrop, position);
+        TRY(decode(bench, i, image, &wish));
+        multicrop_image(multicrop, image, position, targets);
+    }
+    return OK;
+}
+
+/* The same with a look at the clock between the stages. Stages share the CPU time as they share the
+ * time on the wall. Rows are resized as they come: what is not of another stage is decoding. */
+static enum status measure_stages(struct bench *bench, struct image *image,
+                                  struct multicrop *multicrop,
+                                  const struct multicrop_target *targets)
+{
+    int64_t stage_us[MULTICROP_STAGES] = {0};
+    int64_t start_us = clock_us(), start_thread_us = clock_thread_us();
+    multicrop_measure(multicrop, stage_us);
+    enum status status = crop_all(bench, image, multicrop, targets);
+    multicrop_measure(multicrop, NULL);
+    double cpu_us = (double)(clock_thread_us() - start_thread_us);
+    double share = cpu_us / (double)(clock_us() - start_us);
+    bench->part_us += cpu_us;
+    for (int i = 0; i < MULTICROP_STAGES; i++) {
+        bench->stage_us[i] += share * (double)stage_us[i];
+        bench->part_us -= share * (double)stage_us[i];
+    }
+    return status;
+}
+
+/* Every image three times: decoded alone, with crops, with crops stage by stage. */
 static enum status run_round(struct bench *bench, struct image *image, struct multicrop *multicrop,
                              const struct multicrop_target *targets)
 {
@@ -112,17 +146,10 @@ static enum status run_round(struct bench *bench, struct image *image, struct mu
     for (int i = 0; i < bench->image_count; i++)
         TRY(decode(bench, i, image, NULL));
     int64_t middle_us = clock_thread_us();
-    for (int i = 0; i < bench->image_count; i++) {
-        uint64_t position = (uint64_t)(bench->cropped_count + i);
-        struct image_wish wish = multicrop_wish(multicrop, position);
-        /* Rows are resized as they come: that is no decoding. */
-        int64_t decode_us = clock_thread_us() - bench->stage_us[MULTICROP_RESIZE];
-        TRY(decode(bench, i, image, &wish));
-        bench->part_us += clock_thread_us() - bench->stage_us[MULTICROP_RESIZE] - decode_us;
-        multicrop_image(multicrop, image, position, targets);
-    }
+    TRY(crop_all(bench, image, multicrop, targets));
     bench->decoded_us += middle_us - start_us;
     bench->cropped_us += clock_thread_us() - middle_us;
+    TRY(measure_stages(bench, image, multicrop, targets));
     bench->decoded_count += bench->image_count;
     bench->cropped_count += bench->image_count;
     return OK;
@@ -154,7 +181,6 @@ static enum status measure(struct bench *bench, double seconds)
     image_init(&image);
     struct multicrop *multicrop = multicrop_create(&bench->config, 1);
     TRY_OUT(warm_up(bench, &image, multicrop, targets));
-    multicrop_measure(multicrop, bench->stage_us);
     int64_t end_us = clock_us() + (int64_t)(seconds * 1e6);
     do
         TRY_OUT(run_round(bench, &image, multicrop, targets));
@@ -187,11 +213,11 @@ static json_t *crops_json(const struct config *config)
 
 static void report_json(const struct bench *bench, double seconds)
 {
-    double part_us = (double)bench->part_us / (double)bench->cropped_count;
+    double part_us = bench->part_us / (double)bench->cropped_count;
     json_t *stages = json_pack("{s:f}", "decode", part_us);
     for (int i = 0; i < MULTICROP_STAGES; i++)
         json_object_set_new(stages, stage_names[i],
-                            json_real((double)bench->stage_us[i] / (double)bench->cropped_count));
+                            json_real(bench->stage_us[i] / (double)bench->cropped_count));
     json_t *object =
         json_pack("{s:i, s:f, s:i, s:I, s:I, s:f, s:f, s:o, s:o}", "schema_version", 1, "seconds",
                   seconds, "images", bench->image_count, "bytes_per_image",
@@ -214,11 +240,10 @@ static void report_text(const struct bench *bench)
            per_second(bench->decoded_count, bench->decoded_us));
     printf("%-14s %8.0f images/s\n", "with crops",
            per_second(bench->cropped_count, bench->cropped_us));
-    printf("%-14s %8.1f us/image\n", "decode",
-           (double)bench->part_us / (double)bench->cropped_count);
+    printf("%-14s %8.1f us/image\n", "decode", bench->part_us / (double)bench->cropped_count);
     for (int i = 0; i < MULTICROP_STAGES; i++)
         printf("%-14s %8.1f us/image\n", stage_names[i],
-               (double)bench->stage_us[i] / (double)bench->cropped_count);
+               bench->stage_us[i] / (double)bench->cropped_count);
 }
 
 /* SwAV's crops on photographs, unless a config says otherwise. */

@@ -68,14 +68,14 @@ void multicrop_measure(struct multicrop *multicrop, int64_t stage_us[MULTICROP_S
 static void stage_begin(struct multicrop *multicrop)
 {
     if (multicrop->stage_us != NULL)
-        multicrop->stage_start_us = clock_thread_us();
+        multicrop->stage_start_us = clock_us();
 }
 
 static void stage_end(struct multicrop *multicrop, enum multicrop_stage stage)
 {
     if (multicrop->stage_us == NULL)
         return;
-    int64_t now_us = clock_thread_us();
+    int64_t now_us = clock_us();
     multicrop->stage_us[stage] += now_us - multicrop->stage_start_us;
     multicrop->stage_start_us = now_us;
 }

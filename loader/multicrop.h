@@ -41,8 +41,8 @@ struct image_wish multicrop_wish(struct multicrop *multicrop, uint64_t position)
  * other, by that wish. targets: one per kind of crop. */
 void multicrop_image(struct multicrop *multicrop, const struct image *image, uint64_t position,
                      const struct multicrop_target *targets);
-/* With stage_us (borrowed, added to) the thread's CPU time in each stage is measured; NULL ends
- * that. */
+/* With stage_us (borrowed, added to) the time in each stage is measured, by the clock on the wall:
+ * that of a thread's CPU time costs microseconds a look, and strips are many. NULL ends that. */
 void multicrop_measure(struct multicrop *multicrop, int64_t stage_us[MULTICROP_STAGES]);
 
 #endif
