@@ -71,6 +71,50 @@ static void decode_twice(const uint8_t *bytes, size_t length, const struct image
     image_done(&image);
 }
 
+/* Any rectangle of a picture, as the file's own bytes have it. */
+static struct image_part part_of(void *context, int32_t width, int32_t height)
+{
+    const uint64_t draw = *(const uint64_t *)context;
+    struct image_part part = {.x = (int32_t)(draw % (uint64_t)width),
+                              .y = (int32_t)((draw >> 13) % (uint64_t)height),
+                              .shrink = 1 << (draw >> 62)};
+    part.width = 1 + (int32_t)((draw >> 26) % (uint64_t)(width - part.x));
+    part.height = 1 + (int32_t)((draw >> 39) % (uint64_t)(height - part.y));
+    return part;
+}
+
+static void take_rows(void *context, const struct image *image, const uint8_t *rgb, int32_t first,
+                      int32_t count)
+{
+    CHECK(first % IMAGE_STRIP == 0 && count > 0 && first + count <= image->height);
+    *(uint64_t *)context ^= hash_bytes(rgb, (size_t)count * (size_t)image->width * 3);
+}
+
+/* What decodes as a whole does so in part, with the same pixels unless they are shrunk. */
+static void decode_part(const uint8_t *bytes, size_t length, uint64_t draw)
+{
+    struct image whole, some;
+    image_init(&whole);
+    image_init(&some);
+    int is_whole = image_decode(&whole, bytes, length, &limits) == OK;
+    struct image_wish wish = {.part_of = part_of, .context = &draw};
+    int is_some = image_decode_part(&some, bytes, length, &limits, &wish) == OK;
+    CHECK(is_some || !is_whole);
+    if (is_whole && some.part.shrink == 1) {
+        struct image_part part = part_of(&draw, whole.width, whole.height);
+        for (int32_t y = part.y; y < part.y + part.height; y++) {
+            size_t is = (size_t)(y - some.part.y) * (size_t)some.width;
+            size_t want = (size_t)y * (size_t)whole.width;
+            CHECK(memcmp(some.pixels + (is + (size_t)(part.x - some.part.x)) * 3,
+                         whole.pixels + (want + (size_t)part.x) * 3, (size_t)part.width * 3) == 0);
+        }
+    }
+    wish.take_rows = take_rows;
+    (void)image_decode_part(&some, bytes, length, &limits, &wish);
+    image_done(&whole);
+    image_done(&some);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     int orientation = exif_orientation(bytes, length);
@@ -79,6 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     CHECK(orientation >= 1 && orientation <= 8);
     decode_twice(bytes, length, &limits);
     decode_twice(bytes, length, &cut_limits);
+    decode_part(bytes, length, hash_bytes(bytes, length) & UINT64_MAX >> 2);
+    decode_part(bytes, length, hash_bytes(bytes, length));
     uint8_t *repaired = mem_alloc(length);
     memcpy(repaired, bytes, length);
     repair_png(repaired, length);
