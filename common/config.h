@@ -32,7 +32,9 @@ enum exhausted_policy { EXHAUSTED_REPEAT, EXHAUSTED_WAIT };
 enum jpeg_decode_mode { JPEG_DECODE_FULL, JPEG_DECODE_SCALED };
 enum reduction { REDUCTION_EXACT, REDUCTION_FAST };
 enum recompute { RECOMPUTE_KEEP, RECOMPUTE_BLOCK, RECOMPUTE_STAGES };
+enum family { FAMILY_REGNETY, FAMILY_RESNET };
 enum rounding_rule { ROUNDING_PYCLS, ROUNDING_TORCHVISION };
+enum conv_start { CONV_START_FAN_OUT, CONV_START_FAN_IN };
 
 struct config_crop {
     int64_t count;               /* crops of this kind per image */
@@ -69,10 +71,15 @@ struct config {
         double mean[3], std[3];
     } augment;
     struct {
+        int64_t family; /* enum family */
         int64_t depth, w0, group_width, stem_width, stem_stride;
         double wa, wm, se_ratio;
-        int64_t rounding;              /* enum rounding_rule */
-        int64_t head_count;            /* layers of the projection head */
+        int64_t rounding; /* enum rounding_rule */
+        int64_t stage_count;
+        int64_t stage_blocks[CONFIG_STAGES_MAX]; /* resnet */
+        int64_t groups;                          /* resnet */
+        int64_t conv_start;                      /* enum conv_start */
+        int64_t head_count;                      /* layers of the projection head */
         int64_t head[CONFIG_HEAD_MAX]; /* output width of each; the last is the embedding */
         int64_t head_batch_norm;       /* 1: BN before each ReLU of the head */
         int64_t prototypes;

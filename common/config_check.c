@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-#include "common/regnet.h"
+#include "common/architecture.h"
 
 static enum status check_batch(const struct config *config)
 {
@@ -78,13 +78,14 @@ static enum status check_crops(const struct config *config)
 
 static enum status check_model(const struct config *config)
 {
-    struct regnet regnet;
-    TRY(regnet_init(&regnet, config));
-    if (config->model.group_width > regnet_width(&regnet))
+    struct architecture architecture;
+    TRY(architecture_init(&architecture, config));
+    if (config->model.family == FAMILY_REGNETY &&
+        config->model.group_width > architecture_width(&architecture))
         return fail(ERR_INPUT,
                     "model.group_width (%" PRId64
                     ") divides no stage: the widest has %d channels; use a divisor of that",
-                    config->model.group_width, regnet_width(&regnet));
+                    config->model.group_width, architecture_width(&architecture));
     return OK;
 }
 

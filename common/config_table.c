@@ -23,7 +23,9 @@
 
 /* In the order of the enums of config.h. */
 static const char *const exhausted_names[] = {"repeat", "wait", NULL};
+static const char *const family_names[] = {"regnety", "resnet", NULL};
 static const char *const rounding_names[] = {"pycls", "torchvision", NULL};
+static const char *const conv_start_names[] = {"fan_out", "fan_in", NULL};
 static const char *const reduction_names[] = {"exact", "fast", NULL};
 static const char *const recompute_names[] = {"keep", "block", "stages", NULL};
 static const char *const optimizer_names[] = {"larc", "sgd", NULL};
@@ -121,6 +123,11 @@ static const struct config_row rows[] = {
      .fallback = "[0.229, 0.224, 0.225]", .unit = "of full scale: red, green, blue",
      .meaning = "Every pixel is divided by it after the mean was subtracted."},
 
+    {"model.family", CHOICE(model.family), MATHS, .names = family_names, .fallback = "regnety",
+     .meaning =
+         "Kind of the trunk. 'regnety' is made from depth, w0, wa, wm, group_width, se_ratio "
+         "and rounding; 'resnet' from stage_blocks, groups and group_width (torchvision's "
+         "width_per_group), with a stem of 7x7 and a maximum behind it."},
     {"model.depth", INT(model.depth), MATHS, RANGE(1, 200), .fallback = "16", .unit = "blocks",
      .meaning = "Blocks of the RegNetY, d in the paper (Designing Network Design Spaces)."},
     {"model.w0", INT(model.w0), MATHS, RANGE(8, 4096), .fallback = "48", .unit = "channels",
@@ -131,8 +138,8 @@ static const struct config_row rows[] = {
      .meaning = "Ratio of the widths of two stages."},
     {"model.group_width", INT(model.group_width), MATHS, RANGE(1, 4096), .fallback = "8",
      .unit = "channels",
-     .meaning = "Channels of a group of the 3x3 convolutions; the widths are rounded to multiples "
-                "of it."},
+     .meaning = "Channels of a group of the 3x3 convolutions. regnety: the widths are rounded to "
+                "multiples of it. resnet: in the first stage, 64 for a ResNet, 4 for 32x4d."},
     {"model.stem_width", INT(model.stem_width), MATHS, RANGE(1, 1024), .fallback = "32",
      .unit = "channels", .meaning = "Width of the first convolution."},
     {"model.stem_stride", INT(model.stem_stride), MATHS, RANGE(1, 2), .fallback = "2",
@@ -143,6 +150,18 @@ static const struct config_row rows[] = {
     {"model.rounding", CHOICE(model.rounding), MATHS, .names = rounding_names, .fallback = "pycls",
      .meaning = "How widths become multiples of the group width. They differ for RegNetY-800MF, "
                 "4.0GF and 8GF: only with 'torchvision' can these be exported to torchvision."},
+    {"model.stage_blocks", INT(model.stage_blocks[0]), MATHS, LENGTH(model.stage_count),
+     .length_max = CONFIG_STAGES_MAX, RANGE(1, 200), .fallback = "[]", .unit = "blocks",
+     .meaning = "resnet: blocks of each stage: [3, 4, 6, 3] is a ResNet-50, [3, 4, 23, 3] a "
+                "ResNet-101."},
+    {"model.groups", INT(model.groups), MATHS, RANGE(1, 4096), .fallback = "1", .unit = "groups",
+     .meaning = "resnet: groups of the 3x3 convolutions, 32 for a ResNeXt-101 32x4d."},
+    {"model.conv_start", CHOICE(model.conv_start), MATHS, .names = conv_start_names,
+     .fallback = "fan_out",
+     .meaning = "Random weights that convolutions begin with: 'fan_out' is He's normal "
+                "distribution by what goes out, as in torchvision and for SEER's RegNets; 'fan_in' "
+                "is uniform by what comes in, PyTorch's default, with which VISSL trained "
+                "ResNets."},
     {"model.head", INT(model.head[0]), MATHS, LENGTH(model.head_count), .length_min = 1,
      .length_max = CONFIG_HEAD_MAX, RANGE(1, 65536), .fallback = "[2048, 2048, 256]",
      .unit = "channels",

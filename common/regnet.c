@@ -1,10 +1,12 @@
-/* regnet.c - the blocks of a RegNetY from its few numbers. */
+/* regnet.c - the widths of a RegNetY. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "common/regnet.h"
 
 #include <inttypes.h>
 #include <math.h>
+
+enum { STEM_KERNEL = 3 };
 
 /* Width of block j before it is made to fit the groups; equations 2 to 4. rint rounds half to even
  * in the default mode, which nobody of us changes. */
@@ -33,9 +35,9 @@ static int fit_torchvision(int width, int group)
 
 static enum status check_numbers(const struct config *config)
 {
-    if (config->model.depth < 1 || config->model.depth > REGNET_BLOCKS_MAX)
+    if (config->model.depth < 1 || config->model.depth > ARCHITECTURE_BLOCKS_MAX)
         return fail(ERR_INPUT, "model.depth is %" PRId64 ": use 1 to %d blocks",
-                    config->model.depth, REGNET_BLOCKS_MAX);
+                    config->model.depth, ARCHITECTURE_BLOCKS_MAX);
     if (config->model.w0 < 8 || config->model.w0 % 8 != 0)
         return fail(ERR_INPUT,
                     "model.w0 (%" PRId64 ") is not a multiple of 8: use %" PRId64 " or %" PRId64,
@@ -50,15 +52,15 @@ static enum status check_numbers(const struct config *config)
     if (config->model.stem_stride < 1 || config->model.stem_stride > 2)
         return fail(ERR_INPUT, "model.stem_stride is %" PRId64 ": use 1 or 2",
                     config->model.stem_stride);
-    if (!(quantised_width(config, config->model.depth - 1) <= REGNET_WIDTH_MAX))
+    if (!(quantised_width(config, config->model.depth - 1) <= ARCHITECTURE_WIDTH_MAX))
         return fail(ERR_INPUT,
                     "model.depth, w0, wa and wm make a last stage of more than %d channels: lower "
                     "model.wa",
-                    REGNET_WIDTH_MAX);
+                    ARCHITECTURE_WIDTH_MAX);
     return OK;
 }
 
-static enum status fit_block(const struct config *config, int raw, struct regnet_block *block)
+static enum status fit_block(const struct config *config, int raw, struct architecture_block *block)
 {
     const int group = config->model.group_width < raw ? (int)config->model.group_width : raw;
     const int width = config->model.rounding == ROUNDING_TORCHVISION ? fit_torchvision(raw, group)
@@ -68,7 +70,7 @@ static enum status fit_block(const struct config *config, int raw, struct regnet
                     "model.group_width (%" PRId64
                     ") does not divide the %d channels of stage %d: use a divisor",
                     config->model.group_width, width, block->stage);
-    block->width = width;
+    block->inner_width = block->out_width = width;
     block->groups = width / group;
     block->squeeze_width = (int)rint(config->model.se_ratio * block->in_width);
     if (block->squeeze_width < 1)
@@ -78,59 +80,32 @@ static enum status fit_block(const struct config *config, int raw, struct regnet
     return OK;
 }
 
-enum status regnet_init(struct regnet *regnet, const struct config *config)
+enum status regnet_init(struct architecture *architecture, const struct config *config)
 {
     TRY(check_numbers(config));
-    *regnet = (struct regnet){
+    *architecture = (struct architecture){
+        .family = FAMILY_REGNETY,
         .stem_width = (int)config->model.stem_width,
         .stem_stride = (int)config->model.stem_stride,
+        .stem_kernel = STEM_KERNEL,
         .block_count = (int)config->model.depth,
     };
-    int in_width = regnet->stem_width, raw_before = 0, first = 0;
-    for (int j = 0; j < regnet->block_count; j++) {
-        struct regnet_block *block = &regnet->blocks[j];
+    int in_width = architecture->stem_width, raw_before = 0, first = 0;
+    for (int j = 0; j < architecture->block_count; j++) {
+        struct architecture_block *block = &architecture->blocks[j];
         const int raw = (int)quantised_width(config, j);
         if (raw != raw_before) {
-            regnet->stage_count++;
+            architecture->stage_count++;
             first = j;
         }
         raw_before = raw;
-        block->stage = regnet->stage_count;
+        block->family = FAMILY_REGNETY;
+        block->stage = architecture->stage_count;
         block->index = j - first;
         block->in_width = in_width;
         block->stride = j == first ? 2 : 1;
         TRY(fit_block(config, raw, block));
-        block->has_projection = block->stride != 1 || block->width != in_width;
-        in_width = block->width;
+        in_width = block->out_width;
     }
     return OK;
-}
-
-enum status regnet_check(const struct config *config)
-{
-    struct regnet regnet;
-    return regnet_init(&regnet, config);
-}
-
-int regnet_width(const struct regnet *regnet)
-{
-    return regnet->blocks[regnet->block_count - 1].width;
-}
-
-static int64_t block_parameter_count(const struct regnet_block *block)
-{
-    const int64_t in = block->in_width, width = block->width, squeeze = block->squeeze_width;
-    int64_t count = in * width + 2 * width;                   /* a */
-    count += width * (width / block->groups) * 9 + 2 * width; /* b */
-    count += 2 * width * squeeze + squeeze + width;           /* squeeze-and-excitation */
-    count += width * width + 2 * width;                       /* c */
-    return block->has_projection ? count + in * width + 2 * width : count;
-}
-
-int64_t regnet_parameter_count(const struct regnet *regnet)
-{
-    int64_t count = (int64_t)regnet->stem_width * (3 * 9 + 2);
-    for (int j = 0; j < regnet->block_count; j++)
-        count += block_parameter_count(&regnet->blocks[j]);
-    return count;
 }

@@ -3,8 +3,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/exchange.h"
 
+#include "common/architecture.h"
 #include "common/check.h"
-#include "common/regnet.h"
 #include "worker/model/bn_groups.h"
 
 enum { SHARE_FLOATS = sizeof(struct bn_share) / sizeof(float) };
@@ -12,13 +12,15 @@ enum { SHARE_FLOATS = sizeof(struct bn_share) / sizeof(float) };
 /* Channels of the widest pair of BN layers that share a message (see norm_share). */
 static size_t widest_norms(const struct config *config)
 {
-    struct regnet regnet;
-    CHECK(regnet_init(&regnet, config) == OK);
-    size_t widest = (size_t)regnet.stem_width;
-    for (int j = 0; j < regnet.block_count; j++) {
-        const struct regnet_block *block = &regnet.blocks[j];
-        const size_t width = (size_t)block->width * (block->has_projection ? 2 : 1);
-        widest = width > widest ? width : widest;
+    struct architecture architecture;
+    CHECK(architecture_init(&architecture, config) == OK);
+    size_t widest = (size_t)architecture.stem_width;
+    for (int j = 0; j < architecture.block_count; j++) {
+        const struct architecture_block *block = &architecture.blocks[j];
+        const size_t inner = (size_t)block->inner_width;
+        const size_t out = (size_t)block->out_width * (block->has_projection ? 2 : 1);
+        widest = inner > widest ? inner : widest;
+        widest = out > widest ? out : widest;
     }
     for (int i = 0; i + 1 < config->model.head_count; i++)
         if (config->model.head_batch_norm && (size_t)config->model.head[i] > widest)

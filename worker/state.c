@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/architecture.h"
 #include "common/check.h"
 #include "common/hash.h"
 #include "common/mem.h"
 #include "common/random.h"
-#include "common/regnet.h"
 #include "worker/exchange.h"
 
 enum { DIGEST_BYTES = 1 << 20 };
@@ -22,6 +22,7 @@ static const char prototypes_name[] = "prototypes.weight";
 struct builder {
     struct state_layout *layout;
     enum state_kind kind;
+    int64_t conv_start; /* enum conv_start */
     int capacity;
     size_t floats;
 };
@@ -55,12 +56,15 @@ static void add_tensor(struct builder *builder, enum state_kind kind, const char
     builder->floats += exchange_align(tensor->length);
 }
 
+/* in: of a group. */
 static void add_conv(struct builder *builder, const char *prefix, int64_t out, int64_t in,
                      int64_t kernel)
 {
     const int64_t shape[4] = {out, in, kernel, kernel};
-    const struct fill fill = {STATE_FILL_NORMAL, sqrt(2.0 / (double)(kernel * kernel * out))};
-    add_tensor(builder, STATE_PARAMETER, prefix, ".weight", shape, fill);
+    const struct fill by_out = {STATE_FILL_NORMAL, sqrt(2.0 / (double)(kernel * kernel * out))};
+    const struct fill by_in = {STATE_FILL_UNIFORM, 1 / sqrt((double)(kernel * kernel * in))};
+    add_tensor(builder, STATE_PARAMETER, prefix, ".weight", shape,
+               builder->conv_start == CONV_START_FAN_IN ? by_in : by_out);
 }
 
 static void add_bias(struct builder *builder, const char *prefix, int64_t out, int64_t in)
@@ -86,39 +90,41 @@ static void add_norm(struct builder *builder, const char *prefix, int64_t channe
     add_tensor(builder, STATE_STATISTIC, prefix, ".running_var", shape, one);
 }
 
-static void add_block(struct builder *builder, const struct regnet_block *block)
+static void add_block(struct builder *builder, const struct architecture_block *block)
 {
-    char base[64], name[80];
-    const int64_t in = block->in_width, width = block->width, squeeze = block->squeeze_width;
-    snprintf(base, sizeof(base), "trunk.trunk_output.block%d.block%d-%d", block->stage,
-             block->stage, block->index);
-#define NAMED(suffix) (snprintf(name, sizeof(name), "%s" suffix, base), name)
+    char name[ARCHITECTURE_NAME_BYTES];
+    const int64_t in = block->in_width, inner = block->inner_width, out = block->out_width;
+    const int64_t squeeze = block->squeeze_width;
+#define NAMED(module) (architecture_module_name(block, module, name), name)
     if (block->has_projection) {
-        add_conv(builder, NAMED(".proj.0"), width, in, 1);
-        add_norm(builder, NAMED(".proj.1"), width);
+        add_conv(builder, NAMED(MODULE_PROJ_CONV), out, in, 1);
+        add_norm(builder, NAMED(MODULE_PROJ_NORM), out);
     }
-    add_conv(builder, NAMED(".f.a.0"), width, in, 1);
-    add_norm(builder, NAMED(".f.a.1"), width);
-    add_conv(builder, NAMED(".f.b.0"), width, width / block->groups, 3);
-    add_norm(builder, NAMED(".f.b.1"), width);
-    add_conv(builder, NAMED(".f.se.fc1"), squeeze, width, 1);
-    add_bias(builder, NAMED(".f.se.fc1"), squeeze, width);
-    add_conv(builder, NAMED(".f.se.fc2"), width, squeeze, 1);
-    add_bias(builder, NAMED(".f.se.fc2"), width, squeeze);
-    add_conv(builder, NAMED(".f.c.0"), width, width, 1);
-    add_norm(builder, NAMED(".f.c.1"), width);
+    add_conv(builder, NAMED(MODULE_A_CONV), inner, in, 1);
+    add_norm(builder, NAMED(MODULE_A_NORM), inner);
+    add_conv(builder, NAMED(MODULE_B_CONV), inner, inner / block->groups, 3);
+    add_norm(builder, NAMED(MODULE_B_NORM), inner);
+    if (squeeze > 0) {
+        add_conv(builder, NAMED(MODULE_SQUEEZE_REDUCE), squeeze, inner, 1);
+        add_bias(builder, NAMED(MODULE_SQUEEZE_REDUCE), squeeze, inner);
+        add_conv(builder, NAMED(MODULE_SQUEEZE_EXPAND), inner, squeeze, 1);
+        add_bias(builder, NAMED(MODULE_SQUEEZE_EXPAND), inner, squeeze);
+    }
+    add_conv(builder, NAMED(MODULE_C_CONV), out, inner, 1);
+    add_norm(builder, NAMED(MODULE_C_NORM), out);
 #undef NAMED
 }
 
 /* The tensors of the network in the order of the forward pass. */
 static void add_network(struct builder *builder, const struct config *config,
-                        const struct regnet *regnet)
+                        const struct architecture *architecture)
 {
-    add_conv(builder, "trunk.stem.0", regnet->stem_width, 3, 3);
-    add_norm(builder, "trunk.stem.1", regnet->stem_width);
-    for (int j = 0; j < regnet->block_count; j++)
-        add_block(builder, &regnet->blocks[j]);
-    int64_t in = regnet_width(regnet);
+    add_conv(builder, architecture_stem_name(architecture->family, 0), architecture->stem_width, 3,
+             architecture->stem_kernel);
+    add_norm(builder, architecture_stem_name(architecture->family, 1), architecture->stem_width);
+    for (int j = 0; j < architecture->block_count; j++)
+        add_block(builder, &architecture->blocks[j]);
+    int64_t in = architecture_width(architecture);
     for (int i = 0, place = 0; i < config->model.head_count; i++) {
         char name[24];
         const int is_last = i + 1 == config->model.head_count;
@@ -158,16 +164,17 @@ static void add_queue(struct builder *builder, const struct config *config)
 
 void state_layout_init(struct state_layout *layout, const struct config *config)
 {
-    struct regnet regnet;
+    struct architecture architecture;
     struct exchange exchange;
-    struct builder builder = {.layout = layout, .kind = STATE_PARAMETER};
-    CHECK(regnet_init(&regnet, config) == OK);
+    struct builder builder = {
+        .layout = layout, .kind = STATE_PARAMETER, .conv_start = config->model.conv_start};
+    CHECK(architecture_init(&architecture, config) == OK);
     *layout = (struct state_layout){0};
 
-    add_network(&builder, config, &regnet);
+    add_network(&builder, config, &architecture);
     layout->parameter_floats = builder.floats;
     builder.kind = STATE_STATISTIC;
-    add_network(&builder, config, &regnet);
+    add_network(&builder, config, &architecture);
     layout->statistic_floats = builder.floats - layout->parameter_floats;
     builder.kind = STATE_MOMENTUM;
     add_momentum(&builder);
@@ -205,7 +212,7 @@ enum status state_create(const struct config *config, struct device *device,
                          struct state **ret_state)
 {
     enum status status = OK;
-    TRY(regnet_check(config));
+    TRY(architecture_check(config));
     struct state *state = mem_zero(sizeof(*state));
     state->device = device;
     state->fd = -1;

@@ -8,11 +8,12 @@
  * config: any two members of a run have the same.
  *
  * Names are torchvision's with a prefix: trunk.stem.0.weight,
- * trunk.trunk_output.block1.block1-0.f.a.0.weight, ...; the head is numbered as a torch Sequential
- * (head.0 linear, head.1 BN if there is one, then ReLU, and so on), prototypes.weight comes last;
- * statistics end in .running_mean, .running_var; momentum is momentum/NAME; the queue is
- * queue/embeddings [crops assigned][queue_images][embedding], newest image first. Parameters lie in
- * the order of the forward pass, so backward completes their gradients from the end. */
+ * trunk.trunk_output.block1.block1-0.f.a.0.weight, or trunk.layer1.0.conv1.weight, ...; the head is
+ * numbered as a torch Sequential (head.0 linear, head.1 BN if there is one, then ReLU, and so on),
+ * prototypes.weight comes last; statistics end in .running_mean, .running_var; momentum is
+ * momentum/NAME; the queue is queue/embeddings [crops assigned][queue_images][embedding], newest
+ * image first. Parameters lie in the order of the forward pass, so backward completes their
+ * gradients from the end. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_STATE_H
@@ -56,7 +57,7 @@ struct state_layout {
     size_t group_statistic_floats; /* 0 with one BN group */
 };
 
-/* The config must have passed regnet_check. */
+/* The config must have passed architecture_check. */
 void state_layout_init(struct state_layout *layout, const struct config *config);
 void state_layout_done(struct state_layout *layout);
 /* NULL = no such tensor. */
@@ -96,7 +97,8 @@ void state_destroy(struct state *state);
 struct parameter state_parameter(const struct state *state, const char *name);
 float *state_statistic(const struct state *state, const char *name);
 /* Initial parameters: functions of (seed, name), so every member makes the same.
- * Convolutions He-normal by fan-out without division by groups, linear layers and SE biases
+ * Convolutions as model.conv_start says (He-normal by fan-out without division by groups, or
+ * uniform by fan-in), linear layers and SE biases
  * uniform in 1/sqrt(fan-in) as torch does, prototypes unit vectors. step, queue_filled and
  * loss_scale become 0. */
 void state_reset(struct state *state, uint64_t seed);

@@ -247,7 +247,7 @@ enum status step_features(struct step *step, const uint8_t *images, int rows, in
 
 int step_feature_width(const struct step *step)
 {
-    struct regnet regnet;
-    CHECK(regnet_init(&regnet, step->config) == OK);
-    return regnet_width(&regnet);
+    struct architecture architecture;
+    CHECK(architecture_init(&architecture, step->config) == OK);
+    return architecture_width(&architecture);
 }

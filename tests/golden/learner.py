@@ -19,6 +19,7 @@ try:
     import torch.nn.functional as F
     from torch import nn
     from torchvision.models.regnet import BlockParams, RegNet
+    from torchvision.models.resnet import Bottleneck, ResNet
 except ImportError as error:
     print("skipped: PyTorch or torchvision is not installed for", sys.executable, "-", error)
     sys.exit(77)
@@ -28,6 +29,9 @@ MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)
 STD = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)
 
 TINY = dict(depth=6, w0=24, wa=16.0, wm=2.0, group_width=8, stem_width=32, stem_stride=1)
+EIGHT = dict(depth=17, w0=192, wa=76.82, wm=2.19, group_width=56, stem_stride=2)
+RESNET = dict(family="resnet", stem_width=64, stem_stride=2)
+SMALL = dict(crops=[(2, 48)], batch=8, slot=4)
 BASE = dict(
     model=dict(TINY, rounding="pycls", head=[40, 24], head_batch_norm=False, prototypes=30),
     crops=[(2, 32), (4, 20)], batch=8, slot=4, bn_group=0, queue=0, queue_start=0, freeze=0,
@@ -94,9 +98,30 @@ class Stem(nn.Sequential):
         self.out_channels = width_out
 
 
+def make_resnet(m):
+    """The trunk of 'resnet': its stem is torchvision's own."""
+    trunk = ResNet(Bottleneck, m["stage_blocks"], num_classes=2, groups=m["groups"],
+                   width_per_group=m["group_width"])
+    trunk.fc = nn.Identity()
+    return trunk.double().train()
+
+
+def pycls_widths(m):
+    """Equations 2 to 4 of Radosavovic et al., then the nearest multiple of the group, ties to even;
+    torchvision's BlockParams keeps only what its own rule makes of them."""
+    widths = m["w0"] + m["wa"] * np.arange(m["depth"])
+    powers = np.round(np.log(widths / m["w0"]) / np.log(m["wm"]))
+    raw = sorted({int(8 * np.round(m["w0"] * m["wm"] ** k / 8)) for k in powers})
+    return [round(w / min(m["group_width"], w)) * min(m["group_width"], w) for w in raw]
+
+
 def make_trunk(m):
+    if m.get("family") == "resnet":
+        return make_resnet(m)
     params = BlockParams.from_init_params(depth=m["depth"], w_0=m["w0"], w_a=m["wa"], w_m=m["wm"],
                                           group_width=m["group_width"], se_ratio=0.25)
+    if m["rounding"] == "pycls":
+        params.widths = pycls_widths(m)
 
     def stem(*args):
         return Stem(*args, stride=m["stem_stride"])
@@ -189,7 +214,7 @@ def gradients_in_float32(c, probe, crops, upstream):
     return {"trunk." + k: p.grad.double() for k, p in trunk.named_parameters()}
 
 
-def trunk_case(program, name, c):
+def trunk_case(program, name, c, activations=2e-5, statistics=2e-6):
     """Features, gradients and running statistics of the trunk on two resolutions."""
     print(name, flush=True)
     crops = make_crops(c, 1)
@@ -202,7 +227,7 @@ def trunk_case(program, name, c):
     features = torch.cat([trunk(images_of(r)) for r in crops[0]])
     features.backward(torch.from_numpy(upstream).double())
     expect("features", relative(probe.floats("features").reshape(rows, width), features.detach()),
-           2e-5)
+           activations)
     # A random gradient from above meets ReLUs that rounding flips: torch's float32 is the measure.
     torch32 = gradients_in_float32(c, probe, crops[0], upstream)
     reference = {"trunk." + k: p.grad for k, p in trunk.named_parameters()}
@@ -213,7 +238,7 @@ def trunk_case(program, name, c):
     compare_named("gradients", ours, reference, whole, 5 * whole)
     ours = {k: v for k, v in probe.named("after", "statistic").items() if k.startswith("trunk.")}
     reference = {"trunk." + k: b for k, b in trunk.named_buffers() if b.dim() == 1}
-    compare_named("running statistics", ours, reference, 2e-6, 2e-5)
+    compare_named("running statistics", ours, reference, statistics, 10 * statistics)
 
 
 def sinkhorn(scores, epsilon, iterations):
@@ -280,7 +305,7 @@ class Reference:
         groups = 1 if c["bn_group"] == 0 else c["batch"] // c["slot"] // c["bn_group"]
         features = []
         for rows in crops:
-            x = images_of(rows)
+            x = images_of(rows).to(self.prototypes.dtype)
             features.append(self.with_groups(self.trunk, list(x.chunk(groups))))
         joined = [torch.cat([f[g] for f in features]) for g in range(groups)]
         z = self.with_groups(self.head, joined)
@@ -307,6 +332,13 @@ class Reference:
                 if v != i:
                     total = total - (q * F.log_softmax(s / c["temperature"], 1)).sum(1).mean()
         return total / (assigned * (len(scores) - 1))
+
+    def in_float32(self, crops):
+        """Gradients of a step as torch's float32 has them: what rounding does to them."""
+        self.net.float()
+        self.prototypes = self.prototypes.detach().float().requires_grad_()
+        self.loss(crops).backward()
+        self.grads = {k: p.grad.double() for k, p in self.parameters().items()}
 
     def step(self, crops, lr):
         c, parameters = self.c, self.parameters()
@@ -384,6 +416,43 @@ def train_case(program, name, c, steps=20, lr=0.003):
            2e-5)
 
 
+def step_case(program, c, statistics, lr=1.0):
+    """One whole step: loss, gradients through the head, what the optimizer makes of them, and the
+    trunk in eval mode afterwards. The update is large, so that fp32 parameters show it."""
+    crops = make_crops(c, 1)
+    probe = Probe(program, c, "train", crops, 1, lr)
+    initial = {**probe.named("initial", "parameter"), **probe.named("initial", "statistic")}
+    reference, torch32 = Reference(c, initial), Reference(c, initial)
+    torch32.in_float32(crops[0])
+    loss, _ = reference.step(crops[0], lr)
+    with open(probe.path("losses.txt"), encoding="utf-8") as file:
+        expect("loss", abs(float(file.read().split()[0]) / loss - 1), 2e-5)
+    wanted = {k: p.grad for k, p in reference.parameters().items()}
+    flat = [torch.cat([g[k].flatten() for k in wanted]) for g in (torch32.grads, wanted)]
+    print(f"  torch's float32 gradients: {relative(*flat):.2e}")
+    whole = max(5e-3, 2 * relative(*flat))
+    compare_named("gradients of the step", probe.named("grads", "parameter"), wanted, whole,
+                  5 * whole)
+    after = probe.named("after1", "parameter")
+    compare_named("update", {k: after[k] - initial[k] for k in wanted},
+                  {k: p.detach() - initial[k] for k, p in reference.parameters().items()}, whole,
+                  5 * whole)
+    compare_named("running statistics of the step", probe.named("after1", "statistic"),
+                  reference.statistics(), statistics, 10 * statistics)
+    reference.trunk.eval()
+    load_trunk(reference.trunk, {**after, **probe.named("after1", "statistic")})
+    with torch.no_grad():
+        features = reference.trunk(images_of(crops[0][0]))
+    expect("features in eval mode", relative(probe.floats("eval").reshape(features.shape), features),
+           2e-5)
+
+
+def model_case(program, name, c):
+    statistics = 1e-5 # a hundred layers add up
+    trunk_case(program, name, c, 1e-4, statistics)
+    step_case(program, c, statistics)
+
+
 CASES = {
     "trunk_tiny": lambda p: trunk_case(p, "tiny RegNetY, stem of stride 1", case()),
     "trunk_400mf": lambda p: trunk_case(
@@ -394,6 +463,22 @@ CASES = {
         p, "RegNetY-800MF with torchvision's widths, 64 and 48 pixels",
         case(model=dict(depth=14, w0=56, wa=38.84, wm=2.4, group_width=16, stem_stride=2,
                         rounding="torchvision"), crops=[(2, 64), (2, 48)])),
+    # A step of whole models, on small pictures.
+    "model_400mf": lambda p: model_case(p, "RegNetY-400MF", case(
+        model=dict(depth=16, w0=48, wa=27.89, wm=2.09, stem_stride=2, head=[64, 64, 32],
+                   head_batch_norm=True), crops=[(2, 64), (1, 48)], batch=8, slot=4)),
+    "model_8gf": lambda p: model_case(p, "RegNetY-8GF with pycls' widths", case(
+        model=dict(EIGHT, rounding="pycls"), **SMALL)),
+    "model_8gf_torchvision": lambda p: model_case(p, "RegNetY-8GF with torchvision's widths", case(
+        model=dict(EIGHT, rounding="torchvision"), **SMALL)),
+    "model_resnext_tiny": lambda p: model_case(p, "a ResNeXt of six blocks, head of three layers", case(
+        model=dict(RESNET, stage_blocks=[2, 1, 2, 1], groups=4, group_width=8, head=[48, 32, 24],
+                   conv_start="fan_in"), crops=[(2, 64), (2, 48)])),
+    "model_resnet50": lambda p: model_case(p, "ResNet-50, a head of three layers with BN", case(
+        model=dict(RESNET, stage_blocks=[3, 4, 6, 3], groups=1, group_width=64,
+                   head=[64, 64, 32], head_batch_norm=True), **SMALL)),
+    "model_resnext101": lambda p: model_case(p, "ResNeXt-101 32x4d", case(
+        model=dict(RESNET, stage_blocks=[3, 4, 23, 3], groups=32, group_width=4), **SMALL)),
     "train_larc": lambda p: train_case(p, "LARC, no BN in the head", case()),
     "train_sgd": lambda p: train_case(
         p, "SGD, BN in the head, prototypes frozen at first",
@@ -409,8 +494,14 @@ CASES = {
 }
 
 
+LONG = {"model_resnet50", "model_8gf", "model_8gf_torchvision", "model_resnext101"}
+
+
 def main():
     torch.set_num_threads(1)
+    if set(sys.argv[2:]) & LONG and os.environ.get("SEER_TEST_LONG") != "1":
+        print("skipped: takes a minute, set SEER_TEST_LONG=1")
+        return 77
     print("seed", SEED, flush=True)
     for name in sys.argv[2:] or CASES:
         CASES[name](sys.argv[1])

@@ -120,7 +120,7 @@ static enum status run_trunk(struct probe *probe)
     struct buf upstream;
     TRY(model_create(&probe->config, probe->state, (int)probe->batch.slot_count, 0, &model));
     struct trunk *trunk = &model->trunk;
-    const size_t width = (size_t)regnet_width(&trunk->regnet);
+    const size_t width = (size_t)architecture_width(&trunk->architecture);
     take_batch(probe, 0);
     TRY(model_load(model, probe->collective, &probe->batch));
     TRY(trunk_forward(trunk));

@@ -32,6 +32,8 @@ void case_images(struct fixture *fixture, const struct case_shape *shape);
 void case_row_scale(struct fixture *fixture, const struct case_shape *shape);
 void case_bias_activation(struct fixture *fixture, const struct case_shape *shape);
 void case_normalize(struct fixture *fixture, const struct case_shape *shape);
+/* cases_pool.c */
+void case_max_pool(struct fixture *fixture, const struct case_shape *shape);
 /* cases_scores.c */
 void case_sinkhorn(struct fixture *fixture, const struct case_shape *shape);
 void case_sinkhorn_golden(struct fixture *fixture, const struct case_shape *shape);

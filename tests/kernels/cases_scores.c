@@ -324,6 +324,10 @@ static void nan_at(struct fixture *f, size_t at)
                                 ds->on);
         expect_nan(f, "bias_activation", ds, at);
     }
+    const struct max_pool pool = {
+        .x = x->on, .rows = 1, .height = 2, .width = 2, .channels = N / 4, .y = y->on};
+    f->ops->max_pool(f->device, &pool);
+    expect_nan(f, "max_pool", y, at % (N / 4));
     f->ops->scores_max(f->device, scores->on, 1, N, max->on);
     expect_nan(f, "scores_max", max, 0);
     f->ops->swav_loss(f->device, scores->on, ones->on, 1, 1, N, 0.1f, 1, loss->on, ds->on);

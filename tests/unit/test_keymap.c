@@ -52,6 +52,9 @@ static void every_tensor_of_every_kind_of_network_has_its_own_name(void **state)
     assert_ok(config_set(&config, "model.head_batch_norm=true"));
     assert_ok(config_set(&config, "model.stem_stride=1"));
     translate_all(&config);
+    assert_ok(config_set(&config, "model.family=resnet"));
+    assert_ok(config_set(&config, "model.stage_blocks=[3, 4, 6, 3]"));
+    translate_all(&config);
 }
 
 static void names_that_are_not_of_a_model_are_refused(void **state)

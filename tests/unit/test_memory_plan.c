@@ -88,7 +88,7 @@ out:
 }
 
 static const struct {
-    const char *const assignments[4];
+    const char *const assignments[5];
     uint32_t slots;
 } cases[] = {
     {{NULL}, 3},
@@ -98,6 +98,10 @@ static const struct {
     {{"train.recompute=block", "train.reduction=fast", NULL}, 2},
     {{"train.recompute=stages", "train.recompute_stages=[1, 3]", NULL}, 3},
     {{"swav.queue_images=0", "model.head_batch_norm=false", NULL}, 3},
+    {{"model.family=resnet", "model.stage_blocks=[1, 2]", NULL}, 3},
+    {{"model.family=resnet", "model.stage_blocks=[1, 2]", "train.recompute=block",
+      "train.reduction=fast", NULL},
+     3},
 };
 
 static void what_is_planned_is_what_is_taken(void **state)
@@ -158,13 +162,16 @@ static uint64_t trained(const char *const *assignments, size_t *ret_peak)
 static void recomputing_gives_the_same_bits_in_less_memory(void **state)
 {
     (void)state;
-    for (int is_fast = 0; is_fast < 2; is_fast++) {
-        const char *reduction = is_fast ? "train.reduction=fast" : "train.reduction=exact";
+    for (int variant = 0; variant < 4; variant++) {
+        const char *reduction = variant % 2 ? "train.reduction=fast" : "train.reduction=exact";
+        const char *family = variant / 2 ? "model.family=resnet" : "model.family=regnety";
+        const char *blocks = "model.stage_blocks=[2, 2]";
         size_t keep = 0, block = 0, stages = 0;
-        const uint64_t digest = trained((const char *[]){reduction, NULL}, &keep);
-        assert_true(trained((const char *[]){reduction, "train.recompute=block", NULL}, &block) ==
-                    digest);
-        assert_true(trained((const char *[]){reduction, "train.recompute=stages",
+        const uint64_t digest = trained((const char *[]){reduction, blocks, family, NULL}, &keep);
+        assert_true(
+            trained((const char *[]){reduction, blocks, family, "train.recompute=block", NULL},
+                    &block) == digest);
+        assert_true(trained((const char *[]){reduction, blocks, family, "train.recompute=stages",
                                              "train.recompute_stages=[2]", NULL},
                             &stages) == digest);
         assert_true(block < stages && stages < keep);

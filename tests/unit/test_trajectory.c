@@ -29,8 +29,12 @@ static const char tiny_yaml[] = "crops:\n"
                                 "swav: {freeze_prototypes_steps: 2, queue_images: 12}\n"
                                 "collective: {bucket_kib: 4}\n";
 
+static const char *const resnet[] = {"model.family=resnet", "model.stage_blocks=[1, 2]",
+                                     "model.groups=2", "model.group_width=32"};
+
 static const char *device_name = "cpu";
 static double loss_band, parameter_band;
+static int is_resnet;      /* instead of the RegNetY */
 static int loss_scale = 1; /* of the device under test */
 
 /* What came of it. */
@@ -143,6 +147,8 @@ static void bench_open(struct bench *bench, const char *name, const char *reduct
     snprintf(yaml, sizeof(yaml), tiny_yaml, reduction, scale);
     config_init(&bench->config);
     assert_ok(config_load_text("tiny", yaml, strlen(yaml), &bench->config));
+    for (size_t i = 0; is_resnet && i < sizeof(resnet) / sizeof(*resnet); i++)
+        assert_ok(config_set(&bench->config, resnet[i]));
     assert_ok(device_open(name, 1, &bench->device));
     assert_ok(state_create(&bench->config, bench->device, &bench->state));
     state_reset(bench->state, SEED);
@@ -216,6 +222,14 @@ static void exact_training_follows_the_cpu(void **state)
     compare("exact");
 }
 
+static void a_resnet_follows_the_cpu(void **state)
+{
+    (void)state;
+    is_resnet = 1;
+    compare("fast");
+    is_resnet = 0;
+}
+
 /* Wherever its images come from. */
 static void a_run_repeats_bit_by_bit(void **state)
 {
@@ -272,6 +286,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fast_training_follows_the_cpu),
         cmocka_unit_test(exact_training_follows_the_cpu),
+        cmocka_unit_test(a_resnet_follows_the_cpu),
         cmocka_unit_test(a_run_repeats_bit_by_bit),
         cmocka_unit_test(what_overflows_is_skipped_at_half_the_scale),
     };

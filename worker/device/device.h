@@ -33,7 +33,7 @@ struct conv; /* one convolution of fixed shape, with its prepared weights */
 struct conv_shape {
     int rows, height, width; /* of the input */
     int in_channels, out_channels;
-    int kernel; /* 1 or 3; padding is kernel/2 */
+    int kernel; /* 1, 3 or 7; padding is kernel/2 */
     int stride; /* 1 or 2; output is ceil(input/stride) */
     int groups;
     int needs_input_gradient; /* 0 for the stem */
@@ -87,6 +87,15 @@ struct bn_backward {
     int rows, pixels_per_row, channels;
     void *dz;    /* may be dy */
     float *sums; /* [2*channels] */
+};
+
+/* Maximum over windows of 3x3 pixels at every second pixel, channel by channel, as torch's
+ * max_pool2d(3, stride 2, padding 1): output pixel (i, j) sees input rows 2i-1 to 2i+1 and columns
+ * 2j-1 to 2j+1 as far as they exist. NaN is larger than any number. */
+struct max_pool {
+    const void *x;
+    int rows, height, width, channels; /* of x */
+    void *y;                           /* [rows][ceil(height/2)][ceil(width/2)][channels] */
 };
 
 /* From the reduced sums of bn_sums to what bn_apply and bn_backward need, and to the statistics of
@@ -195,6 +204,12 @@ struct device_ops {
     /* running = (1-momentum)*running + momentum*batch, over n values. */
     void (*running_update)(struct device *device, float *running, const float *batch, size_t n,
                            float momentum);
+
+    void (*max_pool)(struct device *device, const struct max_pool *args);
+    /* dx, as x: to the first of a window's largest pixels, row by row, goes its dy + dy2 (NULL: 0).
+     * What args->y points to is not looked at. */
+    void (*max_pool_backward)(struct device *device, const struct max_pool *args, const void *dy,
+                              const void *dy2, void *dx);
 
     /* Squeeze-and-excitation scale: y = x * s[row][c]. backward: ds[row][c] = sum over pixels of
      * dy * x (the gradient of x itself is bn_backward's row_scale). */

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/architecture.h"
 #include "common/mem.h"
-#include "common/regnet.h"
 #include "worker/export/pth.h"
 
 struct export_tensor {
@@ -27,20 +27,20 @@ struct export
  * cannot build (RegNetY-800MF, 4.0GF and 8GF). */
 static enum status check_layout(const struct saved_state *saved, enum keymap_layout layout)
 {
-    struct regnet ours, theirs;
+    struct architecture ours, theirs;
     struct config config = saved->config;
     config.model.rounding = ROUNDING_TORCHVISION;
     if (layout != KEYMAP_TORCHVISION)
         return OK;
-    TRY(regnet_init(&ours, &saved->config));
-    TRY(regnet_init(&theirs, &config));
+    TRY(architecture_init(&ours, &saved->config));
+    TRY(architecture_init(&theirs, &config));
     for (int i = 0; i < ours.block_count; i++) {
-        if (ours.blocks[i].width != theirs.blocks[i].width)
+        if (ours.blocks[i].out_width != theirs.blocks[i].out_width)
             return fail(ERR_INPUT,
                         "this network does not exist in torchvision: stage %d has %d channels, "
                         "which torchvision rounds to %d; use --layout timm, or train with "
                         "model.rounding: torchvision",
-                        ours.blocks[i].stage, ours.blocks[i].width, theirs.blocks[i].width);
+                        ours.blocks[i].stage, ours.blocks[i].out_width, theirs.blocks[i].out_width);
     }
     return OK;
 }

@@ -57,7 +57,22 @@ static enum status translate_module(enum keymap_layout layout,
                  name + length);
         return OK;
     }
-    return fail(ERR_INPUT, "'%s' is no tensor of a RegNetY", name);
+    return fail(ERR_INPUT, "'%s' is no tensor of a trunk", name);
+}
+
+/* A ResNet's modules have the same names everywhere; VISSL puts them behind its own. */
+static int translate_resnet(enum keymap_layout layout, const char *name,
+                            struct keymap_target *ret_target)
+{
+    static const char *const starts[] = {"conv1.", "bn1.", "layer"};
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        if (strncmp(name, starts[i], strlen(starts[i])) != 0)
+            continue;
+        snprintf(ret_target->name, sizeof(ret_target->name), "%s%s",
+                 layout == KEYMAP_VISSL ? "_feature_blocks." : "", name);
+        return 1;
+    }
+    return 0;
 }
 
 static enum status translate_trunk(enum keymap_layout layout, const char *name,
@@ -65,6 +80,8 @@ static enum status translate_trunk(enum keymap_layout layout, const char *name,
 {
     int stage, stage_again, block, used = 0;
     char prefix[KEYMAP_GROUP_BYTES];
+    if (translate_resnet(layout, name, ret_target))
+        return OK;
     if (sscanf(name, "trunk_output.block%d.block%d-%d.%n", &stage, &stage_again, &block, &used) !=
             3 ||
         used == 0)

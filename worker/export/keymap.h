@@ -2,7 +2,7 @@
  *
  * Ours are torchvision's names behind "trunk.", and "head.N.x", "prototypes.weight"
  * (worker/state.h). The tables are those of torchvision's regnet.py, timm's regnet.py and
- * ClassyVision's anynet.py, which VISSL wraps. */
+ * ClassyVision's anynet.py, which VISSL wraps; ResNets are called the same in all of them. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_EXPORT_KEYMAP_H

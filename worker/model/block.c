@@ -1,64 +1,82 @@
-/* block.c - one RegNetY block, all resolutions in lock-step. */
+/* block.c - one bottleneck block, all resolutions in lock-step. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/model/block.h"
-
-#include <stdio.h>
 
 static int resolutions(const struct block *block)
 {
     return block->team->rows.resolution_count;
 }
 
-static enum status init_filters(struct block *block, const char *base)
+static int has_squeeze(const struct block *block)
 {
-    const struct regnet_block *shape = &block->shape;
-    char name[96];
+    return block->shape.squeeze_width > 0;
+}
+
+static enum status init_filters(struct block *block)
+{
+    const struct architecture_block *shape = &block->shape;
+    char name[ARCHITECTURE_NAME_BYTES];
     const struct conv_shape a = {.in_channels = shape->in_width,
-                                 .out_channels = shape->width,
+                                 .out_channels = shape->inner_width,
                                  .kernel = 1,
                                  .stride = 1,
                                  .groups = 1,
                                  .needs_input_gradient = 1};
     struct conv_shape b = a, c = a, proj = a;
-    b.in_channels = c.in_channels = shape->width;
+    b.in_channels = c.in_channels = shape->inner_width;
     b.kernel = 3;
     b.groups = shape->groups;
+    c.out_channels = proj.out_channels = shape->out_width;
     b.stride = proj.stride = shape->stride;
 
-    snprintf(name, sizeof(name), "%s.f.a.0", base);
+    architecture_module_name(shape, MODULE_A_CONV, name);
     TRY(filter_init(&block->filter_a, block->team, name, &a, block->in_side));
-    snprintf(name, sizeof(name), "%s.f.b.0", base);
+    architecture_module_name(shape, MODULE_B_CONV, name);
     TRY(filter_init(&block->filter_b, block->team, name, &b, block->in_side));
-    snprintf(name, sizeof(name), "%s.f.c.0", base);
+    architecture_module_name(shape, MODULE_C_CONV, name);
     TRY(filter_init(&block->filter_c, block->team, name, &c, block->out_side));
-    snprintf(name, sizeof(name), "%s.proj.0", base);
+    architecture_module_name(shape, MODULE_PROJ_CONV, name);
     if (shape->has_projection)
         TRY(filter_init(&block->filter_proj, block->team, name, &proj, block->in_side));
     return OK;
 }
 
-static void init_norms(struct block *block, const char *base)
+static void init_norms(struct block *block)
 {
-    char name[96];
+    const struct architecture_block *shape = &block->shape;
+    char name[ARCHITECTURE_NAME_BYTES];
     int in_pixels[CONFIG_CROPS_MAX];
     for (int r = 0; r < resolutions(block); r++)
         in_pixels[r] = block->in_side[r] * block->in_side[r];
-    struct norm_place place = {.name = name, .channels = block->shape.width, .pixels = in_pixels};
-    snprintf(name, sizeof(name), "%s.f.a.1", base);
+    struct norm_place place = {.name = name, .channels = shape->inner_width, .pixels = in_pixels};
+    architecture_module_name(shape, MODULE_A_NORM, name);
     norm_init(&block->norm_a, block->team, &place);
     place.pixels = block->out_pixels;
-    snprintf(name, sizeof(name), "%s.f.b.1", base);
+    architecture_module_name(shape, MODULE_B_NORM, name);
     norm_init(&block->norm_b, block->team, &place);
+    place.channels = shape->out_width;
     const size_t floats = norm_group_floats(block->team, place.channels);
-    place.floats_behind = block->shape.has_projection ? floats : 0;
-    snprintf(name, sizeof(name), "%s.f.c.1", base);
+    place.floats_behind = shape->has_projection ? floats : 0;
+    architecture_module_name(shape, MODULE_C_NORM, name);
     norm_init(&block->norm_c, block->team, &place);
     place.floats_before = floats;
     place.floats_behind = 0;
-    snprintf(name, sizeof(name), "%s.proj.1", base);
-    if (block->shape.has_projection)
+    architecture_module_name(shape, MODULE_PROJ_NORM, name);
+    if (shape->has_projection)
         norm_init(&block->norm_proj, block->team, &place);
+}
+
+static void init_squeeze(struct block *block)
+{
+    char reduce[ARCHITECTURE_NAME_BYTES], expand[ARCHITECTURE_NAME_BYTES];
+    architecture_module_name(&block->shape, MODULE_SQUEEZE_REDUCE, reduce);
+    architecture_module_name(&block->shape, MODULE_SQUEEZE_EXPAND, expand);
+    squeeze_init(&block->squeeze, block->team,
+                 &(struct squeeze_place){.reduce = reduce,
+                                         .expand = expand,
+                                         .channels = block->shape.inner_width,
+                                         .hidden = block->shape.squeeze_width});
 }
 
 static void *taken(struct block *block, void *shared, size_t values)
@@ -76,20 +94,23 @@ static void take_tensors(struct block *block, int resolution, const void *x)
     const size_t rows = (size_t)rows_count(&team->rows, resolution);
     const size_t in_pixels =
         (size_t)block->in_side[resolution] * (size_t)block->in_side[resolution];
-    const size_t in = rows * in_pixels * (size_t)block->shape.width;
-    const size_t out = rows * (size_t)block->out_pixels[resolution] * (size_t)block->shape.width;
+    const size_t out_pixels = (size_t)block->out_pixels[resolution];
+    const size_t in = rows * in_pixels * (size_t)block->shape.inner_width;
+    const size_t inner = rows * out_pixels * (size_t)block->shape.inner_width;
+    const size_t out = rows * out_pixels * (size_t)block->shape.out_width;
     const enum arena_part before = arena_enter(&team->arena, ARENA_ACTIVATIONS);
     block->tensors[resolution] = (struct block_tensors){
         .x = x,
         .a_conv = taken(block, in_place[0], in),
         .a = taken(block, in_place[1], in),
-        .b_conv = taken(block, out_place[0], out),
-        .b = taken(block, out_place[1], out),
-        .b_scaled = taken(block, out_place[2], out),
+        .b_conv = taken(block, out_place[0], inner),
+        .b = taken(block, out_place[1], inner),
         .c_conv = taken(block, out_place[3], out),
         .proj_conv = block->shape.has_projection ? taken(block, out_place[4], out) : NULL,
         .y = team_activations(team, out),
     };
+    block->tensors[resolution].b_scaled =
+        has_squeeze(block) ? taken(block, out_place[2], inner) : block->tensors[resolution].b;
     arena_enter(&team->arena, before);
 }
 
@@ -108,26 +129,23 @@ static void reuse_tensors(struct block *block, void *const *reuse)
     };
 }
 
-enum status block_init(struct block *block, struct team *team, const struct regnet_block *shape,
-                       const struct block_place *place)
+enum status block_init(struct block *block, struct team *team,
+                       const struct architecture_block *shape, const struct block_place *place)
 {
-    char base[64], name[80];
     *block = (struct block){.team = team, .interior = place->interior, .shape = *shape};
     for (int r = 0; r < resolutions(block); r++) {
         block->in_side[r] = place->side[r];
-        block->out_side[r] = filter_side_after(place->side[r], shape->stride);
+        block->out_side[r] = architecture_side_after(place->side[r], shape->stride);
         block->out_pixels[r] = block->out_side[r] * block->out_side[r];
         if (place->reuse == NULL)
             take_tensors(block, r, place->x[r]);
     }
     if (place->reuse != NULL)
         reuse_tensors(block, place->reuse);
-    snprintf(base, sizeof(base), "trunk.trunk_output.block%d.block%d-%d", shape->stage,
-             shape->stage, shape->index);
-    snprintf(name, sizeof(name), "%s.f.se", base);
-    squeeze_init(&block->squeeze, team, name, shape->width, shape->squeeze_width);
-    init_norms(block, base);
-    return init_filters(block, base);
+    if (has_squeeze(block))
+        init_squeeze(block);
+    init_norms(block);
+    return init_filters(block);
 }
 
 void block_done(struct block *block)
@@ -177,10 +195,12 @@ static void scale_channels(struct block *block, int resolution)
 {
     const struct team *team = block->team;
     const struct block_tensors *t = &block->tensors[resolution];
+    if (!has_squeeze(block))
+        return;
     team->ops->row_scale(team->device, t->b,
                          squeeze_part(&block->squeeze, block->squeeze.scale, resolution),
                          rows_count(&team->rows, resolution), block->out_pixels[resolution],
-                         block->shape.width, t->b_scaled);
+                         block->shape.inner_width, t->b_scaled);
 }
 
 static void add_shortcut(struct block *block, int resolution, float *pooled)
@@ -192,7 +212,7 @@ static void add_shortcut(struct block *block, int resolution, float *pooled)
         .skip = block->shape.has_projection ? t->proj_conv : t->x,
         .is_relu = 1,
         .y = t->y,
-        .pooled = pooled == NULL ? NULL : pooled + first * (size_t)block->shape.width,
+        .pooled = pooled == NULL ? NULL : pooled + first * (size_t)block->shape.out_width,
     };
     norm_apply(&block->norm_c, resolution, &args, proj_norm(block));
 }
@@ -223,6 +243,12 @@ static void hold(struct block *block, int is_to_recompute)
     block->interior->holder = block;
 }
 
+/* A resolution's part of one of the squeeze's arrays; NULL: there is no squeeze. */
+static float *rows_part(const struct block *block, float *array, int resolution)
+{
+    return has_squeeze(block) ? squeeze_part(&block->squeeze, array, resolution) : NULL;
+}
+
 enum status block_forward(struct block *block, float *pooled)
 {
     struct block_tensors *t = block->tensors;
@@ -243,11 +269,12 @@ enum status block_forward(struct block *block, float *pooled)
             .x = t[r].b_conv,
             .is_relu = 1,
             .y = t[r].b,
-            .pooled = squeeze_part(&block->squeeze, block->squeeze.pooled, r),
+            .pooled = rows_part(block, block->squeeze.pooled, r),
         };
         norm_apply(&block->norm_b, r, &b, NULL);
     }
-    squeeze_forward(&block->squeeze);
+    if (has_squeeze(block))
+        squeeze_forward(&block->squeeze);
 
     for (int r = 0; r < resolutions(block); r++) {
         scale_channels(block, r);
@@ -303,10 +330,11 @@ static struct roles backward_c(struct block *block, int resolution, const struct
     }
     filter_backward_weights(&block->filter_c, resolution, t->b_scaled, dc);
     filter_backward_data(&block->filter_c, resolution, dc, roles.branch);
-    team->ops->row_scale_backward(
-        team->device, roles.branch, t->b, rows_count(&team->rows, resolution),
-        block->out_pixels[resolution], block->shape.width,
-        squeeze_part(&block->squeeze, block->squeeze.scale_grad, resolution));
+    if (has_squeeze(block))
+        team->ops->row_scale_backward(
+            team->device, roles.branch, t->b, rows_count(&team->rows, resolution),
+            block->out_pixels[resolution], block->shape.inner_width,
+            squeeze_part(&block->squeeze, block->squeeze.scale_grad, resolution));
     return roles;
 }
 
@@ -315,8 +343,8 @@ static void backward_sums_b(struct block *block, int resolution, const struct ro
     const struct block_tensors *t = &block->tensors[resolution];
     const struct bn_backward b = {
         .dy = roles->branch,
-        .row_scale = squeeze_part(&block->squeeze, block->squeeze.scale, resolution),
-        .row_add = squeeze_part(&block->squeeze, block->squeeze.pixel_grad, resolution),
+        .row_scale = rows_part(block, block->squeeze.scale, resolution),
+        .row_add = rows_part(block, block->squeeze.pixel_grad, resolution),
         .y = t->b,
         .x = t->b_conv,
         .dz = roles->branch,
@@ -362,7 +390,8 @@ enum status block_backward(struct block *block, struct gradient *gradient)
     TRY(norm_backward_share(&block->norm_c, proj_norm(block)));
     for (int r = 0; r < resolutions(block); r++)
         roles[r] = backward_c(block, r, &gradient[r]);
-    squeeze_backward(&block->squeeze, block->out_pixels);
+    if (has_squeeze(block))
+        squeeze_backward(&block->squeeze, block->out_pixels);
     for (int r = 0; r < resolutions(block); r++)
         backward_sums_b(block, r, &roles[r]);
     TRY(norm_backward_share(&block->norm_b, NULL));

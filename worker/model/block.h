@@ -1,9 +1,10 @@
-/* block.h - one RegNetY block, all resolutions in lock-step.
+/* block.h - one bottleneck block of a RegNetY or ResNet, all resolutions in lock-step.
  *
  *   a = relu(bn(conv1x1 x))          b = relu(bn(conv3x3 a, stride, groups))
  *   y = relu(bn(conv1x1 (b * squeeze(b))) + shortcut),   shortcut = x or bn(conv1x1 x, stride)
  *
- * Radosavovic et al., CVPR 2020. Resolutions go layer by layer together, so that their BN sums
+ * Radosavovic et al., CVPR 2020. A ResNet has no squeeze(b) (1 in its place), and c may be wider
+ * than a and b. Resolutions go layer by layer together, so that their BN sums
  * travel in one message. Forward keeps every convolution's input and output, unless the block is
  * recomputed: then backward repeats forward out of x and the kept statistics, so nothing is
  * exchanged twice and the bits are the same. */
@@ -12,7 +13,7 @@
 #ifndef WORKER_MODEL_BLOCK_H
 #define WORKER_MODEL_BLOCK_H
 
-#include "common/regnet.h"
+#include "common/architecture.h"
 #include "worker/model/filter.h"
 #include "worker/model/norm.h"
 #include "worker/model/squeeze.h"
@@ -22,22 +23,24 @@
 struct block_tensors {
     const void *x;               /* borrowed: the previous block's y */
     void *a_conv, *a;            /* before and after BN and ReLU, at x's resolution */
-    void *b_conv, *b, *b_scaled; /* from here on at the output's */
+    void *b_conv, *b, *b_scaled; /* from here on at the output's; b_scaled is b without squeeze */
     void *c_conv, *proj_conv, *y;
 };
+
+enum { INTERIOR_OUTPUTS = 5 };
 
 /* Memory for what is between x and y of one block, for blocks that are recomputed: they share it,
  * and it holds what the last of them computed. */
 struct interior {
     void *at_input[CONFIG_CROPS_MAX][2]; /* each as large as the largest of its users needs */
-    void *at_output[CONFIG_CROPS_MAX][5];
+    void *at_output[CONFIG_CROPS_MAX][INTERIOR_OUTPUTS]; /* in the order of struct block_tensors */
     const struct block *holder; /* whose tensors are there; NULL: nobody's */
 };
 
 struct block {
     struct team *team;         /* borrowed */
     struct interior *interior; /* borrowed; NULL: its tensors are kept */
-    struct regnet_block shape;
+    struct architecture_block shape;
     struct filter filter_a, filter_b, filter_c, filter_proj;
     struct norm norm_a, norm_b, norm_c, norm_proj;
     struct squeeze squeeze;
@@ -64,8 +67,8 @@ struct block_place {
 };
 
 /* ERR_DEVICE. interior must live as long as the block. */
-enum status block_init(struct block *block, struct team *team, const struct regnet_block *shape,
-                       const struct block_place *place);
+enum status block_init(struct block *block, struct team *team,
+                       const struct architecture_block *shape, const struct block_place *place);
 void block_done(struct block *block);
 
 /* Once a step, before forward. */

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#include "common/architecture.h"
+
 enum status filter_init(struct filter *filter, const struct team *team, const char *name,
                         const struct conv_shape *shape, const int *side)
 {
@@ -13,7 +15,7 @@ enum status filter_init(struct filter *filter, const struct team *team, const ch
     *filter = (struct filter){.team = team, .weight = state_parameter(team->state, full)};
     for (int r = 0; r < team->rows.resolution_count; r++) {
         struct conv_shape at = *shape;
-        const size_t out_side = (size_t)filter_side_after(side[r], shape->stride);
+        const size_t out_side = (size_t)architecture_side_after(side[r], shape->stride);
         at.rows = rows_of_part(&team->rows, r);
         at.height = at.width = side[r];
         filter->in_values[r] =
@@ -69,9 +71,4 @@ void filter_backward_weights(const struct filter *filter, int resolution, const 
             team_gradient(team, &filter->weight), team_accumulates(team, resolution == 0));
         team_gradient_written(team, &filter->weight);
     }
-}
-
-int filter_side_after(int side, int stride)
-{
-    return (side + stride - 1) / stride;
 }

@@ -26,7 +26,5 @@ void filter_backward_data(const struct filter *filter, int resolution, const voi
 /* Resolution 0 overwrites the weights' gradient, the others add to it: call them in order. */
 void filter_backward_weights(const struct filter *filter, int resolution, const void *x,
                              const void *dy);
-/* A side after a convolution of that stride. */
-int filter_side_after(int side, int stride);
 
 #endif

@@ -11,10 +11,11 @@ enum { PORTION_BYTES = 32 << 20, PORTION_ROWS_MAX = 256 };
 
 static int portion_rows(const struct config *config, const struct state *state, int size)
 {
-    struct regnet regnet;
-    if (regnet_init(&regnet, config) != OK)
+    struct architecture architecture;
+    if (architecture_init(&architecture, config) != OK)
         return 1; /* trunk_init reports it */
-    const size_t row = trunk_largest_row(&regnet, size) * state->device->ops->activation_bytes;
+    const size_t row =
+        trunk_largest_row(&architecture, size) * state->device->ops->activation_bytes;
     const size_t rows = PORTION_BYTES / row;
     return rows < 1 ? 1 : rows > PORTION_ROWS_MAX ? PORTION_ROWS_MAX : (int)rows;
 }
@@ -55,7 +56,7 @@ enum status inference_run(struct inference *inference, const uint8_t *images, in
     const struct team *team = &inference->team;
     const int portion = rows_count(&team->rows, 0);
     const size_t image = (size_t)inference_size(inference) * (size_t)inference_size(inference) * 3;
-    const size_t width = (size_t)regnet_width(&inference->trunk.regnet);
+    const size_t width = (size_t)architecture_width(&inference->trunk.architecture);
     trunk_load_weights(&inference->trunk);
     for (int at = 0; at < rows; at += portion) {
         const int count = rows - at < portion ? rows - at : portion;

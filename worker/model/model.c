@@ -17,7 +17,7 @@ enum status model_create(const struct config *config, struct state *state, int s
     TRY_OUT(arena_check(&model->team.arena));
     TRY_OUT(trunk_init(&model->trunk, &model->team, config));
     head_init(&model->head, &model->team, config, model->trunk.features,
-              regnet_width(&model->trunk.regnet));
+              architecture_width(&model->trunk.architecture));
     TRY_OUT(arena_check(&model->team.arena));
     *ret_model = model;
     model = NULL; /* given to the caller */

@@ -4,19 +4,14 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/model/squeeze.h"
 
-#include <stdio.h>
-
-void squeeze_init(struct squeeze *squeeze, struct team *team, const char *name, int channels,
-                  int hidden)
+void squeeze_init(struct squeeze *squeeze, struct team *team, const struct squeeze_place *place)
 {
-    char full[112];
+    const int channels = place->channels, hidden = place->hidden;
     const size_t rows = (size_t)rows_total(&team->rows);
     const size_t wide = rows * (size_t)channels, narrow = rows * (size_t)hidden;
     *squeeze = (struct squeeze){.team = team};
-    snprintf(full, sizeof(full), "%s.fc1", name);
-    linear_init(&squeeze->reduce, team, full, channels, hidden, 1);
-    snprintf(full, sizeof(full), "%s.fc2", name);
-    linear_init(&squeeze->expand, team, full, hidden, channels, 1);
+    linear_init(&squeeze->reduce, team, place->reduce, channels, hidden, 1);
+    linear_init(&squeeze->expand, team, place->expand, hidden, channels, 1);
     squeeze->pooled = arena_floats(&team->arena, wide);
     squeeze->scale = arena_floats(&team->arena, wide);
     squeeze->hidden = arena_floats(&team->arena, narrow);

@@ -21,9 +21,12 @@ struct squeeze {
     float *hidden, *hidden_grad; /* [rows][hidden] */
 };
 
-/* Tensors NAME.fc1 and NAME.fc2. */
-void squeeze_init(struct squeeze *squeeze, struct team *team, const char *name, int channels,
-                  int hidden);
+struct squeeze_place {
+    const char *reduce, *expand; /* of the layers' tensors, without .weight */
+    int channels, hidden;
+};
+
+void squeeze_init(struct squeeze *squeeze, struct team *team, const struct squeeze_place *place);
 /* pooled -> scale. */
 void squeeze_forward(struct squeeze *squeeze);
 /* scale_grad -> pixel_grad; pixels: of a row, by resolution. */

@@ -1,4 +1,5 @@
-/* trunk.c - RegNetY without its classifier: images in, channel means of the last block out. */
+/* trunk.c - a RegNetY or ResNet without its classifier: images in, channel means of the last block
+ * out. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/model/trunk.h"
@@ -7,22 +8,37 @@
 
 enum { REUSED_BUFFERS = 4, GRADIENT_BUFFERS = 3 };
 
-/* Of the stem, or of some block's first convolution, which works at the block's input side. */
-size_t trunk_largest_row(const struct regnet *regnet, int size)
+static void widen(size_t *largest, size_t values)
 {
-    int side = filter_side_after(size, regnet->stem_stride);
-    size_t largest = (size_t)side * (size_t)side * (size_t)regnet->stem_width;
-    for (int j = 0; j < regnet->block_count; j++) {
-        const size_t values = (size_t)side * (size_t)side * (size_t)regnet->blocks[j].width;
-        largest = values > largest ? values : largest;
-        side = filter_side_after(side, regnet->blocks[j].stride);
+    *largest = values > *largest ? values : *largest;
+}
+
+/* Of the stem, of some block's first convolution, which works at the block's input side, or of what
+ * a block puts out. */
+size_t trunk_largest_row(const struct architecture *architecture, int size)
+{
+    size_t side = (size_t)architecture_side_after(size, architecture->stem_stride);
+    size_t largest = side * side * (size_t)architecture->stem_width;
+    side = (size_t)architecture_entry_side(architecture, size);
+    for (int j = 0; j < architecture->block_count; j++) {
+        const struct architecture_block *block = &architecture->blocks[j];
+        widen(&largest, side * side * (size_t)block->inner_width);
+        side = (size_t)architecture_side_after((int)side, block->stride);
+        widen(&largest, side * side * (size_t)block->out_width);
     }
     return largest;
 }
 
 static int stem_side(const struct trunk *trunk, int resolution)
 {
-    return filter_side_after(trunk->team->rows.size[resolution], trunk->regnet.stem_stride);
+    return architecture_side_after(trunk->team->rows.size[resolution],
+                                   trunk->architecture.stem_stride);
+}
+
+/* Side of what goes into the first block. */
+static int entry_side(const struct trunk *trunk, int resolution)
+{
+    return architecture_entry_side(&trunk->architecture, trunk->team->rows.size[resolution]);
 }
 
 static enum status init_stem(struct trunk *trunk)
@@ -31,9 +47,9 @@ static enum status init_stem(struct trunk *trunk)
     int pixels[CONFIG_CROPS_MAX];
     const struct conv_shape shape = {
         .in_channels = 3,
-        .out_channels = trunk->regnet.stem_width,
-        .kernel = 3,
-        .stride = trunk->regnet.stem_stride,
+        .out_channels = trunk->architecture.stem_width,
+        .kernel = trunk->architecture.stem_kernel,
+        .stride = trunk->architecture.stem_stride,
         .groups = 1,
     };
     const enum arena_part before = arena_enter(&team->arena, ARENA_IMAGES);
@@ -46,12 +62,14 @@ static enum status init_stem(struct trunk *trunk)
     }
     arena_enter(&team->arena, before);
     const struct norm_place place = {
-        .name = "trunk.stem.1",
-        .channels = trunk->regnet.stem_width,
+        .name = architecture_stem_name(trunk->architecture.family, 1),
+        .channels = trunk->architecture.stem_width,
         .pixels = pixels,
     };
     norm_init(&trunk->stem_norm, team, &place);
-    return filter_init(&trunk->stem_filter, team, "trunk.stem.0", &shape, team->rows.size);
+    return filter_init(&trunk->stem_filter, team,
+                       architecture_stem_name(trunk->architecture.family, 0), &shape,
+                       team->rows.size);
 }
 
 static void take_stem_tensors(struct trunk *trunk)
@@ -60,19 +78,25 @@ static void take_stem_tensors(struct trunk *trunk)
     for (int r = 0; r < team->rows.resolution_count; r++) {
         const size_t rows = (size_t)rows_count(&team->rows, r);
         const size_t side = (size_t)stem_side(trunk, r);
-        const size_t values = rows * side * side * (size_t)trunk->regnet.stem_width;
+        const size_t values = rows * side * side * (size_t)trunk->architecture.stem_width;
         const enum arena_part before = arena_enter(&team->arena, ARENA_ACTIVATIONS);
         trunk->stem_conv[r] = team_activations(team, values);
         trunk->stem[r] = team_activations(team, values);
+        trunk->entry[r] = trunk->stem[r];
+        if (trunk->architecture.has_stem_pool) {
+            const size_t entry = (size_t)entry_side(trunk, r);
+            trunk->entry[r] = team_activations(team, rows * entry * entry *
+                                                         (size_t)trunk->architecture.stem_width);
+        }
         arena_enter(&team->arena, ARENA_BACKWARD);
         for (int i = 0; i < GRADIENT_BUFFERS; i++)
             trunk->gradient[r].buffers[i] = team_activations(
-                team, rows * trunk_largest_row(&trunk->regnet, team->rows.size[r]));
+                team, rows * trunk_largest_row(&trunk->architecture, team->rows.size[r]));
         arena_enter(&team->arena, before);
     }
 }
 
-static int is_recomputed(const struct config *config, const struct regnet_block *block)
+static int is_recomputed(const struct config *config, const struct architecture_block *block)
 {
     if (config->train.recompute != RECOMPUTE_STAGES)
         return config->train.recompute == RECOMPUTE_BLOCK;
@@ -82,31 +106,32 @@ static int is_recomputed(const struct config *config, const struct regnet_block 
     return 0;
 }
 
-/* Values of a row's largest tensors between x and y among the blocks that are recomputed. */
+/* Values of a row's largest tensors between x and y among the blocks that are recomputed; outputs
+ * in the order of struct interior. */
 struct interior_row {
-    size_t at_input, at_output, projection;
+    size_t at_input, at_output[INTERIOR_OUTPUTS];
 };
-
-static void widen(size_t *largest, size_t values)
-{
-    *largest = values > *largest ? values : *largest;
-}
 
 static struct interior_row largest_interior(const struct trunk *trunk, const struct config *config,
                                             int resolution)
 {
     struct interior_row row = {0};
-    int side = stem_side(trunk, resolution);
-    for (int j = 0; j < trunk->regnet.block_count; j++) {
-        const struct regnet_block *block = &trunk->regnet.blocks[j];
-        const size_t in = (size_t)side * (size_t)side * (size_t)block->width;
-        side = filter_side_after(side, block->stride);
-        const size_t out = (size_t)side * (size_t)side * (size_t)block->width;
+    int side = entry_side(trunk, resolution);
+    for (int j = 0; j < trunk->architecture.block_count; j++) {
+        const struct architecture_block *block = &trunk->architecture.blocks[j];
+        const size_t in = (size_t)side * (size_t)side * (size_t)block->inner_width;
+        side = architecture_side_after(side, block->stride);
+        const size_t pixels = (size_t)side * (size_t)side;
+        const size_t inner = pixels * (size_t)block->inner_width;
+        const size_t out = pixels * (size_t)block->out_width;
         if (!is_recomputed(config, block))
             continue;
         widen(&row.at_input, in);
-        widen(&row.at_output, out);
-        widen(&row.projection, block->has_projection ? out : 0);
+        widen(&row.at_output[0], inner);
+        widen(&row.at_output[1], inner);
+        widen(&row.at_output[2], block->squeeze_width > 0 ? inner : 0);
+        widen(&row.at_output[3], out);
+        widen(&row.at_output[4], block->has_projection ? out : 0);
     }
     return row;
 }
@@ -120,9 +145,8 @@ static void take_interior(struct trunk *trunk, const struct config *config)
         const struct interior_row row = largest_interior(trunk, config, r);
         for (int i = 0; i < 2; i++)
             trunk->interior.at_input[r][i] = team_activations(team, rows * row.at_input);
-        for (int i = 0; i < 5; i++)
-            trunk->interior.at_output[r][i] =
-                team_activations(team, rows * (i < 4 ? row.at_output : row.projection));
+        for (int i = 0; i < INTERIOR_OUTPUTS; i++)
+            trunk->interior.at_output[r][i] = team_activations(team, rows * row.at_output[i]);
     }
     arena_enter(&team->arena, before);
 }
@@ -131,12 +155,12 @@ static enum status init_blocks(struct trunk *trunk, const struct config *config,
 {
     struct block_place place = {.reuse = reuse};
     for (int r = 0; r < trunk->team->rows.resolution_count; r++) {
-        place.side[r] = stem_side(trunk, r);
-        place.x[r] = trunk->stem[r];
+        place.side[r] = entry_side(trunk, r);
+        place.x[r] = trunk->entry[r];
     }
-    for (int j = 0; j < trunk->regnet.block_count; j++) {
+    for (int j = 0; j < trunk->architecture.block_count; j++) {
         struct block *block = &trunk->blocks[j];
-        const struct regnet_block *shape = &trunk->regnet.blocks[j];
+        const struct architecture_block *shape = &trunk->architecture.blocks[j];
         place.interior = reuse == NULL && is_recomputed(config, shape) ? &trunk->interior : NULL;
         TRY(block_init(block, trunk->team, shape, &place));
         for (int r = 0; r < trunk->team->rows.resolution_count; r++) {
@@ -156,14 +180,15 @@ enum status trunk_init(struct trunk *trunk, struct team *team, const struct conf
 {
     void *reuse[REUSED_BUFFERS];
     *trunk = (struct trunk){.team = team};
-    TRY(regnet_init(&trunk->regnet, config));
-    trunk->blocks = mem_array((size_t)trunk->regnet.block_count, sizeof(*trunk->blocks));
+    TRY(architecture_init(&trunk->architecture, config));
+    trunk->blocks = mem_array((size_t)trunk->architecture.block_count, sizeof(*trunk->blocks));
     for (int i = 0; i < 3; i++) {
         trunk->mean[i] = (float)config->augment.mean[i];
         trunk->std[i] = (float)config->augment.std[i];
     }
-    trunk->features = arena_floats(&team->arena, (size_t)rows_total(&team->rows) *
-                                                     (size_t)regnet_width(&trunk->regnet));
+    trunk->features =
+        arena_floats(&team->arena, (size_t)rows_total(&team->rows) *
+                                       (size_t)architecture_width(&trunk->architecture));
     TRY(init_stem(trunk));
     if (team->is_training) {
         take_stem_tensors(trunk);
@@ -172,10 +197,12 @@ enum status trunk_init(struct trunk *trunk, struct team *team, const struct conf
         TRY(init_blocks(trunk, config, NULL));
     } else {
         const size_t values = (size_t)rows_count(&team->rows, 0) *
-                              trunk_largest_row(&trunk->regnet, team->rows.size[0]);
+                              trunk_largest_row(&trunk->architecture, team->rows.size[0]);
         for (int i = 0; i < REUSED_BUFFERS; i++)
             reuse[i] = team_activations(team, values);
-        trunk->stem_conv[0] = trunk->stem[0] = reuse[0];
+        trunk->stem_conv[0] = trunk->stem[0] = trunk->entry[0] = reuse[0];
+        if (trunk->architecture.has_stem_pool)
+            trunk->stem_conv[0] = trunk->stem[0] = reuse[1];
         TRY(init_blocks(trunk, config, reuse));
     }
     return arena_check(&team->arena);
@@ -184,7 +211,7 @@ enum status trunk_init(struct trunk *trunk, struct team *team, const struct conf
 void trunk_done(struct trunk *trunk)
 {
     filter_done(&trunk->stem_filter);
-    for (int j = 0; j < trunk->regnet.block_count && trunk->blocks != NULL; j++)
+    for (int j = 0; j < trunk->architecture.block_count && trunk->blocks != NULL; j++)
         block_done(&trunk->blocks[j]);
     mem_free(trunk->blocks);
     trunk->blocks = NULL;
@@ -195,7 +222,7 @@ void trunk_load_weights(struct trunk *trunk)
     filter_load_weights(&trunk->stem_filter);
     if (!trunk->team->is_training)
         norm_use_running(&trunk->stem_norm);
-    for (int j = 0; j < trunk->regnet.block_count; j++)
+    for (int j = 0; j < trunk->architecture.block_count; j++)
         block_load_weights(&trunk->blocks[j]);
 }
 
@@ -222,6 +249,18 @@ void trunk_load_images(struct trunk *trunk, int resolution, const uint8_t *image
                                 trunk->std, trunk->images[resolution]);
 }
 
+static struct max_pool stem_pool(const struct trunk *trunk, int resolution)
+{
+    return (struct max_pool){
+        .x = trunk->stem[resolution],
+        .rows = rows_count(&trunk->team->rows, resolution),
+        .height = stem_side(trunk, resolution),
+        .width = stem_side(trunk, resolution),
+        .channels = trunk->architecture.stem_width,
+        .y = trunk->entry[resolution],
+    };
+}
+
 static enum status stem_forward(struct trunk *trunk)
 {
     const struct team *team = trunk->team;
@@ -235,6 +274,10 @@ static enum status stem_forward(struct trunk *trunk)
     for (int r = 0; r < team->rows.resolution_count; r++) {
         const struct bn_apply args = {.x = trunk->stem_conv[r], .is_relu = 1, .y = trunk->stem[r]};
         norm_apply(&trunk->stem_norm, r, &args, NULL);
+        if (trunk->architecture.has_stem_pool) {
+            const struct max_pool pool = stem_pool(trunk, r);
+            team->ops->max_pool(team->device, &pool);
+        }
     }
     return OK;
 }
@@ -242,11 +285,25 @@ static enum status stem_forward(struct trunk *trunk)
 enum status trunk_forward(struct trunk *trunk)
 {
     TRY(stem_forward(trunk));
-    for (int j = 0; j < trunk->regnet.block_count; j++) {
-        const int is_last = j + 1 == trunk->regnet.block_count;
+    for (int j = 0; j < trunk->architecture.block_count; j++) {
+        const int is_last = j + 1 == trunk->architecture.block_count;
         TRY(block_forward(&trunk->blocks[j], is_last ? trunk->features : NULL));
     }
     return OK;
+}
+
+/* Through the stem's maximum, if it has one. */
+static void pool_backward(struct trunk *trunk, int resolution)
+{
+    const struct team *team = trunk->team;
+    struct gradient *gradient = &trunk->gradient[resolution];
+    const struct max_pool pool = stem_pool(trunk, resolution);
+    void *dx = gradient->buffers[2]; /* dy and dy2 are the other two */
+    if (!trunk->architecture.has_stem_pool)
+        return;
+    team->ops->max_pool_backward(team->device, &pool, gradient->dy, gradient->dy2, dx);
+    gradient->dy = dx;
+    gradient->dy2 = NULL;
 }
 
 static enum status stem_backward(struct trunk *trunk)
@@ -254,6 +311,7 @@ static enum status stem_backward(struct trunk *trunk)
     struct gradient *gradient = trunk->gradient;
     const int resolutions = trunk->team->rows.resolution_count;
     for (int r = 0; r < resolutions; r++) {
+        pool_backward(trunk, r);
         const struct bn_backward args = {
             .dy = gradient[r].dy,
             .dy2 = gradient[r].dy2,
@@ -275,12 +333,12 @@ static enum status stem_backward(struct trunk *trunk)
 enum status trunk_backward(struct trunk *trunk, const float *pixel_grad, struct buckets *buckets)
 {
     const struct rows *rows = &trunk->team->rows;
-    const size_t width = (size_t)regnet_width(&trunk->regnet);
+    const size_t width = (size_t)architecture_width(&trunk->architecture);
     for (int r = 0; r < rows->resolution_count; r++) {
         trunk->gradient[r].dy = trunk->gradient[r].dy2 = NULL;
         trunk->gradient[r].row_add = pixel_grad + (size_t)rows_first(rows, r) * width;
     }
-    for (int j = trunk->regnet.block_count - 1; j >= 0; j--) {
+    for (int j = trunk->architecture.block_count - 1; j >= 0; j--) {
         TRY(block_backward(&trunk->blocks[j], trunk->gradient));
         TRY(buckets_ready(buckets, block_first_gradient(&trunk->blocks[j])));
     }
@@ -290,5 +348,5 @@ enum status trunk_backward(struct trunk *trunk, const float *pixel_grad, struct 
 
 int trunk_last_pixels(const struct trunk *trunk, int resolution)
 {
-    return trunk->blocks[trunk->regnet.block_count - 1].out_pixels[resolution];
+    return trunk->blocks[trunk->architecture.block_count - 1].out_pixels[resolution];
 }

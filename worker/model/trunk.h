@@ -1,4 +1,5 @@
-/* trunk.h - RegNetY without its classifier: images in, channel means of the last block out. */
+/* trunk.h - a RegNetY or ResNet without its classifier: images in, channel means of the last block
+ * out. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_MODEL_TRUNK_H
@@ -9,16 +10,18 @@
 
 struct trunk {
     struct team *team; /* borrowed */
-    struct regnet regnet;
+    struct architecture architecture;
     float mean[3], std[3];
     uint8_t *bytes[CONFIG_CROPS_MAX]; /* [rows][size][size][3] on the device */
-    /* Activations: images, and the stem's convolution before and after BN and ReLU. */
+    /* Activations: images, the stem's convolution before and after BN and ReLU, and what goes into
+     * the first block: the stem's output, or its maximum. */
     void *images[CONFIG_CROPS_MAX], *stem_conv[CONFIG_CROPS_MAX], *stem[CONFIG_CROPS_MAX];
+    void *entry[CONFIG_CROPS_MAX];
     struct filter stem_filter;
     struct norm stem_norm;
-    struct block *blocks;     /* [regnet.block_count]; owned */
+    struct block *blocks;     /* [architecture.block_count]; owned */
     struct interior interior; /* of those that are recomputed */
-    float *features;          /* [rows of all resolutions][regnet_width] */
+    float *features;          /* [rows of all resolutions][architecture_width] */
     struct gradient gradient[CONFIG_CROPS_MAX];
 };
 
@@ -37,7 +40,7 @@ enum status trunk_forward(struct trunk *trunk);
  * features. Gradients leave through buckets as they become complete. */
 enum status trunk_backward(struct trunk *trunk, const float *pixel_grad, struct buckets *buckets);
 /* Values of a row's largest activation for images of that size. */
-size_t trunk_largest_row(const struct regnet *regnet, int size);
+size_t trunk_largest_row(const struct architecture *architecture, int size);
 /* Pixels of the last block's output. */
 int trunk_last_pixels(const struct trunk *trunk, int resolution);
 

@@ -285,8 +285,9 @@ enum status dnnl_conv_check(const struct conv_shape *shape)
     const int is_possible =
         shape->rows > 0 && shape->height > 0 && shape->width > 0 && shape->in_channels > 0 &&
         shape->out_channels > 0 && shape->groups > 0 &&
-        (shape->kernel == 1 || shape->kernel == 3) && (shape->stride == 1 || shape->stride == 2) &&
-        shape->in_channels % shape->groups == 0 && shape->out_channels % shape->groups == 0;
+        (shape->kernel == 1 || shape->kernel == 3 || shape->kernel == 7) &&
+        (shape->stride == 1 || shape->stride == 2) && shape->in_channels % shape->groups == 0 &&
+        shape->out_channels % shape->groups == 0;
     return checked(is_possible ? dnnl_success : dnnl_invalid_arguments, "shape", shape);
 }
 

@@ -45,7 +45,7 @@ static enum status check_shape(const struct conv_shape *s)
         (int64_t)s->rows * s->height * s->width <= PIXELS_MAX &&
         is_size(s->in_channels, CHANNELS_MAX) && is_size(s->out_channels, CHANNELS_MAX) &&
         s->groups > 0 && s->in_channels % s->groups == 0 && s->out_channels % s->groups == 0 &&
-        (s->kernel == 1 || s->kernel == 3) && is_size(s->stride, 2);
+        (s->kernel == 1 || s->kernel == 3 || s->kernel == 7) && is_size(s->stride, 2);
     if (is_shape)
         return OK;
     return fail(ERR_DEVICE,

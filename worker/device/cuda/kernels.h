@@ -28,6 +28,11 @@ void KERNEL(row_scale)(struct device *device, const void *x, const float *s, int
 void KERNEL(row_scale_backward)(struct device *device, const void *dy, const void *x, int rows,
                                 int pixels_per_row, int channels, float *ds);
 
+/* kernel_pool.cu */
+void KERNEL(max_pool)(struct device *device, const struct max_pool *args);
+void KERNEL(max_pool_backward)(struct device *device, const struct max_pool *args, const void *dy,
+                               const void *dy2, void *dx);
+
 /* kernel_bn.cu */
 void KERNEL(bn_sums)(struct device *device, const void *x, size_t pixels, int channels,
                      const float *shift, float *sums);
