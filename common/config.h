@@ -19,6 +19,7 @@ enum {
     CONFIG_CROPS_MAX = 4,
     CONFIG_HEAD_MAX = 4,
     CONFIG_STAGES_MAX = 8,
+    CONFIG_MILESTONES_MAX = 16,
     CONFIG_STORES_MAX = 16,
     CONFIG_LOADERS_MAX = 16,
     CONFIG_ADDRESS_BYTES = 256,
@@ -26,7 +27,8 @@ enum {
     CONFIG_NAME_BYTES = 64,
 };
 
-enum schedule_kind { SCHEDULE_PLATEAU, SCHEDULE_COSINE, SCHEDULE_CONSTANT };
+enum schedule_kind { SCHEDULE_PLATEAU, SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_MULTISTEP };
+enum cosine_form { COSINE_SWAV, COSINE_VISSL };
 enum optimizer_kind { OPTIMIZER_LARC, OPTIMIZER_SGD };
 enum exhausted_policy { EXHAUSTED_REPEAT, EXHAUSTED_WAIT };
 enum jpeg_decode_mode { JPEG_DECODE_FULL, JPEG_DECODE_SCALED };
@@ -113,6 +115,10 @@ struct config {
         int64_t kind; /* enum schedule_kind */
         double lr_start, lr_peak, lr_final;
         int64_t warmup_steps, length_steps; /* length: cosine only */
+        int64_t cosine_form;                /* enum cosine_form */
+        int64_t milestone_count;
+        int64_t milestones[CONFIG_MILESTONES_MAX]; /* multistep only */
+        double milestone_factor;
         int64_t plateau_window_steps, plateau_patience, plateau_cooldown;
         double plateau_threshold, plateau_noise, plateau_factor;
     } schedule;

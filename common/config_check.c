@@ -89,6 +89,23 @@ static enum status check_model(const struct config *config)
     return OK;
 }
 
+static enum status check_milestones(const struct config *config)
+{
+    int64_t before = config->schedule.warmup_steps - 1;
+    if (config->schedule.milestone_count == 0)
+        return fail(ERR_INPUT, "schedule.kind is 'multistep', but schedule.milestones is empty: "
+                               "list the steps at which the rate falls, or use 'constant'");
+    for (int i = 0; i < config->schedule.milestone_count; i++) {
+        if (config->schedule.milestones[i] <= before)
+            return fail(ERR_INPUT,
+                        "schedule.milestones: %" PRId64 " must rise, and not lie in the warm-up "
+                        "of %" PRId64 " steps",
+                        config->schedule.milestones[i], config->schedule.warmup_steps);
+        before = config->schedule.milestones[i];
+    }
+    return OK;
+}
+
 static enum status check_schedule(const struct config *config)
 {
     if (config->schedule.lr_start > config->schedule.lr_peak)
@@ -97,6 +114,8 @@ static enum status check_schedule(const struct config *config)
     if (config->schedule.lr_final > config->schedule.lr_peak)
         return fail(ERR_INPUT, "schedule.lr_final (%g) is above schedule.lr_peak (%g)",
                     config->schedule.lr_final, config->schedule.lr_peak);
+    if (config->schedule.kind == SCHEDULE_MULTISTEP)
+        return check_milestones(config);
     if (config->schedule.kind != SCHEDULE_COSINE)
         return OK;
     if (config->schedule.length_steps == 0)

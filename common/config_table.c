@@ -29,7 +29,8 @@ static const char *const conv_start_names[] = {"fan_out", "fan_in", NULL};
 static const char *const reduction_names[] = {"exact", "fast", NULL};
 static const char *const recompute_names[] = {"keep", "block", "stages", NULL};
 static const char *const optimizer_names[] = {"larc", "sgd", NULL};
-static const char *const schedule_names[] = {"plateau", "cosine", "constant", NULL};
+static const char *const schedule_names[] = {"plateau", "cosine", "constant", "multistep", NULL};
+static const char *const cosine_form_names[] = {"swav", "vissl", NULL};
 static const char *const jpeg_decode_names[] = {"full", "scaled", NULL};
 static const char *const wire_names[] = {"fp32", "bf16", NULL};
 static const char *const engine_names[] = {"auto", "self", "mpi", "nccl", NULL};
@@ -245,7 +246,8 @@ static const struct config_row rows[] = {
 
     {"schedule.kind", CHOICE(schedule.kind), MATHS, .names = schedule_names, .fallback = "plateau",
      .meaning = "After the warm-up: 'plateau' keeps the rate and lowers it when the loss no longer "
-                "decreases, for runs without an end; 'cosine' needs length_steps; 'constant'."},
+                "decreases, for runs without an end; 'cosine' needs length_steps; 'constant' keeps "
+                "it; 'multistep' lowers it at milestones."},
     {"schedule.lr_start", REAL(schedule.lr_start), MATHS, RANGE(0, 1000), .fallback = "0.01",
      .unit = "learning rate", .meaning = "At step 0, where the warm-up begins."},
     {"schedule.lr_peak", REAL(schedule.lr_peak), MATHS, RANGE(1e-9, 1000), .fallback = "0.3",
@@ -257,6 +259,15 @@ static const struct config_row rows[] = {
      .unit = "steps", .meaning = "Length of the linear warm-up."},
     {"schedule.length_steps", INT(schedule.length_steps), MATHS, RANGE(0, 1e12), .fallback = "0",
      .unit = "steps", .meaning = "cosine: where it ends, counted from step 0."},
+    {"schedule.cosine_form", CHOICE(schedule.cosine_form), MATHS, .names = cosine_form_names,
+     .fallback = "swav",
+     .meaning = "cosine: 'swav' begins the wave after the warm-up; with 'vissl', by which SEER was "
+                "trained, it began at step 0, so the rate drops a little when the warm-up ends."},
+    {"schedule.milestones", INT(schedule.milestones[0]), MATHS, LENGTH(schedule.milestone_count),
+     .length_max = CONFIG_MILESTONES_MAX, RANGE(1, 1e12), .fallback = "[]", .unit = "steps",
+     .meaning = "multistep: the rate is multiplied by milestone_factor from each of these on."},
+    {"schedule.milestone_factor", REAL(schedule.milestone_factor), MATHS, RANGE(0.0001, 0.9999),
+     .fallback = "0.1", .meaning = "multistep: what the rate is multiplied by."},
     {"schedule.plateau_window_steps", INT(schedule.plateau_window_steps), MATHS, RANGE(10, 1e7),
      .fallback = "1000", .unit = "steps",
      .meaning = "plateau: the loss is averaged over windows of so many."},

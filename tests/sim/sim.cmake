@@ -21,3 +21,4 @@ endforeach()
 if(NOT EVERSEER_SANITIZE) # a model in another language
     seer_script(commit_gate COMMAND ${CMAKE_CURRENT_LIST_DIR}/commit_gate.sh TIMEOUT 300)
 endif()
+seer_test(test_schedule_curves LIBS core m)

@@ -39,6 +39,48 @@ static void cosine_gives_the_rates_of_swav(void **state)
         assert_true(fabs(schedule_lr(&config, &schedule, golden[i].step) - golden[i].lr) < 1e-6);
 }
 
+static void cosine_gives_the_rates_of_vissl(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t step;
+        double lr;
+    } golden[] = {
+        {0, 0.15},         {1, 0.151181},    {4000, 4.875},     {7999, 9.598819},
+        {8000, 9.498725},  {8001, 9.498699}, {20000, 8.978689}, {61035, 4.8048},
+        {100000, .762532}, {122069, 0.0096}, {122070, 0.0096},  {999999, 0.0096},
+    };
+    struct config config = seer_config(SCHEDULE_COSINE);
+    config.schedule.cosine_form = COSINE_VISSL;
+    struct schedule_state schedule;
+    schedule_init(&schedule);
+    for (size_t i = 0; i < sizeof(golden) / sizeof(golden[0]); i++)
+        assert_true(fabs(schedule_lr(&config, &schedule, golden[i].step) - golden[i].lr) < 1e-6);
+}
+
+static void multistep_falls_at_each_milestone(void **state)
+{
+    (void)state;
+    struct config config = seer_config(SCHEDULE_MULTISTEP);
+    config.schedule.milestone_count = 2;
+    config.schedule.milestones[0] = 8000;
+    config.schedule.milestones[1] = 20000;
+    config.schedule.milestone_factor = 0.5;
+    struct schedule_state schedule;
+    schedule_init(&schedule);
+    assert_ok(config_check(&config));
+    assert_true(schedule_lr(&config, &schedule, 7999) == 9.6);
+    assert_true(schedule_lr(&config, &schedule, 8000) == 4.8);
+    assert_true(schedule_lr(&config, &schedule, 19999) == 4.8);
+    assert_true(schedule_lr(&config, &schedule, 20000) == 2.4);
+    config.schedule.milestones[0] = 7999;
+    assert_fails(config_check(&config), ERR_INPUT, "not lie in the warm-up");
+    config.schedule.milestones[0] = 20000;
+    assert_fails(config_check(&config), ERR_INPUT, "must rise");
+    config.schedule.milestone_count = 0;
+    assert_fails(config_check(&config), ERR_INPUT, "milestones is empty");
+}
+
 static void constant_stays_at_the_peak_after_the_warmup(void **state)
 {
     (void)state;
@@ -159,12 +201,17 @@ static void the_warmup_and_the_end_of_the_freeze_do_not_count(void **state)
     assert_true(schedule.best == 1.0);
     schedule_commit(&config, &schedule, 50, 3.0);
     assert_true(isinf(schedule.best));
+    for (uint64_t step = 51; step < 70; step++) /* a window of the new kind alone */
+        schedule_commit(&config, &schedule, step, 3.0);
+    assert_true(schedule.best == 3.0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cosine_gives_the_rates_of_swav),
+        cmocka_unit_test(cosine_gives_the_rates_of_vissl),
+        cmocka_unit_test(multistep_falls_at_each_milestone),
         cmocka_unit_test(constant_stays_at_the_peak_after_the_warmup),
         cmocka_unit_test(a_falling_loss_never_cuts_the_rate),
         cmocka_unit_test(a_flat_loss_halves_the_rate_then_waits_then_halves_again),
