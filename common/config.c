@@ -9,7 +9,6 @@
 #include "common/check.h"
 #include "common/config_reader.h"
 #include "common/config_table.h"
-#include "common/fs.h"
 #include "common/hash.h"
 
 enum {
@@ -53,6 +52,15 @@ void config_init(struct config *config)
         init_row(&rows[i], config);
 }
 
+/* The whole is checked, since a base need not be a config by itself. */
+static enum status take_loaded(const char *name, const struct config *loaded, struct config *config)
+{
+    if (config_check(loaded) != OK)
+        return fail(ERR_INPUT, "%s: %s", name, fail_message());
+    *config = *loaded;
+    return OK;
+}
+
 enum status config_load_text(const char *name, const void *yaml, size_t length,
                              struct config *config)
 {
@@ -61,22 +69,14 @@ enum status config_load_text(const char *name, const void *yaml, size_t length,
         return fail(ERR_INPUT, "%s: %zu bytes are too many for a config (limit %d)", name, length,
                     FILE_BYTES_MAX);
     TRY(config_read(name, 1, "", yaml, length, &loaded));
-    if (config_check(&loaded) != OK)
-        return fail(ERR_INPUT, "%s: %s", name, fail_message());
-    *config = loaded;
-    return OK;
+    return take_loaded(name, &loaded, config);
 }
 
 enum status config_load(const char *path, struct config *config)
 {
-    struct buf yaml;
-    buf_init(&yaml, FILE_BYTES_MAX);
-    enum status status = fs_read_file(path, &yaml);
-    if (status == OK)
-        status = config_load_text(path, yaml.bytes != NULL ? yaml.bytes : (uint8_t *)"",
-                                  yaml.length, config);
-    buf_done(&yaml);
-    return status;
+    struct config loaded = *config;
+    TRY(config_read_file(path, &loaded));
+    return take_loaded(path, &loaded, config);
 }
 
 /* Text needs no quotes on a command line: whatever stands there is meant. */
@@ -207,9 +207,11 @@ enum status config_print_reference(struct buf *out)
 {
     struct config config;
     config_init(&config);
-    TRY(buf_format(out, "# Every key of a config, at its default. A file needs only the keys that "
-                        "differ.\n# Written by 'seer config show --reference'; a test keeps it "
-                        "complete.\n\n"));
+    TRY(buf_format(out,
+                   "# Every key of a config, at its default. A file needs only the keys that "
+                   "differ, and\n# may begin with other files, as seen from its folder: 'base: "
+                   "[recipe.yaml]' as its first key.\n# Written by 'seer config show "
+                   "--reference'; a test keeps it complete.\n\n"));
     return print(&config, 1, out);
 }
 

@@ -147,7 +147,8 @@ struct config {
 
 /* Every key at its default. */
 void config_init(struct config *config);
-/* Reads a YAML file over the present values, then checks the whole. */
+/* Reads a YAML file, after the files that it names as "base", over the present values, then checks
+ * the whole. */
 enum status config_load(const char *path, struct config *config);
 /* As config_load from memory; `name` stands for the file in messages. */
 enum status config_load_text(const char *name, const void *yaml, size_t length,

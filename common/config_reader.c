@@ -16,7 +16,9 @@
 
 #include <yaml.h>
 
+#include "common/buf.h"
 #include "common/config_table.h"
+#include "common/fs.h"
 #include "common/mem.h"
 #include "common/options.h"
 
@@ -24,6 +26,7 @@ enum {
     KEY_BYTES = 128,
     TEXT_BYTES = 1024,
     SECTIONS_MAX = 32,
+    FILE_BYTES_MAX = 1 << 20,
 };
 
 enum token_kind { TOKEN_SCALAR, TOKEN_LIST, TOKEN_LIST_END, TOKEN_MAP, TOKEN_MAP_END, TOKEN_END };
@@ -39,6 +42,8 @@ struct reader {
     yaml_parser_t parser;
     const char *name;
     int has_lines;
+    int is_file, depth; /* of bases that led here */
+    int key_count;      /* read so far, sections' too */
     struct config *config;
     uint8_t seen[CONFIG_ROWS_MAX][CONFIG_CROPS_MAX];
     int section_count;
@@ -211,6 +216,43 @@ static enum status read_row(struct reader *reader, const struct config_row *row,
 static enum status read_value(struct reader *reader, const char *key, int index,
                               const struct token *token);
 
+static enum status read_file(const char *path, int depth, struct config *config);
+
+static enum status read_base(struct reader *reader, const struct token *token)
+{
+    char path[CONFIG_PATH_BYTES];
+    if (token->kind != TOKEN_SCALAR || token->text[0] == '\0')
+        return fail_at(reader, token->line, "base must be a file or a list of files");
+    if (reader->depth == CONFIG_BASES_DEEP)
+        return fail_at(reader, token->line, "bases are more than %d deep: does one name itself?",
+                       CONFIG_BASES_DEEP);
+    const char *slash = strrchr(reader->name, '/');
+    int folder = slash == NULL || token->text[0] == '/' ? 0 : (int)(slash - reader->name) + 1;
+    int length = snprintf(path, sizeof(path), "%.*s%s", folder, reader->name, token->text);
+    if (length >= (int)sizeof(path))
+        return fail_at(reader, token->line, "base: a path of %d bytes is too long", length);
+    return read_file(path, reader->depth + 1, reader->config);
+}
+
+/* What is read later counts more, so bases come before all else. */
+static enum status read_bases(struct reader *reader)
+{
+    struct token token;
+    TRY(token_next(reader, &token));
+    if (!reader->is_file)
+        return fail_at(reader, token.line, "base: only a file has a folder to find others from");
+    if (reader->key_count > 1)
+        return fail_at(reader, token.line, "base must be the first key and stand once");
+    if (token.kind != TOKEN_LIST)
+        return read_base(reader, &token);
+    for (;;) {
+        TRY(token_next(reader, &token));
+        if (token.kind == TOKEN_LIST_END)
+            return OK;
+        TRY(read_base(reader, &token));
+    }
+}
+
 static enum status read_map(struct reader *reader, const char *section, int index,
                             const struct token *start)
 {
@@ -228,6 +270,11 @@ static enum status read_map(struct reader *reader, const char *section, int inde
         int length = snprintf(key, sizeof(key), "%s%s%s", section, *section ? "." : "", token.text);
         if (length >= (int)sizeof(key))
             return fail_at(reader, token.line, "a key of %d bytes is too long", length);
+        reader->key_count++;
+        if (strcmp(key, "base") == 0) {
+            TRY(read_bases(reader));
+            continue;
+        }
         if (strchr(token.text, '.') != NULL ||
             (config_row_find(key) == NULL && !config_is_section(key)))
             return unknown_key(reader, token.line, key);
@@ -351,21 +398,45 @@ static enum status read_all(struct reader *reader, const char *key)
     return OK;
 }
 
-enum status config_read(const char *name, int has_lines, const char *key, const void *yaml,
-                        size_t length, struct config *config)
+/* as: a reader with name and config. */
+static enum status read_text(const struct reader *as, const char *key, const void *yaml,
+                             size_t length)
 {
     struct reader *reader = mem_zero(sizeof(*reader));
-    reader->name = name;
-    reader->has_lines = has_lines;
-    reader->config = config;
+    *reader = *as;
     enum status status;
     if (yaml_parser_initialize(&reader->parser)) {
         yaml_parser_set_input_string(&reader->parser, yaml, length);
         status = read_all(reader, key);
         yaml_parser_delete(&reader->parser);
     } else {
-        status = fail(ERR_IO, "%s: no memory for the YAML parser", name);
+        status = fail(ERR_IO, "%s: no memory for the YAML parser", as->name);
     }
     mem_free(reader);
     return status;
+}
+
+enum status config_read(const char *name, int has_lines, const char *key, const void *yaml,
+                        size_t length, struct config *config)
+{
+    const struct reader as = {.name = name, .has_lines = has_lines, .config = config};
+    return read_text(&as, key, yaml, length);
+}
+
+static enum status read_file(const char *path, int depth, struct config *config)
+{
+    const struct reader as = {
+        .name = path, .has_lines = 1, .is_file = 1, .depth = depth, .config = config};
+    struct buf yaml;
+    buf_init(&yaml, FILE_BYTES_MAX);
+    enum status status = fs_read_file(path, &yaml);
+    if (status == OK)
+        status = read_text(&as, "", yaml.bytes != NULL ? yaml.bytes : (uint8_t *)"", yaml.length);
+    buf_done(&yaml);
+    return status;
+}
+
+enum status config_read_file(const char *path, struct config *config)
+{
+    return read_file(path, 0, config);
 }

@@ -3,6 +3,11 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <dirent.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/architecture.h"
 #include "common/buf.h"
 #include "common/config.h"
 #include "common/config_table.h"
@@ -269,17 +274,132 @@ static void the_reference_file_is_what_the_table_says(void **state)
 static void every_config_that_we_ship_loads(void **state)
 {
     (void)state;
-    static const char *const names[] = {"demo_cpu.yaml", "regnety_400mf.yaml"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        struct config config;
-        char *path = source_path(names[i]);
-        config_init(&config);
-        assert_ok(config_load(path, &config));
-        mem_free(path);
+    static const char *const folders[] = {"", "paper"};
+    int count = 0;
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        char *folder = source_path(folders[i]);
+        DIR *files = opendir(folder);
+        assert_non_null(files);
+        for (struct dirent *file; (file = readdir(files)) != NULL;) {
+            struct config config;
+            char path[1024];
+            if (strstr(file->d_name, ".yaml") == NULL)
+                continue;
+            snprintf(path, sizeof(path), "%s/%s", folder, file->d_name);
+            config_init(&config);
+            assert_ok(config_load(path, &config));
+            count++;
+        }
+        closedir(files);
+        mem_free(folder);
     }
+    assert_true(count > 20);
     struct config config;
     config_init(&config);
     assert_fails(config_load("/none/such.yaml", &config), ERR_INPUT, "/none/such.yaml");
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void a_file_begins_with_its_bases(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/seer-config-XXXXXX", a[64], b[64], c[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(a, sizeof(a), "%s/a.yaml", folder);
+    snprintf(b, sizeof(b), "%s/b.yaml", folder);
+    snprintf(c, sizeof(c), "%s/c.yaml", folder);
+    /* a is no config by itself: its queue is no multiple of the default batch */
+    write_file(a, "swav: {queue_images: 96}\ntrain: {steps: 5}\nmodel: {head: [8, 4, 2]}\n");
+    write_file(b, "base: a.yaml\ntrain: {batch_images: 32, steps: 6}\n");
+    write_file(c, "base: [b.yaml, b.yaml]\ntrain: {slot_images: 8}\nmodel: {head: [9]}\n");
+    struct config config;
+    config_init(&config);
+    assert_fails(config_load(a, &config), ERR_INPUT, "not a multiple");
+    assert_ok(config_load(c, &config));
+    assert_int_equal(config.swav.queue_images, 96);
+    assert_int_equal(config.train.batch_images, 32);
+    assert_int_equal(config.train.steps, 6);
+    assert_int_equal(config.train.slot_images, 8);
+    assert_int_equal(config.model.head_count, 1);
+
+    write_file(a, "base: c.yaml\n");
+    assert_fails(config_load(c, &config), ERR_INPUT, "does one name itself?");
+    write_file(a, "base: none.yaml\n");
+    assert_fails(config_load(c, &config), ERR_INPUT, "none.yaml");
+    write_file(a, "train: {steps: 5}\nbase: c.yaml\n");
+    assert_fails(config_load(c, &config), ERR_INPUT, "a.yaml:2: base must be the first key");
+    write_file(a, "base: {x: 1}\n");
+    assert_fails(config_load(c, &config), ERR_INPUT, "a file or a list of files");
+    write_file(a, "train: {step: 5}\n");
+    assert_fails(config_load(c, &config), ERR_INPUT, "a.yaml:1: unknown key 'train.step'");
+    assert_fails(config_load_text("text", "base: a.yaml\n", 13, &config), ERR_INPUT,
+                 "only a file has a folder");
+    assert_int_equal(unlink(a) + unlink(b) + unlink(c) + rmdir(folder), 0);
+}
+
+/* What the paper and VISSL say of the runs, not what the files happen to say. */
+static void the_papers_runs_are_the_papers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        int64_t batch, workers_images, bn_images, steps, prototypes, iterations, parameters;
+        double weight_decay, lr_peak;
+        int width, head_count;
+    } runs[] = {
+        {"seer_regnety_256gf", 8192, 16, 1024, 122070, 16000, 10, 1272156138, 1e-5, 9.6, 10444, 3},
+        {"seer_regnety_10b", 7936, 16, 128, 126008, 16000, 10, 9323934872, 1e-5, 9.3, 28280, 3},
+        {"regnety_8gf", 8192, 32, 1024, 122070, 3000, 5, 37163068, 1e-6, 9.6, 2016, 3},
+        {"regnety_8gf_small_head", 8192, 32, 1024, 122070, 3000, 5, 37163068, 1e-6, 9.6, 2016, 2},
+        {"regnety_8gf_large_head", 8192, 32, 1024, 122070, 16000, 5, 37163068, 1e-6, 9.6, 2016, 3},
+        {"regnety_16gf", 8192, 32, 1024, 122070, 3000, 5, 80565140, 1e-6, 9.6, 3024, 3},
+        {"regnety_32gf", 8192, 32, 1024, 122070, 3000, 5, 141333770, 1e-6, 9.6, 3712, 3},
+        {"regnety_64gf", 8192, 32, 1024, 122070, 3000, 5, 276457786, 1e-6, 9.6, 4920, 3},
+        {"regnety_128gf", 8192, 32, 1024, 122070, 3000, 5, 637419894, 1e-6, 9.6, 7392, 3},
+        {"released_regnety_128gf", 4096, 32, 2048, 244140, 16000, 10, 637419894, 1e-6, 4.8, 7392,
+         3},
+        {"released_regnety_32gf", 4096, 32, 2048, 244140, 16000, 10, 141333770, 1e-6, 4.8, 3712, 3},
+        {"resnet50", 8192, 32, 1024, 122070, 3000, 5, 23508032, 1e-6, 9.6, 2048, 2},
+        {"resnet101", 8192, 32, 1024, 122070, 3000, 5, 42500160, 1e-6, 9.6, 2048, 2},
+        {"resnext101_32x4d", 8192, 32, 1024, 122070, 3000, 5, 42128704, 1e-6, 9.6, 2048, 2},
+        {"resnext101_32x8d", 8192, 32, 1024, 122070, 3000, 5, 86742336, 1e-6, 9.6, 2048, 2},
+        {"resnext101_32x16d", 8192, 32, 1024, 122070, 3000, 5, 191977792, 1e-6, 9.6, 2048, 2},
+        {"single_gpu_resnet50", 256, 16, 256, 1001000, 3000, 3, 23508032, 1e-6, 0.6, 2048, 2},
+        {"single_gpu_regnety_8gf", 256, 16, 256, 1001000, 3000, 3, 37163068, 1e-6, 0.6, 2016, 3},
+    };
+    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+        struct config config;
+        struct architecture architecture;
+        char name[64];
+        snprintf(name, sizeof(name), "paper/%s.yaml", runs[i].file);
+        char *path = source_path(name);
+        config_init(&config);
+        print_message("%s\n", name);
+        assert_ok(config_load(path, &config));
+        assert_ok(architecture_init(&architecture, &config));
+        const int64_t group = config.train.bn_group_slots;
+        const int64_t slots = group == 0 ? config_slots(&config) : group;
+        assert_string_equal(config.run.name, runs[i].file);
+        assert_int_equal(config.train.batch_images, runs[i].batch);
+        assert_int_equal(config.train.slot_images, runs[i].workers_images);
+        assert_int_equal(slots * config.train.slot_images, runs[i].bn_images);
+        assert_int_equal(config.train.steps, runs[i].steps);
+        assert_int_equal(config.model.prototypes, runs[i].prototypes);
+        assert_int_equal(config.swav.sinkhorn_iterations, runs[i].iterations);
+        assert_int_equal(architecture_parameter_count(&architecture), runs[i].parameters);
+        assert_true(config.optimizer.weight_decay == runs[i].weight_decay);
+        assert_true(config.schedule.lr_peak == runs[i].lr_peak);
+        assert_int_equal(architecture_width(&architecture), runs[i].width);
+        assert_int_equal(config.model.head_count, runs[i].head_count);
+        mem_free(path);
+    }
 }
 
 static void damaged_files_never_crash_the_reader(void **state)
@@ -320,6 +440,8 @@ int main(void)
         cmocka_unit_test(the_fingerprint_covers_the_mathematics_and_nothing_else),
         cmocka_unit_test(the_reference_file_is_what_the_table_says),
         cmocka_unit_test(every_config_that_we_ship_loads),
+        cmocka_unit_test(a_file_begins_with_its_bases),
+        cmocka_unit_test(the_papers_runs_are_the_papers),
         cmocka_unit_test(damaged_files_never_crash_the_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
