@@ -7,7 +7,10 @@
 #include <stdio.h>
 
 #include "common/mem.h"
+#include "common/model_cost.h"
+#include "worker/device/paper_gpu.h"
 #include "worker/memory_plan.h"
+#include "worker/plan_advice.h"
 
 enum { THREADS_MAX = 1024, MEMBERS_MAX = 65536 };
 
@@ -23,6 +26,7 @@ struct report {
     int members, most_slots;
     struct device_memory memory;
     struct memory_plan plan;
+    struct model_cost cost;
 };
 
 static void print_json(const struct report *report)
@@ -32,10 +36,16 @@ static void print_json(const struct report *report)
     for (int i = 0; i < plan->row_count; i++)
         json_object_set_new(rows, plan->rows[i].name,
                             json_integer((json_int_t)plan->rows[i].bytes));
+    const struct model_cost *cost = &report->cost;
+    json_t *model = json_pack(
+        "{s:I, s:I, s:I, s:f, s:f}", "trunk_parameters", (json_int_t)cost->trunk_parameters,
+        "head_parameters", (json_int_t)cost->head_parameters, "prototype_parameters",
+        (json_int_t)cost->prototype_parameters, "forward_multiplications",
+        cost->forward_multiplications, "train_operations", cost->train_operations);
     json_t *object = json_pack(
-        "{s:i, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:o}", "schema_version", 1, "device",
-        report->device->ops->describe(report->device), "members", report->members, "slots",
-        plan->slots, "slot_images", (int)report->config->train.slot_images, "most_slots",
+        "{s:i, s:o, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:o}", "schema_version", 1, "model",
+        model, "device", report->device->ops->describe(report->device), "members", report->members,
+        "slots", plan->slots, "slot_images", (int)report->config->train.slot_images, "most_slots",
         report->most_slots, "state_bytes", (json_int_t)plan->state_bytes, "total_bytes",
         (json_int_t)plan->total_bytes, "free_bytes", (json_int_t)report->memory.free, "bytes",
         rows);
@@ -49,6 +59,15 @@ static void print_table(const struct report *report)
     const double mib = 1 << 20;
     const struct memory_plan *plan = &report->plan;
     const int images = (int)report->config->train.slot_images;
+    const struct model_cost *cost = &report->cost;
+    printf("%.2f M parameters: trunk %.2f, head %.2f, prototypes %.2f\n",
+           (double)(cost->trunk_parameters + cost->head_parameters + cost->prototype_parameters) /
+               1e6,
+           (double)cost->trunk_parameters / 1e6, (double)cost->head_parameters / 1e6,
+           (double)cost->prototype_parameters / 1e6);
+    printf("%.4g GFLOP an image with its %d crops to train, of which forward %.4g\n",
+           cost->train_operations / 1e9, (int)config_crops_per_image(report->config),
+           2 * cost->forward_multiplications / 1e9);
     printf("%d slots of %d images on %s\n", plan->slots, images,
            report->device->ops->describe(report->device));
     printf("%-20s %12s %7s\n", "part", "MiB", "share");
@@ -56,7 +75,8 @@ static void print_table(const struct report *report)
         printf("%-20s %12.1f %6.1f%%\n", plan->rows[i].name, (double)plan->rows[i].bytes / mib,
                100 * (double)plan->rows[i].bytes / (double)plan->total_bytes);
     printf("%-20s %12.1f\n", "total", (double)plan->total_bytes / mib);
-    printf("%-20s %12.1f\n", "free now", (double)report->memory.free / mib);
+    printf("%-20s %12.1f\n", "can be had",
+           (double)(report->memory.free + report->memory.held) / mib);
     printf("At most %d slots (%d images) fit.\n", report->most_slots, report->most_slots * images);
 }
 
@@ -84,6 +104,7 @@ static enum status plan(const struct request *request, const struct config *conf
     const int slots = share(request, config);
     if (slots > config_slots(config))
         return fail(ERR_INPUT, "--slots: %d, but a step has %d", slots, (int)config_slots(config));
+    TRY(model_cost_make(config, &report.cost));
     TRY(memory_plan_make(config, device, slots, report.members, &report.plan));
     TRY(memory_plan_most_slots(config, device, report.members, 0, &report.most_slots));
     device->ops->memory(device, &report.memory);
@@ -94,12 +115,7 @@ static enum status plan(const struct request *request, const struct config *conf
     fflush(stdout); /* before what may be said on stderr */
     if (slots <= report.most_slots)
         return OK;
-    return fail(ERR_DEVICE,
-                "this share does not fit: use at least %d workers, a smaller train.batch_images or "
-                "train.recompute: block",
-                report.most_slots > 0
-                    ? ((int)config_slots(config) + report.most_slots - 1) / report.most_slots
-                    : (int)config_slots(config));
+    return plan_advice(config, device, report.members, slots);
 }
 
 static enum status run(const struct request *request)
@@ -108,7 +124,9 @@ static enum status run(const struct request *request)
     struct device *device = NULL;
     enum status status = load(request, config);
     if (status == OK)
-        status = device_open(request->device_name, (int)request->threads, &device);
+        status = paper_gpu_is_named(request->device_name)
+                     ? paper_gpu_open(request->device_name, &device)
+                     : device_open(request->device_name, (int)request->threads, &device);
     if (status == OK)
         status = plan(request, config, device);
     if (device != NULL)
@@ -134,7 +152,8 @@ static int plan_run(int argc, char **argv)
     const struct option_row rows[] = {
         {"config", 'c', OPTION_STRING, &request.path, "FILE", "what to train"},
         {"set", 0, OPTION_LIST, &request.overrides, "KEY=VALUE", "override a key of the config"},
-        {"device", 'd', OPTION_STRING, &request.device_name, "NAME", "cpu (default) or cuda:N"},
+        {"device", 'd', OPTION_STRING, &request.device_name, "NAME",
+         "cpu (default), cuda:N, or a GPU that is not here: paper:bf16:141GB"},
         {"threads", 't', OPTION_INT, &request.threads, "N",
          "threads of the cpu device (default 1)"},
         {"workers", 'w', OPTION_INT, &request.members, "N", "that share a step evenly (default 1)"},
@@ -145,9 +164,13 @@ static int plan_run(int argc, char **argv)
     const struct usage usage = {
         .program = "seer plan",
         .synopsis = "--config FILE [--set KEY=VALUE]... [--device NAME] [--workers N] [-o json]",
-        .summary = "Shows what a worker will take of its device's memory, part by part, without\n"
-                   "taking it, and how many slots of a step fit. Exit 1 if the share does not.",
-        .examples = "  seer plan --config configs/regnety_400mf.yaml --workers 4\n",
+        .summary =
+            "Shows parameters and arithmetic of a model, what a worker will take of its device's\n"
+            "memory, part by part, without taking it, and how many slots of a step fit.\n"
+            "Exit 1, with what would help, if the share does not.",
+        .examples = "  seer plan --config configs/regnety_400mf.yaml --workers 4\n"
+                    "  seer plan --config configs/paper/seer_regnety_256gf.yaml --workers 512 \\\n"
+                    "      --device paper:bf16:32GB\n",
         .options = rows,
     };
     int first;

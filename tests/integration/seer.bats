@@ -115,7 +115,7 @@ END
 }
 
 @test "config check accepts every config that we ship" {
-    for config in "$SEER_SOURCE"/configs/*.yaml; do
+    for config in "$SEER_SOURCE"/configs/*.yaml "$SEER_SOURCE"/configs/paper/*.yaml; do
         "$seer" config check "$config"
     done
 }
@@ -156,6 +156,31 @@ END
     [[ "$output" == *"activations"*"total"*"At most"* ]]
     run "$seer" plan --config "$tiny" --slots 100000
     [ "$status" -eq 2 ]
+}
+
+@test "seer plan says of the paper's largest model on GPUs that are not here what fits, and what would" {
+    local largest=$SEER_SOURCE/configs/paper/seer_regnety_256gf.yaml
+    run --separate-stderr "$seer" plan --config "$largest" --workers 512 --device paper:bf16:141GB -o json
+    [ "$status" -eq 0 ]
+    jq -e '.model.trunk_parameters == 1272156138 and .slots == 1 and .most_slots >= 1 and
+        .model.trunk_parameters + .model.head_parameters + .model.prototype_parameters == 1431032042 and
+        (.model.forward_multiplications / 1e9 | . > 696 and . < 698) and
+        (.model.train_operations / 1e12 | . > 5.55 and . < 5.6) and
+        .bytes.parameters >= 4 * 1431032042 and (.bytes | add) == .total_bytes' <<<"$output"
+    run --separate-stderr "$seer" plan --config "$largest" --workers 8 --device paper:bf16:141GB
+    [ "$status" -eq 1 ]
+    [[ "$stderr" =~ "use at least "([0-9]+)" workers" ]]
+    run --separate-stderr "$seer" plan --config "$largest" --workers "${BASH_REMATCH[1]}" --device paper:bf16:141GB
+    [ "$status" -eq 0 ] # and it is true
+    run --separate-stderr "$seer" plan --config "$largest" --workers 512 --device paper:bf16:12GB
+    [ "$status" -eq 1 ]
+    [[ "$stderr" == *"the training state alone takes"*"more memory"* ]]
+    run --separate-stderr "$seer" plan --config "$largest" --set train.recompute=keep --slots 4 --device paper:bf16:80GB
+    [ "$status" -eq 1 ]
+    [[ "$stderr" == *"--set train.recompute=block"* ]]
+    run "$seer" plan --config "$largest" --device paper:bf16
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"paper:bf16:141GB"* ]]
 }
 
 @test "seer doctor has a remedy for everything it does not like, and exit 1 only if something fails" {

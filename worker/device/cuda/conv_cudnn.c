@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/device/cuda/conv_layout.h"
 #include "worker/device/cuda/cudnn_graph.h"
 
 /* RUNS: timed, behind one to warm up. MEASURE_NS: all that a process measures in its life; the
@@ -115,7 +116,7 @@ enum status conv_engines_start(struct cuda *cuda)
     engines->left_ns = MEASURE_NS;
     TRY(cudnn_check("start", cudnnCreate(&engines->handle)));
     TRY(cudnn_check("stream", cudnnSetStream(engines->handle, cuda->stream)));
-    return cuda_scratch_grow(cuda, &engines->workspace, CUDNN_WORKSPACE_BYTES);
+    return cuda_scratch_grow(cuda, &engines->workspace, CUDA_CONV_WORKSPACE);
 }
 
 void conv_engines_stop(struct cuda *cuda)

@@ -8,12 +8,10 @@
 
 #include "common/mem.h"
 #include "worker/device/cuda/conv_engine.h"
+#include "worker/device/cuda/conv_layout.h"
 #include "worker/device/cuda/gemm_engine.h"
 #include "worker/device/cuda/kernels.h"
 
-/* Sums over pixels take at most 2 MiB of it (tile.h: 1024 blocks of 128 channels, two sums of 8
- * bytes); the optimizer 1 KiB per tensor, a sum over 16384 prototypes 2 MiB. */
-enum { PARTS_BYTES = 16 << 20 };
 /* bf16 arithmetic is in hardware from here on. */
 enum { CAPABILITY_BF16 = 80 };
 
@@ -251,7 +249,7 @@ static enum status start(struct cuda *cuda, const struct cudaDeviceProp *propert
     TRY(check(cuda, "stream", cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking)));
     TRY(cuda_images_start(cuda));
     TRY(cuda_scratch_grow(cuda, &cuda->rule, sizeof(struct optimizer_rule)));
-    TRY(cuda_scratch_grow(cuda, &cuda->parts, PARTS_BYTES));
+    TRY(cuda_scratch_grow(cuda, &cuda->parts, CUDA_PARTS_BYTES));
     TRY(gemm_engine_start(cuda));
     TRY(conv_engines_start(cuda));
     cuda->fixed = cuda->held;

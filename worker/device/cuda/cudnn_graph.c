@@ -3,6 +3,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cuda/cudnn_graph.h"
 
+#include "worker/device/cuda/conv_layout.h"
+
 /* CONFIGS: how far down the heuristic's list we go. */
 enum { CONFIGS = 24, NOTES = CUDNN_NUMERICAL_NOTE_TYPE_COUNT };
 enum { ALIGNMENT = 16 }; /* of every tensor: channels are multiples of eight */
@@ -218,7 +220,7 @@ static cudnnBackendDescriptor_t plan_of(cudnnHandle_t handle, cudnnBackendDescri
         cudnn_finalize("plan", plan) == OK &&
         cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64,
                                  1, &count, &workspace) == CUDNN_STATUS_SUCCESS &&
-        workspace <= CUDNN_WORKSPACE_BYTES)
+        workspace <= CUDA_CONV_WORKSPACE)
         return plan;
     cudnn_drop(&plan);
     return NULL;

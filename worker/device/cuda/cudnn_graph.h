@@ -13,9 +13,6 @@
 #include "worker/device/cuda/conv_tuning.h"
 #include "worker/device/cuda/cuda.h"
 
-/* WORKSPACE: more than fast engines ask for, less than a thousandth of the GPUs that train large
- * models. */
-enum { CUDNN_WORKSPACE_BYTES = 256 << 20 };
 enum { CUDNN_UID_X = 1, CUDNN_UID_Y, CUDNN_UID_W };
 
 enum conv_direction { CONV_FORWARD, CONV_BACKWARD_DATA, CONV_BACKWARD_WEIGHTS, CONV_DIRECTIONS };

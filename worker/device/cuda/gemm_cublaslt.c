@@ -12,9 +12,10 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "worker/device/cuda/conv_layout.h"
 
 /* WORKSPACE: what NVIDIA recommends for Hopper. PLANS: more than the layers of a network. */
-enum { WORKSPACE_BYTES = 32 << 20, PLANS = 256, ALIGNMENT_MAX = 16 };
+enum { PLANS = 256, ALIGNMENT_MAX = 16 };
 
 /* What an algorithm depends on. */
 struct key {
@@ -88,7 +89,7 @@ static enum status describe(struct plan *plan)
 
 static enum status prefer(const struct key *key, cublasLtMatmulPreference_t preference)
 {
-    const size_t workspace = WORKSPACE_BYTES;
+    const size_t workspace = CUDA_GEMM_WORKSPACE;
     const struct {
         cublasLtMatmulPreferenceAttributes_t name;
         const void *value;
@@ -166,7 +167,7 @@ enum status gemm_engine_start(struct cuda *cuda)
 {
     struct gemm_engine *engine = cuda->gemm = mem_zero(sizeof(*engine));
     TRY(check("start", cublasLtCreate(&engine->handle)));
-    return cuda_scratch_grow(cuda, &engine->workspace, WORKSPACE_BYTES);
+    return cuda_scratch_grow(cuda, &engine->workspace, CUDA_GEMM_WORKSPACE);
 }
 
 void gemm_engine_stop(struct cuda *cuda)
@@ -204,7 +205,7 @@ static enum status run(struct cuda *cuda, const struct gemm_call *call)
     return check("run", cublasLtMatmul(engine->handle, plan->product, &call->alpha, call->b,
                                        plan->b, call->a, plan->a, &call->beta, call->c, plan->c,
                                        call->c, plan->c, &plan->algorithm, engine->workspace.memory,
-                                       WORKSPACE_BYTES, stream));
+                                       CUDA_GEMM_WORKSPACE, stream));
 }
 
 void gemm_engine_run(struct cuda *cuda, const struct gemm_call *call)
