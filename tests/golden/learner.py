@@ -206,15 +206,18 @@ def compare_named(what, ours, reference, whole, each):
     expect(f"{what}, worst tensor {name}", worst, each)
 
 
-def gradients_in_float32(c, probe, crops, upstream):
+def trunk_in_float32(c, probe, crops, upstream):
+    """Features and gradients as torch's float32 has them: what rounding does to them."""
     trunk = make_trunk(c["model"])
     load_trunk(trunk, {**probe.named("initial", "parameter"), **probe.named("initial", "statistic")})
     trunk = trunk.float()
-    torch.cat([trunk(images_of(r).float()) for r in crops]).backward(torch.from_numpy(upstream))
-    return {"trunk." + k: p.grad.double() for k, p in trunk.named_parameters()}
+    features = torch.cat([trunk(images_of(r).float()) for r in crops])
+    features.backward(torch.from_numpy(upstream))
+    return (features.detach().double(),
+            {"trunk." + k: p.grad.double() for k, p in trunk.named_parameters()})
 
 
-def trunk_case(program, name, c, activations=2e-5, statistics=2e-6):
+def trunk_case(program, name, c, statistics=2e-6):
     """Features, gradients and running statistics of the trunk on two resolutions."""
     print(name, flush=True)
     crops = make_crops(c, 1)
@@ -226,10 +229,13 @@ def trunk_case(program, name, c, activations=2e-5, statistics=2e-6):
     load_trunk(trunk, {**probe.named("initial", "parameter"), **probe.named("initial", "statistic")})
     features = torch.cat([trunk(images_of(r)) for r in crops[0]])
     features.backward(torch.from_numpy(upstream).double())
+    # A random gradient from above meets ReLUs that rounding flips, and deep networks with few rows for
+    # each BN magnify rounding: torch's float32 is the measure.
+    features32, torch32 = trunk_in_float32(c, probe, crops[0], upstream)
+    off = relative(features32, features.detach())
+    print(f"  torch's float32 features: {off:.2e}")
     expect("features", relative(probe.floats("features").reshape(rows, width), features.detach()),
-           activations)
-    # A random gradient from above meets ReLUs that rounding flips: torch's float32 is the measure.
-    torch32 = gradients_in_float32(c, probe, crops[0], upstream)
+           max(2e-5, 2 * off))
     reference = {"trunk." + k: p.grad for k, p in trunk.named_parameters()}
     flat = [torch.cat([g[k].flatten() for k in reference]) for g in (torch32, reference)]
     print(f"  torch's float32 gradients: {relative(*flat):.2e}")
@@ -448,8 +454,8 @@ def step_case(program, c, statistics, lr=1.0):
 
 
 def model_case(program, name, c):
-    statistics = 1e-5 # a hundred layers add up
-    trunk_case(program, name, c, 1e-4, statistics)
+    statistics = 2e-5 # a hundred layers add up
+    trunk_case(program, name, c, statistics)
     step_case(program, c, statistics)
 
 
