@@ -172,6 +172,12 @@ END
     [[ "$stderr" =~ "use at least "([0-9]+)" workers" ]]
     run --separate-stderr "$seer" plan --config "$largest" --workers "${BASH_REMATCH[1]}" --device paper:bf16:141GB
     [ "$status" -eq 0 ] # and it is true
+    # As the paper trained it, and no fewer.
+    run --separate-stderr "$seer" plan --config "$largest" --workers 512 --device paper:bf16:32GB
+    [ "$status" -eq 0 ]
+    run --separate-stderr "$seer" plan --config "$largest" --workers 511 --device paper:bf16:32GB
+    [ "$status" -eq 1 ]
+    [[ "$stderr" == *"use at least 512 workers"* ]]
     run --separate-stderr "$seer" plan --config "$largest" --workers 512 --device paper:bf16:12GB
     [ "$status" -eq 1 ]
     [[ "$stderr" == *"the training state alone takes"*"more memory"* ]]
