@@ -26,7 +26,7 @@ struct helper_launch {
     const char *helper; /* path of seer-helper; see helper_find */
     uint64_t run, generation, nonce;
     int size;
-    const char *const *addresses; /* [size] as helper_listen wrote them: "@name" */
+    const char *const *addresses; /* [size] as helper_door_open wrote them */
 };
 
 /* Arguments for execvp, NULL at the end; argv[0] is mpirun. helper_command_destroy frees. */

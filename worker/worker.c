@@ -42,8 +42,7 @@ struct worker {
     struct watchdog watchdog;
     struct link *link;
     struct step_progress progress;
-    int listen_fd; /* where collective helpers call */
-    char helper_address[HELPER_ADDRESS_BYTES];
+    struct helper_door door; /* where collective helpers call */
     char name[NAME_BYTES];
     struct key key; /* if has_key: what it shows to the server */
     int has_key;
@@ -76,7 +75,7 @@ static struct group_means group_means(struct worker *worker)
     return (struct group_means){.config = worker->config,
                                 .state = worker->state,
                                 .handover = &worker->handover,
-                                .listen_fd = worker->listen_fd};
+                                .listen_fd = worker->door.listen_fd};
 }
 
 /* Before any memory is taken: how large a share of a step fits, if it were alone. */
@@ -404,7 +403,7 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
     TRY(device_open(options->device, options->threads, &worker->device));
     log_info("event=device device=\"%s\"", worker->device->ops->describe(worker->device));
     gpu_health_start(&worker->health, NVML_LIBRARY, worker->device->ops->address(worker->device));
-    TRY(helper_listen(&worker->listen_fd, worker->helper_address));
+    TRY(helper_door_open(&worker->door));
     TRY(handover_init(&worker->handover));
     worker_phase(worker, PHASE_IDLE);
     TRY(watchdog_start(&worker->watchdog, &worker->handover, &worker->progress, WATCHDOG_HANG_MS));
@@ -415,7 +414,7 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
                                .key = worker->has_key ? &worker->key : NULL,
                                .name = worker->name,
                                .device = device_name,
-                               .helper_address = worker->helper_address,
+                               .helper_address = worker->door.address,
                                .loaders = options->loaders,
                                .handover = &worker->handover,
                                .progress = &worker->progress,
@@ -439,8 +438,7 @@ static void worker_stop(struct worker *worker)
     state_destroy(worker->state);
     loader_destroy(worker->loader);
     handover_done(&worker->handover);
-    if (worker->listen_fd >= 0)
-        close(worker->listen_fd);
+    helper_door_close(&worker->door);
     if (worker->device != NULL) {
         gpu_health_stop(&worker->health);
         device_close(worker->device);
@@ -451,7 +449,7 @@ static void worker_stop(struct worker *worker)
 
 enum status worker_run(const struct worker_options *options, int *ret_exit_code)
 {
-    struct worker worker = {.listen_fd = -1};
+    struct worker worker = {.door = {.listen_fd = -1, .file_fd = -1}};
     enum status status = worker_start(&worker, options);
     if (status == OK)
         status = worker_train(&worker, ret_exit_code);

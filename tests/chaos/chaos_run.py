@@ -306,7 +306,7 @@ class ChaosRun:
         if os.environ.get(chaos_means.INSIDE) != "":
             return []
         with open("/proc/net/unix") as file:
-            left = [line.split()[-1] for line in file if "@everseer-" in line]
+            left = [line.split()[-1] for line in file if "/everseer-door-" in line]
         with open("/proc/net/tcp") as file:
             return left + [f"listening socket {line.split()[1]}" for line in file
                            if line.split()[3] == "0A"]

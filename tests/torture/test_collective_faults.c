@@ -59,15 +59,16 @@ static enum status add_up(struct collective_group *group)
 
 static enum status meet(struct collective_group *group)
 {
-    char address[HELPER_ADDRESS_BYTES];
-    TRY(helper_listen(&group->listen_fd, address));
+    struct helper_door door;
+    TRY(helper_door_open(&door));
+    group->listen_fd = door.listen_fd;
     pid_t helper = fork();
     if (helper == 0) {
-        close(group->listen_fd); /* or it would keep its own call waiting */
-        help(address);
+        helper_door_close(&door); /* or it would keep its own call waiting */
+        help(door.address);
     }
     enum status status = helper > 0 ? add_up(group) : fail(ERR_IO, "fork: %s", strerror(errno));
-    close(group->listen_fd); /* one that still waits for an answer ends by that */
+    helper_door_close(&door); /* one that still waits for an answer ends by that */
     while (helper > 0 && waitpid(helper, NULL, 0) != helper)
         ;
     return status;

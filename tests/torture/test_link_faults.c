@@ -48,7 +48,7 @@ static enum status live(void)
     struct link_setup setup = {.server = address,
                                .name = "w",
                                .device = "cpu",
-                               .helper_address = "@nobody",
+                               .helper_address = "/nobody",
                                .handover = &handover,
                                .health = &health,
                                .progress = &progress};

@@ -4,10 +4,13 @@
 #include "tests/test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "worker/collective/collective.h"
@@ -18,7 +21,7 @@ enum { TIMEOUT_MS = 20000 };
 /* A worker that forms a group for which no mpirun was started. */
 struct lone {
     struct collective_group group;
-    char address[HELPER_ADDRESS_BYTES];
+    struct helper_door door;
 };
 
 static void lone_init(struct lone *lone)
@@ -36,14 +39,15 @@ static void lone_init(struct lone *lone)
                                             .form_timeout_ms = 300,
                                             .timeout_ms = TIMEOUT_MS};
     lone->group.region = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    assert_ok(helper_listen(&lone->group.listen_fd, lone->address));
+    assert_ok(helper_door_open(&lone->door));
+    lone->group.listen_fd = lone->door.listen_fd;
 }
 
 static void lone_done(struct lone *lone)
 {
     munmap(lone->group.region, 4096);
     close(lone->group.region_fd);
-    close(lone->group.listen_fd);
+    helper_door_close(&lone->door);
 }
 
 struct caller {
@@ -73,7 +77,7 @@ static void helper_of_another_attempt_is_refused_and_forming_times_out(void **st
         {.run = 1, .generation = 7, .nonce = 99, .rank = 0, .size = 3},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        struct caller caller = {.address = lone.address, .identity = wrong[i], .status = OK};
+        struct caller caller = {.address = lone.door.address, .identity = wrong[i], .status = OK};
         pthread_t thread;
         assert_int_equal(pthread_create(&thread, NULL, call, &caller), 0);
         struct collective *collective = NULL;
@@ -92,14 +96,48 @@ static void nobody_and_a_silent_caller_are_told_apart(void **state)
     lone_init(&lone);
     assert_fails(collective_form(&lone.group, &collective), ERR_TIMEOUT, "no helper called");
     struct sockaddr_un where = {.sun_family = AF_UNIX};
-    size_t length = strlen(lone.address);
-    memcpy(where.sun_path + 1, lone.address + 1, length - 1); /* abstract: a 0 instead of the @ */
+    memcpy(where.sun_path, lone.door.address, strlen(lone.door.address));
     int caller = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    assert_int_equal(
-        connect(caller, (struct sockaddr *)&where, (socklen_t)(sizeof(sa_family_t) + length)), 0);
+    assert_int_equal(connect(caller, (struct sockaddr *)&where, sizeof(where)), 0);
     assert_fails(collective_form(&lone.group, &collective), ERR_TIMEOUT, "said nothing");
     close(caller);
     lone_done(&lone);
+}
+
+/* From another network namespace, where no abstract address of ours would be known. */
+static void call_from_elsewhere(const struct lone *lone)
+{
+    const struct helper_identity identity = {
+        .run = 1, .generation = 7, .nonce = 98, .rank = 0, .size = 2};
+    int socket, region_fd, ring_fd;
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 && unshare(CLONE_NEWNET) != 0)
+        _exit(77);
+    enum status status = helper_call(lone->door.address, &identity, &socket, &region_fd, &ring_fd);
+    _exit(status == ERR_STALE ? 0 : 1); /* it was answered: not this one */
+}
+
+static void a_helper_calls_across_network_namespaces_and_no_file_is_left(void **state)
+{
+    (void)state;
+    struct lone lone;
+    struct collective *collective = NULL;
+    struct stat info;
+    int ended = 0;
+    lone_init(&lone);
+    lone.group.form_timeout_ms = 2000;
+    assert_int_equal(fstat(lone.door.file_fd, &info), 0);
+    assert_true(S_ISSOCK(info.st_mode) && (info.st_mode & 0777) == 0600 && info.st_nlink == 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        call_from_elsewhere(&lone);
+    assert_true(pid > 0);
+    enum status status = collective_form(&lone.group, &collective);
+    assert_int_equal(waitpid(pid, &ended, 0), pid);
+    lone_done(&lone);
+    if (WEXITSTATUS(ended) == 77)
+        skip();
+    assert_int_equal(ended, 0);
+    assert_int_equal(status, ERR_TIMEOUT);
 }
 
 static void *cancel_soon(void *argument)
@@ -178,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(helper_of_another_attempt_is_refused_and_forming_times_out),
         cmocka_unit_test(nobody_and_a_silent_caller_are_told_apart),
+        cmocka_unit_test(a_helper_calls_across_network_namespaces_and_no_file_is_left),
         cmocka_unit_test(forming_ends_when_told_to_stop),
         cmocka_unit_test(self_engine_serves_one_member_and_stops_when_aborted),
         cmocka_unit_test(command_line_names_every_member_and_this_launch_alone),

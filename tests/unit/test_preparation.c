@@ -19,25 +19,24 @@ struct fixture {
     struct handover handover;
     struct preparation preparation;
     float block[4];
-    int listen_fd;
+    struct helper_door door;
 };
 
 static int setup(void **state)
 {
     static struct fixture fixture;
     struct fixture *f = &fixture;
-    char address[HELPER_ADDRESS_BYTES];
     *f = (struct fixture){0};
     config_init(&f->config);
     f->state.block = f->block;
     f->state.bytes = sizeof(f->block);
     f->state.fd = STDIN_FILENO; /* nobody comes to ask for it */
-    assert_ok(helper_listen(&f->listen_fd, address));
+    assert_ok(helper_door_open(&f->door));
     assert_ok(handover_init(&f->handover));
     const struct group_means means = {.config = &f->config,
                                       .state = &f->state,
                                       .handover = &f->handover,
-                                      .listen_fd = f->listen_fd};
+                                      .listen_fd = f->door.listen_fd};
     assert_ok(preparation_start(&f->preparation, &means));
     *state = f;
     return 0;
@@ -48,7 +47,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
     preparation_stop(&f->preparation);
     handover_done(&f->handover);
-    close(f->listen_fd);
+    helper_door_close(&f->door);
     return 0;
 }
 

@@ -54,7 +54,7 @@ struct collective_group {
     size_t region_bytes;
     struct device *device; /* whose memory it is; NULL: the host's own */
     int region_fd;         /* its memfd, for the helper; -1: none, the helper gets a copy */
-    int listen_fd; /* mpi: listening Unix socket on which the helper calls; see helper_listen */
+    int listen_fd; /* mpi: listening Unix socket on which the helper calls; see helper_door */
     int cancel_fd; /* mpi: once readable, as collective_abort, while forming too; 0: none */
     int64_t form_timeout_ms;
     int64_t timeout_ms;             /* deadline of each operation once formed */

@@ -1,22 +1,27 @@
-/* helper.c - the handshake: SOCK_SEQPACKET on an abstract address, descriptors by SCM_RIGHTS. */
+/* helper.c - the handshake: SOCK_SEQPACKET on a file without a name, descriptors by SCM_RIGHTS. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/collective/helper.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+
+/* The socket's file has a name only for a moment, in a folder that others cannot enter. */
+#define DOOR_BASE "/dev/shm/everseer-door-"
 
 enum {
     REFUSAL_BYTES = 256,
@@ -44,39 +49,61 @@ union control {
     char bytes[CMSG_SPACE(DESCRIPTORS * sizeof(int))];
 };
 
-/* "@name" to the kernel's form: a zero byte, then the name. */
-static enum status address_parse(const char *text, struct sockaddr_un *ret, socklen_t *ret_length)
+static enum status address_parse(const char *text, struct sockaddr_un *ret)
 {
     size_t length = strlen(text);
-    if (text[0] != '@' || length < 2 || length > sizeof(ret->sun_path))
-        return fail(ERR_INPUT, "helper address '%s': expected @name", text);
+    if (text[0] != '/' || length >= sizeof(ret->sun_path))
+        return fail(ERR_INPUT, "helper address '%s': expected a path", text);
     memset(ret, 0, sizeof(*ret));
     ret->sun_family = AF_UNIX;
-    memcpy(ret->sun_path + 1, text + 1, length - 1);
-    *ret_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    memcpy(ret->sun_path, text, length);
     return OK;
 }
 
-enum status helper_listen(int *ret_fd, char address[HELPER_ADDRESS_BYTES])
+/* Binds at path, for our user alone, and keeps the file when its name is gone. */
+static enum status bind_file(struct helper_door *door, const char *path)
 {
-    uint64_t name[2];
-    if (getrandom(name, sizeof(name), 0) != sizeof(name))
-        return fail(ERR_IO, "getrandom: %s", strerror(errno));
-    char text[HELPER_ADDRESS_BYTES];
-    snprintf(text, sizeof(text), "@everseer-%016" PRIx64 "%016" PRIx64, name[0], name[1]);
     struct sockaddr_un where;
-    socklen_t length = 0;
-    TRY(address_parse(text, &where, &length));
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&where, length) != 0 || listen(fd, 16) != 0) {
-        int error = errno;
-        if (fd >= 0)
-            close(fd);
-        return fail(ERR_IO, "helper socket '%s': %s", text, strerror(error));
+    TRY(address_parse(path, &where));
+    door->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (door->listen_fd < 0)
+        return fail(ERR_IO, "helper socket: %s", strerror(errno));
+    if (bind(door->listen_fd, (struct sockaddr *)&where, sizeof(where)) != 0)
+        return fail(ERR_IO, "helper socket '%s': %s", path, strerror(errno));
+    int error = 0;
+    door->file_fd = open(path, O_PATH | O_CLOEXEC);
+    if (door->file_fd < 0 || chmod(path, S_IRUSR | S_IWUSR) != 0 ||
+        listen(door->listen_fd, 16) != 0)
+        error = errno;
+    unlink(path);
+    return error == 0 ? OK : fail(ERR_IO, "helper socket '%s': %s", path, strerror(error));
+}
+
+enum status helper_door_open(struct helper_door *ret_door)
+{
+    struct helper_door door = {.listen_fd = -1, .file_fd = -1};
+    char folder[] = DOOR_BASE "XXXXXX", path[sizeof(folder) + sizeof("/door")];
+    if (mkdtemp(folder) == NULL)
+        return fail(ERR_IO, "folder '%s' for the helper socket: %s", folder, strerror(errno));
+    snprintf(path, sizeof(path), "%s/door", folder);
+    enum status status = bind_file(&door, path);
+    rmdir(folder);
+    if (status != OK) {
+        helper_door_close(&door);
+        return status;
     }
-    memcpy(address, text, sizeof(text));
-    *ret_fd = fd;
+    snprintf(door.address, sizeof(door.address), "/proc/%d/fd/%d", (int)getpid(), door.file_fd);
+    *ret_door = door;
     return OK;
+}
+
+void helper_door_close(struct helper_door *door)
+{
+    if (door->listen_fd >= 0)
+        close(door->listen_fd);
+    if (door->file_fd >= 0)
+        close(door->file_fd);
+    door->listen_fd = door->file_fd = -1;
 }
 
 /* awaited: who does not come in time, for people. */
@@ -98,7 +125,7 @@ static enum status wait_readable(int fd, int cancel_fd, int64_t deadline_ms, con
     }
 }
 
-/* Abstract addresses know no permissions: only our own user (or root) may call. */
+/* Only our own user (or root) may call, whatever the file's mode has become. */
 static enum status peer_check(int socket)
 {
     struct ucred peer;
@@ -247,13 +274,16 @@ enum status helper_call(const char *address, const struct helper_identity *ident
 {
     enum status status = OK;
     struct sockaddr_un where;
-    socklen_t length = 0;
-    TRY(address_parse(address, &where, &length));
+    TRY(address_parse(address, &where));
     int fds[DESCRIPTORS];
     struct hello hello = {.magic = hello_magic, .identity = *identity};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&where, length) != 0) {
-        status = fail(ERR_UNREACHABLE, "worker at '%s': %s", address, strerror(errno));
+    if (fd < 0 || connect(fd, (struct sockaddr *)&where, sizeof(where)) != 0) {
+        status =
+            fail(ERR_UNREACHABLE,
+                 "worker at '%s': %s; helpers of the mpi engine reach workers of their own user "
+                 "and process namespace",
+                 address, strerror(errno));
         goto out;
     }
     if (send(fd, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello)) {

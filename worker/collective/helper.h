@@ -1,9 +1,14 @@
 /* helper.h - how a worker and the helper of a generation find and check each other.
  *
- * The worker listens on an abstract Unix socket for its whole life; the server gives the address to
- * mpirun. The helper calls and says who it is (struct helper_identity); the worker answers with its
- * memory and the order ring (file descriptors, SCM_RIGHTS) or refuses. The open connection then is
- * the life line: whoever sees it close treats the other as dead. */
+ * The worker listens on a Unix socket for its whole life; the server gives the address to mpirun.
+ * The helper calls and says who it is (struct helper_identity); the worker answers with its memory
+ * and the order ring (file descriptors, SCM_RIGHTS) or refuses. The open connection then is the
+ * life line: whoever sees it close treats the other as dead.
+ *
+ * The address is that of the socket's file in /proc, which has no other name: it leads into other
+ * network and mount namespaces of the host, where an abstract address ends, lets in whom the kernel
+ * lets look at the worker's descriptors (its own user), and leaves nothing behind, however the
+ * worker ends. Both must see the same processes. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_COLLECTIVE_HELPER_H
@@ -20,8 +25,16 @@ struct helper_identity {
     int32_t rank, size;
 };
 
-/* Listens at a random address, written as "@name". The caller closes the descriptor. */
-enum status helper_listen(int *ret_fd, char address[HELPER_ADDRESS_BYTES]);
+/* Where a worker's helpers call. */
+struct helper_door {
+    int listen_fd;                      /* -1: closed */
+    int file_fd;                        /* the socket's file, by O_PATH: what address leads to */
+    char address[HELPER_ADDRESS_BYTES]; /* good while both are open in the process that opened it */
+};
+
+/* Made for the calling process: a child's address would be another. ERR_IO. */
+enum status helper_door_open(struct helper_door *ret_door);
+void helper_door_close(struct helper_door *door); /* closed is fine */
 
 /* Worker: accepts the one helper whose identity is as expected, refusing all others, until
  * deadline_ms (clock_ms; ERR_TIMEOUT) or until cancel_fd (0: none) is readable (ERR_STALE), and

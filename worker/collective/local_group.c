@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "common/check.h"
-#include "worker/collective/helper.h"
 
 enum { FORM_TIMEOUT_MS = 30000, FORM_FAILED = 100 };
 
@@ -36,7 +35,7 @@ static void member_main(const struct local_group *group, int rank, size_t region
         .region = region,
         .region_bytes = region_bytes,
         .region_fd = fd,
-        .listen_fd = group->listen_fds[rank],
+        .listen_fd = group->doors[rank].listen_fd,
         .form_timeout_ms = FORM_TIMEOUT_MS,
         .timeout_ms = member->timeout_ms,
     };
@@ -62,12 +61,14 @@ enum status local_group_start(struct local_group *group, int size, size_t region
     if (size < 1 || size > LOCAL_MEMBERS_MAX)
         return fail(ERR_INPUT, "members: %d is not between 1 and %d", size, LOCAL_MEMBERS_MAX);
     group->size = size;
+    for (int rank = 0; rank < size; rank++)
+        group->doors[rank].listen_fd = group->doors[rank].file_fd = -1;
     uint64_t random[2];
     CHECK(getrandom(random, sizeof(random), 0) == sizeof(random));
     TRY(helper_find(group->helper, sizeof(group->helper)));
     for (int rank = 0; rank < size; rank++) {
-        TRY(helper_listen(&group->listen_fds[rank], group->addresses[rank]));
-        group->address_list[rank] = group->addresses[rank];
+        TRY(helper_door_open(&group->doors[rank]));
+        group->addresses[rank] = group->doors[rank].address;
         CHECK(pipe2(group->through_fds[rank], O_CLOEXEC) == 0);
     }
     CHECK(pipe2(group->leave_fds, O_CLOEXEC) == 0);
@@ -76,7 +77,7 @@ enum status local_group_start(struct local_group *group, int size, size_t region
                                            .generation = 1,
                                            .nonce = random[1],
                                            .size = size,
-                                           .addresses = group->address_list};
+                                           .addresses = group->addresses};
     fflush(NULL); /* or the children would write our buffered lines again */
     for (int rank = 0; rank < size; rank++) {
         group->members[rank] = fork();
@@ -84,7 +85,8 @@ enum status local_group_start(struct local_group *group, int size, size_t region
         if (group->members[rank] == 0)
             member_main(group, rank, region_bytes, member);
         close(group->through_fds[rank][1]);
-        close(group->listen_fds[rank]);
+        close(group->doors[rank].listen_fd);
+        group->doors[rank].listen_fd = -1;
     }
     close(group->leave_fds[0]);
     return helper_start(&group->launch, -1, &group->mpirun);
@@ -96,6 +98,7 @@ void local_group_end(struct local_group *group, int *ret_wait_status)
         char byte; /* or end of file, if it failed */
         CHECK(group->members[rank] <= 0 || read(group->through_fds[rank][0], &byte, 1) >= 0);
         close(group->through_fds[rank][0]);
+        helper_door_close(&group->doors[rank]);
     }
     close(group->leave_fds[1]);
     for (int rank = 0; rank < group->size; rank++) {

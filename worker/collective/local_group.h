@@ -11,6 +11,7 @@
 
 #include "common/helper_command.h"
 #include "worker/collective/collective.h"
+#include "worker/collective/helper.h"
 
 enum { LOCAL_MEMBERS_MAX = 64 };
 
@@ -19,9 +20,8 @@ struct local_group {
     pid_t mpirun; /* 0: none */
     pid_t members[LOCAL_MEMBERS_MAX];
     char helper[512];
-    char addresses[LOCAL_MEMBERS_MAX][HELPER_ADDRESS_BYTES];
-    const char *address_list[LOCAL_MEMBERS_MAX];
-    int listen_fds[LOCAL_MEMBERS_MAX];
+    struct helper_door doors[LOCAL_MEMBERS_MAX]; /* of this process; a member listens at its own */
+    const char *addresses[LOCAL_MEMBERS_MAX];
     /* A member that leaves ends the group for those still at the last operation, so each reports
      * that it is through and stays until all are. */
     int through_fds[LOCAL_MEMBERS_MAX][2]; /* pipes */
