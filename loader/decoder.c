@@ -47,8 +47,7 @@ static enum status decode_fetched(struct decoder *decoder, const struct batch_jo
     const uint8_t *bytes;
     size_t length;
     if (*fetch == NULL)
-        *fetch = shard_client_ask(client, image->shard->name, image->shard->records,
-                                  image->record.record);
+        *fetch = shard_client_ask(client, &image->shard->planned, image->record.record);
     TRY(shard_client_wait(client, *fetch, &job->is_dropped, &bytes, &length));
     return decode_bytes(decoder, bytes, length);
 }

@@ -62,7 +62,7 @@ enum status fetch_take(struct fetch *fetch, const struct loader_part *part)
     if (part->offset != fetch->received || part->total != fetch->total ||
         part->digest != fetch->digest)
         return fail(ERR_PROTOCOL, "record %u of shard '%s': bytes %u+%u of %u after %u of %u",
-                    fetch->record, fetch->shard, part->offset, part->length, part->total,
+                    fetch->record, fetch->shard.name, part->offset, part->length, part->total,
                     fetch->received, fetch->total);
     if (part->length > 0)
         memcpy(fetch->bytes + fetch->received, part->data, part->length);
@@ -71,7 +71,7 @@ enum status fetch_take(struct fetch *fetch, const struct loader_part *part)
         return OK;
     if (hash_bytes(fetch->bytes, fetch->total) != fetch->digest)
         return fail(ERR_PROTOCOL, "record %u of shard '%s' does not match its digest",
-                    fetch->record, fetch->shard);
+                    fetch->record, fetch->shard.name);
     fetch->state = FETCH_HERE;
     return OK;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/status.h"
+#include "loader/holders.h"
 #include "proto/loader_message.h"
 
 enum fetch_state {
@@ -26,8 +27,7 @@ struct fetch_list {
 
 struct fetch {
     struct fetch *next, *previous;
-    const char *shard; /* name; borrowed for the fetch's life */
-    uint32_t records;  /* that the shard has */
+    struct planned_shard shard; /* its name is borrowed for the fetch's life */
     uint32_t record;
     enum fetch_state state;
     int loader;        /* whom it was asked of, or came from */

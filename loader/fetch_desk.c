@@ -89,7 +89,7 @@ static enum status ask(struct fetch_desk *desk, struct fetch *fetch, int i)
 {
     struct connection *connection = &desk->connections[i];
     const struct loader_shard *shard =
-        inventory_find(&desk->holders.items[i].inventory, fetch->shard);
+        inventory_find(&desk->holders.items[i].inventory, fetch->shard.name);
     TRY(loader_peer_ask(&connection->peer, shard, fetch->record, &fetch->request));
     fetch_list_remove(&desk->wanted, fetch);
     fetch_list_push(&connection->asked, fetch);
@@ -102,14 +102,13 @@ static enum status ask(struct fetch_desk *desk, struct fetch *fetch, int i)
 
 static void assign_one(struct fetch_desk *desk, struct fetch *fetch)
 {
-    int i = holders_choose(&desk->holders, fetch->shard, fetch->records, fetch->tried);
+    int i = holders_choose(&desk->holders, &fetch->shard, fetch->tried);
     if (i >= 0) {
         if (ask(desk, fetch, i) != OK)
             fetch_desk_hang_up(desk, i, fail_message());
         return;
     }
-    int is_bad =
-        fetch->tried != 0 && holders_choose(&desk->holders, fetch->shard, fetch->records, 0) >= 0;
+    int is_bad = fetch->tried != 0 && holders_choose(&desk->holders, &fetch->shard, 0) >= 0;
     if (is_bad)
         settle(desk, &desk->wanted, fetch, FETCH_BAD);
     else if (fetch->is_urgent)
@@ -266,7 +265,7 @@ static enum status hear_refusal(struct fetch_desk *desk, int i,
         fetch->tried |= 1U << i;
         snprintf(fetch->reason, sizeof(fetch->reason), "%s", refusal->reason);
     } else {
-        inventory_remove(&desk->holders.items[i].inventory, fetch->shard);
+        inventory_remove(&desk->holders.items[i].inventory, fetch->shard.name);
         desk->is_changed = 1;
     }
     want_again(desk, fetch);
@@ -304,12 +303,11 @@ void fetch_desk_see_connection(struct fetch_desk *desk, int i)
 
 /* ---- what others want ---- */
 
-struct fetch *fetch_desk_want(struct fetch_desk *desk, const char *shard, uint32_t records,
+struct fetch *fetch_desk_want(struct fetch_desk *desk, const struct planned_shard *shard,
                               uint32_t record)
 {
     struct fetch *fetch = mem_zero(sizeof(*fetch));
-    fetch->shard = shard;
-    fetch->records = records;
+    fetch->shard = *shard;
     fetch->record = record;
     fetch_list_push(&desk->wanted, fetch);
     desk->is_new = 1;

@@ -48,7 +48,7 @@ void fetch_desk_hang_up(struct fetch_desk *desk, int loader, const char *why);
 void fetch_desk_speak(struct fetch_desk *desk);
 
 /* Of any thread: */
-struct fetch *fetch_desk_want(struct fetch_desk *desk, const char *shard, uint32_t records,
+struct fetch *fetch_desk_want(struct fetch_desk *desk, const struct planned_shard *shard,
                               uint32_t record);
 int fetch_is_settled(const struct fetch *fetch);
 /* Somebody waits for it now. Returns whether there is something to say for it. */

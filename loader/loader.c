@@ -130,10 +130,10 @@ static void decoder_run(void *argument)
 
 /* The public functions take the lock themselves. */
 
-static enum status find_elsewhere(void *context, const char *name, uint32_t records)
+static enum status find_elsewhere(void *context, const struct planned_shard *shard)
 {
     struct loader *loader = context;
-    return shard_client_find(loader->client, name, records);
+    return shard_client_find(loader->client, shard);
 }
 
 static void loaders_changed(void *context)
@@ -235,13 +235,13 @@ void loader_destroy(struct loader *loader)
 
 enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path)
 {
-    return shard_table_add(&loader->shards, id, path, 0);
+    return shard_table_add(&loader->shards, id, path, 0, 0);
 }
 
 enum status loader_add_shard_anywhere(struct loader *loader, uint32_t id, const char *path,
-                                      uint32_t records)
+                                      uint32_t records, uint64_t content_hash)
 {
-    return shard_table_add(&loader->shards, id, path, records);
+    return shard_table_add(&loader->shards, id, path, records, content_hash);
 }
 
 void loader_keep_shards(struct loader *loader, uint32_t from, uint32_t until, const uint32_t *kept,
@@ -283,8 +283,8 @@ void loader_submit(struct loader *loader, const struct batch_plan *plan)
         struct batch_job_image *image = &job->images[index];
         image->shard = shard_table_use(&loader->shards, image->record.shard);
         if (image->shard != NULL && shard_table_is_remote(&loader->shards, image->shard))
-            image->fetch = shard_client_ask(loader->client, image->shard->name,
-                                            image->shard->records, image->record.record);
+            image->fetch =
+                shard_client_ask(loader->client, &image->shard->planned, image->record.record);
     }
     pthread_mutex_lock(&loader->lock);
     struct batch_job **end = &loader->pending;

@@ -99,9 +99,10 @@ void loader_destroy(struct loader *loader);
  * path's. */
 enum status loader_add_shard(struct loader *loader, uint32_t id, const char *path);
 /* As loader_add_shard for one of so many records: where it cannot be read at path it is read from
- * one of data.loaders that holds a shard with the name path ends with. */
+ * one of data.loaders that holds a shard with the name path ends with. content_hash: of its file
+ * (store.h); what says of itself that it has another one is not read, here or there; 0: any. */
 enum status loader_add_shard_anywhere(struct loader *loader, uint32_t id, const char *path,
-                                      uint32_t records);
+                                      uint32_t records, uint64_t content_hash);
 /* Of the shards with ids in [from, until) only those in `kept` (sorted) stay known. The others are
  * closed once no submitted plan reads them; plans that wait for one of them to open go on without.
  */

@@ -226,7 +226,7 @@ static void take_up(struct shard_catalogue *catalogue, const struct store_shard 
                                           .records = shard->record_count,
                                           .bytes = shard->bytes,
                                           .content_hash = shard->content_hash}};
-    if (shard_table_add(&catalogue->table, item->id, item->path, 0) != OK)
+    if (shard_table_add(&catalogue->table, item->id, item->path, 0, 0) != OK)
         log_warn("event=shard_refused reason=\"%s\"", fail_message());
     log_debug("event=shard_found shard=%s records=%u", item->shard.name, item->shard.records);
 }

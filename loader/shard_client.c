@@ -178,20 +178,20 @@ void shard_client_destroy(struct shard_client *client)
     mem_free(client);
 }
 
-enum status shard_client_find(struct shard_client *client, const char *shard, uint32_t records)
+enum status shard_client_find(struct shard_client *client, const struct planned_shard *shard)
 {
     pthread_mutex_lock(&client->lock);
-    enum status status = holders_verdict(&client->desk.holders, shard, records);
+    enum status status = holders_verdict(&client->desk.holders, shard);
     pthread_mutex_unlock(&client->lock);
     return status;
 }
 
-struct fetch *shard_client_ask(struct shard_client *client, const char *shard, uint32_t records,
+struct fetch *shard_client_ask(struct shard_client *client, const struct planned_shard *shard,
                                uint32_t record)
 {
     pthread_mutex_lock(&client->lock);
     int is_first = client->desk.wanted.first == NULL;
-    struct fetch *fetch = fetch_desk_want(&client->desk, shard, records, record);
+    struct fetch *fetch = fetch_desk_want(&client->desk, shard, record);
     pthread_mutex_unlock(&client->lock);
     if (is_first)
         kick(client);
@@ -211,10 +211,10 @@ enum status shard_client_wait(struct shard_client *client, struct fetch *fetch,
     enum fetch_state state = fetch->state;
     pthread_mutex_unlock(&client->lock);
     if (state == FETCH_BAD)
-        return fail(ERR_CORRUPT, "record %u of shard '%s': %s", fetch->record, fetch->shard,
+        return fail(ERR_CORRUPT, "record %u of shard '%s': %s", fetch->record, fetch->shard.name,
                     fetch->reason);
     if (state == FETCH_NOBODY)
-        return fail(ERR_UNREACHABLE, "nobody who holds shard '%s' is there", fetch->shard);
+        return fail(ERR_UNREACHABLE, "nobody who holds shard '%s' is there", fetch->shard.name);
     if (state != FETCH_HERE)
         return fail(ERR_STALE, "nobody wants it any more");
     *ret_bytes = fetch->bytes;

@@ -27,6 +27,7 @@ enum {
 
 struct shard_client;
 struct fetch;
+struct planned_shard;
 
 struct shard_client_setup {
     const char *worker; /* for people */
@@ -47,10 +48,9 @@ void shard_client_stop(struct shard_client *client);
 /* Stopped, and all fetches dropped. NULL is fine. */
 void shard_client_destroy(struct shard_client *client);
 /* As holders_verdict. */
-enum status shard_client_find(struct shard_client *client, const char *shard, uint32_t records);
-/* Asks for one record of a shard of so many; shard's name is borrowed until the fetch is dropped.
- */
-struct fetch *shard_client_ask(struct shard_client *client, const char *shard, uint32_t records,
+enum status shard_client_find(struct shard_client *client, const struct planned_shard *shard);
+/* Asks for one record; the shard's name is borrowed until the fetch is dropped. */
+struct fetch *shard_client_ask(struct shard_client *client, const struct planned_shard *shard,
                                uint32_t record);
 /* Waits until it is here; its bytes live until it is dropped. ERR_CORRUPT: that record is damaged.
  * ERR_UNREACHABLE: nobody who holds the shard is there; it may be waited for again. ERR_STALE:

@@ -3,10 +3,12 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "loader/shard_opener.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "loader/store.h"
 
 void shard_opener_close(struct open_shard *open, int thread_count)
 {
@@ -18,8 +20,25 @@ void shard_opener_close(struct open_shard *open, int thread_count)
     open->shard = NULL;
 }
 
+/* By its manifest: hashing the file would read all of it. One without says nothing. */
+static enum status check_hash(const struct open_shard *open)
+{
+    struct store_shard found;
+    if (open->planned.content_hash == 0 || store_manifest_load(open->path, &found) != OK)
+        return OK;
+    uint64_t hash = found.content_hash;
+    store_shard_done(&found);
+    if (hash == open->planned.content_hash)
+        return OK;
+    return fail(ERR_INPUT,
+                "shard '%s' is another one, of hash %016" PRIx64
+                ", than the server's, of %016" PRIx64 ": bring that one here",
+                open->path, hash, open->planned.content_hash);
+}
+
 static enum status open_it(struct open_shard *open, int thread_count)
 {
+    TRY(check_hash(open));
     TRY(shard_open(open->path, &open->shard));
     for (int i = 0; i < thread_count; i++)
         TRY(shard_reader_open(open->shard, &open->readers[i]));
@@ -48,10 +67,10 @@ enum status shard_opener_try(const struct shard_table *table, struct open_shard 
         return OK;
     if (!is_second_look)
         shard_opener_close(open, table->thread_count);
-    if (elsewhere->find == NULL || open->records == 0 || status == ERR_DEVICE)
+    if (elsewhere->find == NULL || open->planned.records == 0 || status == ERR_DEVICE)
         return status;
     char *words = mem_string(fail_message());
-    enum status there = elsewhere->find(elsewhere->context, open->name, open->records);
+    enum status there = elsewhere->find(elsewhere->context, &open->planned);
     *ret_is_remote = there == OK;
     if (status == ERR_CORRUPT && there != OK)
         there = fail(ERR_CORRUPT, "%s", words);
@@ -80,7 +99,7 @@ static void await(struct open_shard *open, int64_t now_ms)
 
 static int may_be_elsewhere(const struct shard_table *table, const struct open_shard *open)
 {
-    return table->elsewhere.find != NULL && open->records != 0;
+    return table->elsewhere.find != NULL && open->planned.records != 0;
 }
 
 /* No try is made again at once. Returns whether tries have failed for so long that it counts. */

@@ -20,15 +20,15 @@ static void open_shard_destroy(struct open_shard *open, int thread_count)
     mem_free(open);
 }
 
-static struct open_shard *open_shard_create(uint32_t id, const char *path, uint32_t records,
-                                            int thread_count)
+static struct open_shard *open_shard_create(uint32_t id, const char *path,
+                                            const struct planned_shard *planned, int thread_count)
 {
     struct open_shard *open = mem_zero(sizeof(*open));
     open->id = id;
     open->path = mem_string(path);
     const char *slash = strrchr(open->path, '/');
-    open->name = slash != NULL ? slash + 1 : open->path;
-    open->records = records;
+    open->planned = *planned;
+    open->planned.name = slash != NULL ? slash + 1 : open->path;
     open->readers = mem_array((size_t)thread_count, sizeof(struct shard_reader *));
     open->trouble.shard = id;
     open->is_told = 1;
@@ -139,12 +139,13 @@ static void sweep(struct shard_table *table)
     table->count = kept;
 }
 
-static enum status add(struct shard_table *table, uint32_t id, const char *path, uint32_t records)
+static enum status add(struct shard_table *table, uint32_t id, const char *path,
+                       const struct planned_shard *planned)
 {
     sweep(table);
     struct open_shard *open = find(table, id);
     if (open == NULL) {
-        insert(table, open_shard_create(id, path, records, table->thread_count));
+        insert(table, open_shard_create(id, path, planned, table->thread_count));
         return OK;
     }
     if (strcmp(open->path, path) != 0)
@@ -189,10 +190,11 @@ void shard_table_stop(struct shard_table *table)
 }
 
 enum status shard_table_add(struct shard_table *table, uint32_t id, const char *path,
-                            uint32_t records)
+                            uint32_t records, uint64_t content_hash)
 {
+    const struct planned_shard planned = {.records = records, .content_hash = content_hash};
     pthread_mutex_lock(&table->lock);
-    enum status status = add(table, id, path, records);
+    enum status status = add(table, id, path, &planned);
     pthread_cond_broadcast(&table->changed);
     pthread_mutex_unlock(&table->lock);
     return status;

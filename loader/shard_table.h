@@ -24,6 +24,7 @@
 
 #include "common/status.h"
 #include "common/thread.h"
+#include "loader/holders.h"
 #include "loader/loader.h"
 #include "loader/shard.h"
 
@@ -46,16 +47,16 @@ enum shard_state {
 struct shard_elsewhere {
     /* OK: it can be read there. ERR_UNREACHABLE: perhaps later; the words say for whom to wait.
      * Otherwise as shard_open. Called by the opener, without a lock. */
-    enum status (*find)(void *context, const char *name, uint32_t records);
+    enum status (*find)(void *context, const struct planned_shard *shard);
     void *context;
 };
 
 struct open_shard {
     uint32_t id;
     char *path;
-    const char *name;    /* the last part of path */
-    uint32_t records;    /* that it must have elsewhere; 0: it is looked for at path alone */
-    struct shard *shard; /* from SHARD_OPEN on, if it was read at path */
+    /* Its name is the last part of path; records 0: it is looked for at path alone. */
+    struct planned_shard planned;
+    struct shard *shard;           /* from SHARD_OPEN on, if it was read at path */
     struct shard_reader **readers; /* [thread_count] */
     atomic_uint use_count;         /* images of plans not taken yet */
     atomic_int is_faulty;          /* shard_fault.h; what was read of it may be zeros */
@@ -92,10 +93,11 @@ enum status shard_table_start(struct shard_table *table, int thread_count,
                               const struct shard_elsewhere *elsewhere);
 /* Nobody may use any of them any more. Waits for an attempt that is under way. */
 void shard_table_stop(struct shard_table *table);
-/* records: that it must have elsewhere; 0: only at path. The same again is fine, and makes a failed
- * one be told again. ERR_INPUT: the id is another path's. */
+/* records: that it must have elsewhere; 0: only at path. content_hash: of the only file that will
+ * do, here or elsewhere, as far as a manifest says; 0: any. The same again is fine, and makes a
+ * failed one be told again. ERR_INPUT: the id is another path's. */
 enum status shard_table_add(struct shard_table *table, uint32_t id, const char *path,
-                            uint32_t records);
+                            uint32_t records, uint64_t content_hash);
 /* An unknown id is fine. The shard is closed by shard_table_sweep once it is unused. */
 void shard_table_remove(struct shard_table *table, uint32_t id);
 /* Removes those with ids in [from, until) that are not in `kept`, which is sorted. */

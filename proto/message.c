@@ -243,6 +243,7 @@ static const struct field shard_fields[] = {
     FIELD_SCALAR(message_shard, Seer__Shard, id),
     FIELD_STRING(message_shard, Seer__Shard, path, MESSAGE_TEXT_MAX),
     FIELD_SCALAR(message_shard, Seer__Shard, records),
+    FIELD_SCALAR(message_shard, Seer__Shard, content_hash),
     {.kind = FIELD_END},
 };
 static const struct form shard_form = {sizeof(struct message_shard), &seer__shard__descriptor,

@@ -97,7 +97,7 @@ struct message_hello {
     uint32_t pid;
     char *device;         /* device.h name */
     char *version;        /* program version */
-    char *helper_address; /* abstract Unix socket where a collective helper finds it; "" = none */
+    char *helper_address; /* Unix socket where a collective helper finds it; "" = none */
     uint64_t fingerprint; /* config_fingerprint it runs with; 0 = none yet */
     int has_state;        /* holds parameters of header.step */
     uint64_t digest;      /* of those parameters */
@@ -271,6 +271,7 @@ struct message_shard {
     uint32_t id;
     char *path;
     uint64_t records;
+    uint64_t content_hash; /* XXH3-64 of data.mdb by its manifest; 0: not known */
 };
 
 /* Where shards are; sent before any plan that needs them. Of the ids in [from, until) exactly these

@@ -254,7 +254,7 @@ static void dispatch(struct coordinator *c, const struct coordinator_event *even
         orders_handle(c, event);
         break;
     case COORDINATOR_SHARD_FOUND:
-        shard_records_found(c, event->shard.path, event->shard.records);
+        shard_records_found(c, event->shard.path, event->shard.records, event->shard.content_hash);
         note_fact(c, event->shard.path, &event->shard.fact);
         break;
     case COORDINATOR_TIME:

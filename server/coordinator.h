@@ -82,6 +82,7 @@ struct coordinator_event {
         struct {
             const char *path;
             uint64_t records;
+            uint64_t content_hash;   /* as store.h has it; 0: not known */
             struct expiry_fact fact; /* noted also of a path that is known */
         } shard;
         int64_t wall_ms; /* TIME: since 1970, UTC */

@@ -122,6 +122,7 @@ struct core_blame {
 
 struct core_shard {
     char *path;
+    uint64_t content_hash; /* 0: not known */
     int is_broken;
     int is_closed; /* workers have been told that nobody needs it, or are not told of it at all */
 };

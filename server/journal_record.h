@@ -49,6 +49,7 @@ struct journal_shard {
     uint32_t id; /* dense, counted from 0 */
     uint64_t records;
     char *path;
+    uint64_t content_hash; /* as store.h has it; 0: not known */
 };
 
 struct journal_retire {

@@ -154,10 +154,10 @@ static enum status read_shard(struct parameter_store *store, const json_t *argum
     struct shard_found found;
     (void)store;
     TRY(shard_watch_read(name_of(arguments), &found));
-    *ret_body =
-        json_pack("{s:s, s:I, s:I, s:I, s:b}", "path", found.path, "records",
-                  (json_int_t)found.records, "created_ms", (json_int_t)found.fact.created_ms,
-                  "bytes", (json_int_t)found.fact.bytes, "living", found.fact.is_living);
+    *ret_body = json_pack("{s:s, s:I, s:I, s:I, s:I, s:b}", "path", found.path, "records",
+                          (json_int_t)found.records, "content_hash", (json_int_t)found.content_hash,
+                          "created_ms", (json_int_t)found.fact.created_ms, "bytes",
+                          (json_int_t)found.fact.bytes, "living", found.fact.is_living);
     shard_found_done(&found);
     return *ret_body != NULL ? OK : fail(ERR_INPUT, "the shard's path is not UTF-8");
 }
@@ -174,6 +174,8 @@ static enum status take_shard(struct server *server, json_t **body)
             .kind = COORDINATOR_SHARD_FOUND,
             .shard = {.path = path,
                       .records = (uint64_t)json_integer_value(json_object_get(*body, "records")),
+                      .content_hash =
+                          (uint64_t)json_integer_value(json_object_get(*body, "content_hash")),
                       .fact = {json_integer_value(json_object_get(*body, "created_ms")),
                                (uint64_t)json_integer_value(json_object_get(*body, "bytes")),
                                json_is_true(json_object_get(*body, "living"))}}});

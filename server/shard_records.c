@@ -30,6 +30,7 @@ static void send_range(struct coordinator *c, const struct worker *worker, uint3
                 .id = from,
                 .path = c->shards[from].path,
                 .records = stream_shard_records(c->stream, from),
+                .content_hash = c->shards[from].content_hash,
             };
         }
         message.shards.until = from;
@@ -51,26 +52,49 @@ static void send_to_all(struct coordinator *c, uint32_t from, uint32_t until)
 
 /* ---- found ---- */
 
-static void note_path(struct coordinator *c, uint32_t id, const char *path)
+static void note_shard(struct coordinator *c, uint32_t id, const char *path, uint64_t content_hash)
 {
     c->shards = mem_resize(c->shards, (id + 1) * sizeof(*c->shards));
-    c->shards[id] = (struct core_shard){.path = mem_string(path)};
+    c->shards[id] = (struct core_shard){.path = mem_string(path), .content_hash = content_hash};
 }
 
-void shard_records_found(struct coordinator *c, const char *path, uint64_t records)
+/* Journals of before have no hashes: whoever connects from now on is told. */
+static void found_again(struct coordinator *c, uint32_t id, uint64_t content_hash)
+{
+    struct core_shard *shard = &c->shards[id];
+    if (shard->content_hash == 0)
+        shard->content_hash = content_hash;
+    if (content_hash != 0 && content_hash != shard->content_hash &&
+        !stream_is_retired(c->stream, id))
+        actions_event(
+            c->out, "shard_replaced", 1,
+            "shard=%u path=%s hash=%016llx expected=%016llx reason=\"another shard lies at "
+            "its path; bring the first one back, or seer stream retire %u and ingest anew\"",
+            id, shard->path, (unsigned long long)content_hash,
+            (unsigned long long)shard->content_hash, id);
+}
+
+void shard_records_found(struct coordinator *c, const char *path, uint64_t records,
+                         uint64_t content_hash)
 {
     uint32_t id, count = stream_shard_count(c->stream);
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(c->shards[i].path, path) == 0)
-            return;
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(c->shards[i].path, path) != 0)
+            continue;
+        found_again(c, i, content_hash);
+        return;
+    }
     if (stream_add_shard(c->stream, records, &id) != OK) {
         actions_event(c->out, "shard_refused", 1, "path=%s reason=\"%s\"", path, fail_message());
         return;
     }
-    note_path(c, id, path);
+    note_shard(c, id, path, content_hash);
     struct journal_record record = {
         .kind = JOURNAL_SHARD,
-        .shard = {.id = id, .records = records, .path = c->shards[id].path},
+        .shard = {.id = id,
+                  .records = records,
+                  .path = c->shards[id].path,
+                  .content_hash = content_hash},
     };
     core_journal(c, &record);
     actions_event(c->out, "shard_added", 0, "shard=%u records=%llu path=%s", id,
@@ -84,7 +108,7 @@ enum status shard_records_restore(struct coordinator *c, const struct journal_sh
     TRY(stream_add_shard(c->stream, shard->records, &id));
     if (id != shard->id)
         return fail(ERR_CORRUPT, "journal: shard %u follows %u others", shard->id, id);
-    note_path(c, id, shard->path);
+    note_shard(c, id, shard->path, shard->content_hash);
     return OK;
 }
 

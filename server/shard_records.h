@@ -18,8 +18,10 @@
 
 #include "server/core.h"
 
-/* Known paths are ignored; an unusable number of records is an event. */
-void shard_records_found(struct coordinator *c, const char *path, uint64_t records);
+/* Of a known path only the hash is noted, if it was not known; that it is another one, or an
+ * unusable number of records, is an event. */
+void shard_records_found(struct coordinator *c, const char *path, uint64_t records,
+                         uint64_t content_hash);
 /* By path, or by number as `seer stream ls` shows it; again is fine. ERR_INPUT: no such shard. */
 enum status shard_records_retire(struct coordinator *c, const char *word, const char *reason);
 /* Retires this one, which is live, and says why. What it closes is for shard_records_release. */

@@ -38,6 +38,7 @@ static struct shard_found found_of(const struct store_shard *shard)
     return (struct shard_found){
         .path = mem_string(shard->path),
         .records = shard->record_count,
+        .content_hash = shard->content_hash,
         .fact = {shard->created_ms, shard->file_bytes, shard->is_living},
     };
 }
@@ -225,10 +226,12 @@ int shard_watch_tell(struct server *server)
         const struct shard_found *found = &watch->found[watch->next++];
         if (found->fact.created_ms > watch->newest_ms)
             watch->newest_ms = found->fact.created_ms;
-        server_handle(server, &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
-                                                          .shard = {.path = found->path,
-                                                                    .records = found->records,
-                                                                    .fact = found->fact}});
+        server_handle(server,
+                      &(struct coordinator_event){.kind = COORDINATOR_SHARD_FOUND,
+                                                  .shard = {.path = found->path,
+                                                            .records = found->records,
+                                                            .content_hash = found->content_hash,
+                                                            .fact = found->fact}});
     }
     if (watch->next < watch->count)
         return 1;

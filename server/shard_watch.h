@@ -20,6 +20,7 @@ struct server;
 struct shard_found {
     char *path; /* absolute; owned */
     uint64_t records;
+    uint64_t content_hash; /* 0: its store does not say */
     struct expiry_fact fact;
 };
 

@@ -118,7 +118,8 @@ static void take_shards(struct link *link, const struct message_shards *shards)
     loader_keep_shards(link->loader, shards->from, shards->until, ids, shards->shard_count);
     for (uint32_t i = 0; i < shards->shard_count; i++)
         if (loader_add_shard_anywhere(link->loader, ids[i], shards->shards[i].path,
-                                      (uint32_t)shards->shards[i].records) != OK)
+                                      (uint32_t)shards->shards[i].records,
+                                      shards->shards[i].content_hash) != OK)
             link_die("shards", ERR_PROTOCOL);
     mem_free(ids);
 }

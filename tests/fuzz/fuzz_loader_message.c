@@ -42,7 +42,7 @@ static void queue_reads(const struct loader_read *read)
 /* What a loader sends for one read: no byte is written beyond what it announced. */
 static void take_parts(const struct loader_records *records)
 {
-    struct fetch fetch = {.shard = "any"};
+    struct fetch fetch = {.shard.name = "any"};
     for (uint32_t i = 0; i < records->part_count && fetch.state != FETCH_HERE; i++)
         if (fetch_take(&fetch, &records->parts[i]) != OK)
             break;

@@ -135,6 +135,32 @@ same_bits_as_local() { # STEPS
     audit_is_clean "$RUN"
 }
 
+@test "another store's shard of the same name and length is refused by name, and not trained on" {
+    start_server
+    # The same pictures in another order.
+    mkdir "$BATS_TEST_TMPDIR/turned"
+    tar -C "$BATS_TEST_TMPDIR/turned" -xf "$BATS_FILE_TMPDIR"/pictures/*-test.tar
+    (cd "$BATS_TEST_TMPDIR/turned" && find . -type f | sort -r | tar -cf ../turned.tar -T -)
+    seer ingest "$BATS_TEST_TMPDIR/turned.tar" --labels cls --store "$BATS_TEST_TMPDIR/other" >/dev/null 2>&1
+    for shard in "$STORE.elsewhere"/shards/*; do
+        [ "$(jq .records "$shard/manifest.json")" -ne 128 ] || name=$(basename "$shard")
+    done
+    cp -r "$STORE.elsewhere" "$BATS_TEST_TMPDIR/mixed"
+    rm -r "$BATS_TEST_TMPDIR/mixed/shards/$name"
+    mv "$BATS_TEST_TMPDIR"/other/shards/* "$BATS_TEST_TMPDIR/mixed/shards/$name"
+    start_loader a "$BATS_TEST_TMPDIR/mixed"
+    start_worker w a
+    wait_until 60 grep -qE "event=shard_awaited .*shard '$name' of 128 records is not here: ipc://.*/a holds another one, of hash [0-9a-f]{16} and not [0-9a-f]{16}" \
+        "$BATS_TEST_TMPDIR/w.log"
+    lacks "$RUN/events.jsonl" '"kind":"shard_broken"'
+    start_loader b # which holds the right one
+    start_worker x a b
+    kill -KILL "${PIDS[1]}"
+    wait_until 120 committed_at_least "$RUN" 20
+    stop_cluster "$RUN"
+    audit_is_clean "$RUN"
+}
+
 @test "a shard that is damaged at one loader is read from another, and if at all of them it is broken for the run" {
     start_server
     shard=$(basename "$(find "$STORE.elsewhere/shards" -mindepth 1 -maxdepth 1 | sort | tail -n 1)")

@@ -30,7 +30,7 @@ struct journal_record journal_sample(enum journal_kind kind)
         record.start = (struct journal_start){1, 2, 3, 4, 5, 6, 7, 8, 9};
         break;
     case JOURNAL_SHARD:
-        record.shard = (struct journal_shard){1, 2, "/store/shards/a"};
+        record.shard = (struct journal_shard){1, 2, "/store/shards/a", 3};
         break;
     case JOURNAL_POLICY:
         record.policy = (struct stream_policy){90, UINT64_C(1) << 40, 1, 0};

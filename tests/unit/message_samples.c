@@ -129,7 +129,7 @@ static void fill_shards(struct message_shards *shards)
     *shards =
         (struct message_shards){1, MANY + 1, MANY, mem_array(MANY, sizeof(struct message_shard))};
     for (uint32_t i = 0; i < MANY; i++)
-        shards->shards[i] = (struct message_shard){i + 1, mem_format("/s/%u", i), i + 100};
+        shards->shards[i] = (struct message_shard){i + 1, mem_format("/s/%u", i), i + 100, i + 9};
 }
 
 static void fill_body(struct message *m)

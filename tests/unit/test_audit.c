@@ -22,7 +22,7 @@ static struct audit *begin(void)
                                                   .slot_images = 4,
                                                   .block_records = 4,
                                                   .window_blocks = 2}});
-    add(audit, &(struct journal_record){.kind = JOURNAL_SHARD, .shard = {0, RECORDS, "/s"}});
+    add(audit, &(struct journal_record){.kind = JOURNAL_SHARD, .shard = {0, RECORDS, "/s", 0}});
     add(audit, &(struct journal_record){.kind = JOURNAL_ENTRY,
                                         .entry = {.shard_count = 1, .shards = shards}});
     return audit;

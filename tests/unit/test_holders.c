@@ -10,6 +10,9 @@
 #include "loader/inventory.h"
 
 static const char *const addresses[] = {"tcp://a", "tcp://b", "tcp://c"};
+/* Their hashes are not known, but for one. */
+static const struct planned_shard x = {"x", 10, 0}, y = {"y", 10, 0}, longer_x = {"x", 11, 0};
+static const struct planned_shard first_x = {"x", 10, 1};
 
 static struct loader_shard shard_of(const char *name, uint64_t hash)
 {
@@ -97,14 +100,14 @@ static void test_only_who_is_there_and_holds_it_is_asked(void **state)
     (void)state;
     struct holders holders;
     holders_init(&holders, addresses, 3);
-    assert_int_equal(holders_choose(&holders, "x", 10, 0), -1);
+    assert_int_equal(holders_choose(&holders, &x, 0), -1);
     tell(&holders, 1, "x");
     tell(&holders, 2, "y");
-    assert_int_equal(holders_choose(&holders, "x", 10, 0), 1);
-    assert_int_equal(holders_choose(&holders, "x", 11, 0), -1);
-    assert_int_equal(holders_choose(&holders, "x", 10, 1U << 1), -1);
+    assert_int_equal(holders_choose(&holders, &x, 0), 1);
+    assert_int_equal(holders_choose(&holders, &longer_x, 0), -1);
+    assert_int_equal(holders_choose(&holders, &x, 1U << 1), -1);
     holders.items[1].is_present = 0;
-    assert_int_equal(holders_choose(&holders, "x", 10, 0), -1);
+    assert_int_equal(holders_choose(&holders, &x, 0), -1);
     holders_done(&holders);
 }
 
@@ -122,13 +125,14 @@ static void test_a_shard_has_its_loader_and_shards_are_spread(void **state)
         struct loader_shard shard = shard_of(name, 1);
         for (int i = 0; i < 3; i++)
             assert_ok(inventory_put(&holders.items[i].inventory, &shard));
-        int usual = holders_choose(&holders, name, 10, 0);
-        assert_int_equal(holders_choose(&holders, name, 10, 0), usual);
+        const struct planned_shard planned = {name, 10, 1};
+        int usual = holders_choose(&holders, &planned, 0);
+        assert_int_equal(holders_choose(&holders, &planned, 0), usual);
         counts[usual]++;
         /* Without it the others' shards stay where they are. */
         int other = (usual + 1) % 3;
-        assert_int_equal(holders_choose(&holders, name, 10, 1U << other), usual);
-        assert_int_not_equal(holders_choose(&holders, name, 10, 1U << usual), usual);
+        assert_int_equal(holders_choose(&holders, &planned, 1U << other), usual);
+        assert_int_not_equal(holders_choose(&holders, &planned, 1U << usual), usual);
     }
     for (int i = 0; i < 3; i++)
         assert_in_range(counts[i], 60, 140);
@@ -142,11 +146,11 @@ static void test_a_loader_that_is_much_busier_is_helped_out(void **state)
     holders_init(&holders, addresses, 2);
     tell(&holders, 0, "x");
     tell(&holders, 1, "x");
-    int usual = holders_choose(&holders, "x", 10, 0);
+    int usual = holders_choose(&holders, &x, 0);
     holders.items[usual].asked = HOLDERS_BUSIER;
-    assert_int_equal(holders_choose(&holders, "x", 10, 0), usual);
+    assert_int_equal(holders_choose(&holders, &x, 0), usual);
     holders.items[usual].asked = HOLDERS_BUSIER + 1;
-    assert_int_equal(holders_choose(&holders, "x", 10, 0), 1 - usual);
+    assert_int_equal(holders_choose(&holders, &x, 0), 1 - usual);
     holders_done(&holders);
 }
 
@@ -158,14 +162,14 @@ static void test_a_loader_that_is_away_is_waited_for_by_name(void **state)
     struct holders holders;
     holders_init(&holders, addresses, 2);
     tell(&holders, 0, "y");
-    assert_fails(holders_verdict(&holders, "x", 10), ERR_UNREACHABLE, "tcp://b is away");
+    assert_fails(holders_verdict(&holders, &x), ERR_UNREACHABLE, "tcp://b is away");
     assert_non_null(strstr(fail_message(), "shard 'x'"));
     assert_non_null(strstr(fail_message(), "tcp://a does not hold it"));
-    assert_ok(holders_verdict(&holders, "y", 10));
+    assert_ok(holders_verdict(&holders, &y));
     tell(&holders, 1, "");
-    assert_fails(holders_verdict(&holders, "x", 10), ERR_INPUT, "tcp://b does not hold it");
+    assert_fails(holders_verdict(&holders, &x), ERR_INPUT, "tcp://b does not hold it");
     holders.items[1].is_whole = 0;
-    assert_fails(holders_verdict(&holders, "x", 10), ERR_UNREACHABLE, "still opening");
+    assert_fails(holders_verdict(&holders, &x), ERR_UNREACHABLE, "still opening");
     holders_done(&holders);
 }
 
@@ -179,13 +183,13 @@ static void test_a_damaged_copy_counts_only_if_nobody_is_away_and_none_is_whole(
     holders_init(&holders, addresses, 2);
     tell(&holders, 0, "");
     assert_ok(inventory_put(&holders.items[0].inventory, &damaged));
-    assert_fails(holders_verdict(&holders, "x", 10), ERR_UNREACHABLE, "cut off");
+    assert_fails(holders_verdict(&holders, &x), ERR_UNREACHABLE, "cut off");
     tell(&holders, 1, "");
-    assert_fails(holders_verdict(&holders, "x", 10), ERR_CORRUPT, "cut off");
-    assert_int_equal(holders_choose(&holders, "x", 10, 0), -1);
+    assert_fails(holders_verdict(&holders, &x), ERR_CORRUPT, "cut off");
+    assert_int_equal(holders_choose(&holders, &x, 0), -1);
     tell(&holders, 1, "x");
-    assert_ok(holders_verdict(&holders, "x", 10));
-    assert_int_equal(holders_choose(&holders, "x", 10, 0), 1);
+    assert_ok(holders_verdict(&holders, &x));
+    assert_int_equal(holders_choose(&holders, &x, 0), 1);
     holders_done(&holders);
 }
 
@@ -198,10 +202,35 @@ static void test_different_shards_of_one_name_are_asked_of_nobody(void **state)
     tell(&holders, 0, "x");
     tell(&holders, 1, "");
     assert_ok(inventory_put(&holders.items[1].inventory, &other));
-    assert_int_equal(holders_choose(&holders, "x", 10, 0), -1);
-    assert_fails(holders_verdict(&holders, "x", 10), ERR_UNREACHABLE, "different shards");
+    assert_int_equal(holders_choose(&holders, &x, 0), -1);
+    assert_fails(holders_verdict(&holders, &x), ERR_UNREACHABLE, "different shards");
     inventory_remove(&holders.items[1].inventory, "x");
-    assert_ok(holders_verdict(&holders, "x", 10));
+    assert_ok(holders_verdict(&holders, &x));
+    holders_done(&holders);
+}
+
+static void test_only_the_shard_that_the_server_plans_is_asked_for(void **state)
+{
+    (void)state;
+    struct holders holders;
+    struct loader_shard other = shard_of("x", 2);
+    holders_init(&holders, addresses, 2);
+    tell(&holders, 0, "");
+    assert_ok(inventory_put(&holders.items[0].inventory, &other));
+    tell(&holders, 1, "");
+    assert_int_equal(holders_choose(&holders, &first_x, 0), -1);
+    assert_fails(holders_verdict(&holders, &first_x), ERR_INPUT,
+                 "shard 'x' of 10 records is not here: tcp://a holds another one, of hash "
+                 "0000000000000002 and not 0000000000000001, tcp://b does not hold it");
+    other.state = LOADER_SHARD_DAMAGED; /* of the other one it says nothing about ours */
+    assert_ok(inventory_put(&holders.items[0].inventory, &other));
+    assert_fails(holders_verdict(&holders, &first_x), ERR_INPUT, "cannot read it");
+    other.state = LOADER_SHARD_HELD;
+    assert_ok(inventory_put(&holders.items[0].inventory, &other));
+    tell(&holders, 1, "x"); /* two of one name, and it is known which */
+    assert_ok(holders_verdict(&holders, &first_x));
+    assert_int_equal(holders_choose(&holders, &first_x, 0), 1);
+    assert_int_equal(holders_choose(&holders, &x, 0), -1);
     holders_done(&holders);
 }
 
@@ -216,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_a_loader_that_is_away_is_waited_for_by_name),
         cmocka_unit_test(test_a_damaged_copy_counts_only_if_nobody_is_away_and_none_is_whole),
         cmocka_unit_test(test_different_shards_of_one_name_are_asked_of_nobody),
+        cmocka_unit_test(test_only_the_shard_that_the_server_plans_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,16 @@ static void a_generation_of_an_older_journal_is_read_without_its_processes(void 
     journal_record_done(&back);
 }
 
+static void a_shard_of_an_older_journal_is_read_without_its_hash(void **state)
+{
+    (void)state;
+    struct journal_record back;
+    decode_older(JOURNAL_SHARD, sizeof(uint64_t), &back);
+    assert_string_equal(back.shard.path, "/store/shards/a");
+    assert_int_equal(back.shard.content_hash, 0);
+    journal_record_done(&back);
+}
+
 static void a_flipped_bit_or_a_missing_byte_is_found(void **state)
 {
     (void)state;
@@ -448,6 +458,7 @@ int main(void)
         cmocka_unit_test(every_field_of_every_kind_survives),
         cmocka_unit_test(a_start_of_an_older_journal_is_read_without_its_boot),
         cmocka_unit_test(a_generation_of_an_older_journal_is_read_without_its_processes),
+        cmocka_unit_test(a_shard_of_an_older_journal_is_read_without_its_hash),
         cmocka_unit_test(a_flipped_bit_or_a_missing_byte_is_found),
         IN_DIRECTORY(records_come_back_in_order_after_a_restart),
         IN_DIRECTORY(another_process_reads_while_the_owner_writes_and_cannot_own),

@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "loader/store.h"
 
 static void a_removed_shard_serves_the_plans_that_use_it_and_no_others(void **state)
 {
@@ -187,6 +188,31 @@ static void a_shard_that_comes_late_is_no_broken_one_and_one_that_never_comes_is
     mem_free(path);
 }
 
+/* By its manifest, whose hash the server has journaled. */
+static void another_shard_at_the_path_is_not_trained_on_but_told(void **state)
+{
+    (void)state;
+    struct store_shard shard;
+    struct loader *loader = open_loader(2);
+    char *path = copy_shard("replaced"), *later = copy_shard("same");
+    assert_ok(store_manifest_load(path, &shard));
+    assert_true(shard.has_manifest && shard.content_hash != 0);
+    assert_ok(loader_add_shard_anywhere(loader, 8, later, shard.record_count, shard.content_hash));
+    assert_ok(
+        loader_add_shard_anywhere(loader, 9, path, shard.record_count, shard.content_hash + 1));
+    submit_with_shard_9(loader, 1);
+    struct shard_trouble trouble = wait_for_trouble(loader);
+    assert_int_equal(trouble.kind, SHARD_TROUBLE_UNREACHABLE);
+    assert_int_equal(trouble.shard, 9);
+    assert_non_null(strstr(trouble.reason, "is another one"));
+    assert_int_equal(trouble.open_count, SHARDS + 1);
+    assert_waits(loader);
+    loader_destroy(loader);
+    store_shard_done(&shard);
+    mem_free(later);
+    mem_free(path);
+}
+
 /* For longer than a shard's own trouble would be waited for. */
 static void a_process_without_descriptors_waits_and_blames_no_shard(void **state)
 {
@@ -251,6 +277,7 @@ int main(void)
         cmocka_unit_test(a_damaged_shard_is_told_at_once_and_its_records_wait_for_the_owners_word),
         cmocka_unit_test(a_plan_that_waits_for_a_shard_can_be_flushed),
         cmocka_unit_test(a_shard_that_comes_late_is_no_broken_one_and_one_that_never_comes_is_told),
+        cmocka_unit_test(another_shard_at_the_path_is_not_trained_on_but_told),
         cmocka_unit_test(a_process_without_descriptors_waits_and_blames_no_shard),
         cmocka_unit_test(a_shard_that_is_cut_off_while_it_is_open_is_told_as_damaged),
     };

@@ -11,6 +11,7 @@
 #include "common/hash.h"
 #include "common/mem.h"
 #include "common/thread.h"
+#include "loader/holders.h"
 #include "loader/shard_client.h"
 #include "proto/endpoint.h"
 #include "proto/loader_message.h"
@@ -29,6 +30,7 @@ struct player {
 
 static struct player players[LOADERS];
 static char addresses[LOADERS][64];
+static const struct planned_shard planned = {"s", RECORDS, 5};
 static struct shard_client *client;
 static atomic_int change_count, is_void;
 
@@ -155,7 +157,7 @@ static void waiter_run(void *argument)
 
 static void wait_begin(struct waiter *waiter, uint32_t record)
 {
-    *waiter = (struct waiter){.fetch = shard_client_ask(client, "s", RECORDS, record)};
+    *waiter = (struct waiter){.fetch = shard_client_ask(client, &planned, record)};
     assert_ok(thread_start(&waiter->thread, "waiter", waiter_run, waiter));
 }
 
@@ -189,7 +191,7 @@ static int setup(void **state)
         .worker = "w", .addresses = list, .count = LOADERS, .changed = changed};
     assert_ok(shard_client_start(&client_setup, &client));
     HEAR_UNTIL(players[0].greeting_count == 1 && players[1].greeting_count == 1);
-    HEAR_UNTIL(shard_client_find(client, "s", RECORDS) == OK);
+    HEAR_UNTIL(shard_client_find(client, &planned) == OK);
     return 0;
 }
 
@@ -245,7 +247,7 @@ static void test_a_loader_that_sends_more_than_its_credit_is_hung_up_on(void **s
     enum { LENGTH = 40 << 20 }; /* two are more than PEER_CREDIT_BYTES */
     struct fetch *fetches[2];
     for (uint32_t i = 0; i < 2; i++)
-        fetches[i] = shard_client_ask(client, "s", RECORDS, i);
+        fetches[i] = shard_client_ask(client, &planned, i);
     HEAR_UNTIL(players[0].read_count + players[1].read_count == 2);
     int one = players[0].read_count == 2 ? 0 : 1;
     players[one].request--;
@@ -270,7 +272,7 @@ static void test_a_record_is_bad_when_all_who_hold_the_shard_say_so(void **state
     HEAR_UNTIL(players[1 - one].urge_count == 1);
     refuse(&players[1 - one], LOADER_REFUSAL_BAD_RECORD);
     wait_end(&waiter, ERR_CORRUPT);
-    assert_ok(shard_client_find(client, "s", RECORDS));
+    assert_ok(shard_client_find(client, &planned));
 }
 
 static void test_a_loader_without_the_shard_is_not_asked_again(void **state)
@@ -283,7 +285,7 @@ static void test_a_loader_without_the_shard_is_not_asked_again(void **state)
     HEAR_UNTIL(players[1 - one].urge_count == 1);
     refuse(&players[1 - one], LOADER_REFUSAL_NOT_HELD);
     wait_end(&waiter, ERR_UNREACHABLE);
-    assert_fails(shard_client_find(client, "s", RECORDS), ERR_INPUT, "does not hold it");
+    assert_fails(shard_client_find(client, &planned), ERR_INPUT, "does not hold it");
 }
 
 static void test_a_silent_loader_is_given_up_for_another(void **state)
@@ -313,10 +315,10 @@ static void test_a_loader_that_ends_is_replaced_and_a_returned_one_is_asked_agai
     HEAR_UNTIL(atomic_load(&waiter.is_over));
     thread_stop(&waiter.thread);
     assert_int_equal(waiter.status, ERR_UNREACHABLE);
-    assert_fails(shard_client_find(client, "s", RECORDS), ERR_UNREACHABLE, "is away");
+    assert_fails(shard_client_find(client, &planned), ERR_UNREACHABLE, "is away");
     players[one].urge_count = 0;
     open_player(one);
-    HEAR_UNTIL(players[one].greeting_count == 2 && shard_client_find(client, "s", RECORDS) == OK);
+    HEAR_UNTIL(players[one].greeting_count == 2 && shard_client_find(client, &planned) == OK);
     assert_true(atomic_load(&change_count) > before);
     waiter.is_over = 0; /* the same fetch again */
     assert_ok(thread_start(&waiter.thread, "waiter", waiter_run, &waiter));

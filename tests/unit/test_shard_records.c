@@ -44,6 +44,46 @@ static int is_broken(const struct fixture *f, uint32_t shard)
     return view.is_broken && view.is_retired && !view.is_used;
 }
 
+static uint64_t told_hash(struct fixture *f, uint64_t id)
+{
+    hello(f, id, PROTOCOL_VERSION, 0);
+    int at = find(f, ACTION_SEND, MESSAGE_SHARDS);
+    assert_true(at >= 0);
+    return f->actions.items[at].send.message.shards.shards[0].content_hash;
+}
+
+static void find_a(struct fixture *f, uint64_t hash)
+{
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_SHARD_FOUND,
+                  .shard = {.path = "store/a", .records = 100, .content_hash = hash}});
+}
+
+/* The first one was found by a server that did not ask for hashes. */
+static void workers_are_told_which_file_a_shard_is_and_people_if_it_is_another(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(told_hash(f, 1), 0);
+    find_a(f, 7);
+    assert_int_equal(told_hash(f, 2), 7);
+    assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_SHARD), -1);
+    find_a(f, 8);
+    assert_non_null(strstr(event_text(f, "shard_replaced"),
+                           "shard=0 path=store/a hash=0000000000000008 expected=0000000000000007"));
+    assert_int_equal(told_hash(f, 3), 7);
+    handle(f, (struct coordinator_event){
+                  .kind = COORDINATOR_SHARD_FOUND,
+                  .shard = {.path = "store/b", .records = 100, .content_hash = 9}});
+    int journal = find(f, ACTION_JOURNAL, JOURNAL_SHARD);
+    assert_true(journal >= 0 && f->actions.items[journal].record.shard.content_hash == 9);
+    restart(f);
+    assert_int_equal(told_hash(f, 4), 0); /* until the store is looked at again */
+    const struct message *shards =
+        &f->actions.items[find(f, ACTION_SEND, MESSAGE_SHARDS)].send.message;
+    assert_int_equal(shards->shards.shard_count, 2);
+    assert_int_equal(shards->shards.shards[1].content_hash, 9);
+}
+
 static void a_damaged_shard_is_broken_for_all_and_plans_with_it_are_void(void **state)
 {
     struct fixture *f = *state;
@@ -135,6 +175,7 @@ static void a_retired_shard_is_closed_when_no_step_can_need_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        coordinator_test(workers_are_told_which_file_a_shard_is_and_people_if_it_is_another),
         coordinator_test(a_damaged_shard_is_broken_for_all_and_plans_with_it_are_void),
         coordinator_test(a_shard_that_nobody_can_reach_is_broken_once_all_have_said_so),
         coordinator_test(who_alone_cannot_reach_a_shard_is_sent_away_and_the_shard_stays),

@@ -45,7 +45,7 @@ static int setup(void **state)
                                                  .block_records = 4,
                                                  .window_blocks = 4,
                                                  .seed = (uint64_t)f->config.run.seed}});
-    restore(f, (struct journal_record){.kind = JOURNAL_SHARD, .shard = {0, 100, "store/a"}});
+    restore(f, (struct journal_record){.kind = JOURNAL_SHARD, .shard = {0, 100, "store/a", 0}});
     restore(f, (struct journal_record){.kind = JOURNAL_ENTRY,
                                        .entry = {.shard_count = 1, .shards = shards}});
     restore(f, (struct journal_record){.kind = JOURNAL_GENERATION,
