@@ -110,7 +110,7 @@ static void call_from_elsewhere(const struct lone *lone)
     const struct helper_identity identity = {
         .run = 1, .generation = 7, .nonce = 98, .rank = 0, .size = 2};
     int socket, region_fd, ring_fd;
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0 && unshare(CLONE_NEWNET) != 0)
+    if (unshare(CLONE_NEWNET) != 0)
         _exit(77);
     enum status status = helper_call(lone->door.address, &identity, &socket, &region_fd, &ring_fd);
     _exit(status == ERR_STALE ? 0 : 1); /* it was answered: not this one */

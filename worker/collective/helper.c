@@ -279,11 +279,10 @@ enum status helper_call(const char *address, const struct helper_identity *ident
     struct hello hello = {.magic = hello_magic, .identity = *identity};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&where, sizeof(where)) != 0) {
-        status =
-            fail(ERR_UNREACHABLE,
-                 "worker at '%s': %s; helpers of the mpi engine reach workers of their own user "
-                 "and process namespace",
-                 address, strerror(errno));
+        status = fail(ERR_UNREACHABLE,
+                      "worker at '%s': %s; helpers of the mpi engine reach workers of the server's "
+                      "user, rights and process namespace",
+                      address, strerror(errno));
         goto out;
     }
     if (send(fd, &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello)) {

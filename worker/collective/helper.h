@@ -7,8 +7,9 @@
  *
  * The address is that of the socket's file in /proc, which has no other name: it leads into other
  * network and mount namespaces of the host, where an abstract address ends, lets in whom the kernel
- * lets look at the worker's descriptors (its own user), and leaves nothing behind, however the
- * worker ends. Both must see the same processes. */
+ * lets look at the worker's descriptors (its own user, with no fewer rights than it has:
+ * ptrace(2)), and leaves nothing behind, however the worker ends. Both must see the same processes.
+ */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_COLLECTIVE_HELPER_H
