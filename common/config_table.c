@@ -47,8 +47,10 @@ static const struct config_row rows[] = {
                 "the run goes on."},
     {"data.loaders", STRING(data.loaders[0]), LENGTH(data.loader_count),
      .length_max = CONFIG_LOADERS_MAX, .fallback = "[]",
-     .meaning = "Addresses of shard servers (seer-loader) from which workers read shards that are "
-                "not on their own host. 'seer-worker --loader' adds some for one worker."},
+     .meaning =
+         "Addresses of shard servers (seer-loader) from which workers read shards that are "
+         "not on their own host; with keys ADDRESS,KEY, quoted. 'seer-worker --loader' adds some "
+         "for one worker."},
     {"data.exhausted", CHOICE(data.exhausted), .names = exhausted_names, .fallback = "repeat",
      .meaning = "When every image was seen: 'repeat' starts another pass, 'wait' idles until new "
                 "shards arrive."},

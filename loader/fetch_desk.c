@@ -182,7 +182,8 @@ static void look_after(struct fetch_desk *desk, int i)
             connection->again_ms = now_ms + CLIENT_AGAIN_MS;
     }
     if (connection->start_ms != 0 && now_ms - connection->start_ms > CLIENT_ABSENT_MS) {
-        note(desk, i, 0, "it has not been reached so far");
+        const char *reason = desk->holders.items[i].reason;
+        note(desk, i, 0, reason[0] != 0 ? reason : "it has not been reached so far");
         connection->start_ms = 0;
     }
 }
@@ -287,14 +288,35 @@ enum status fetch_desk_hear(struct fetch_desk *desk, int i, const struct loader_
     }
 }
 
+/* Why it is not there: there was nothing to lose, and it is tried again by itself. */
+static void note_failure(struct fetch_desk *desk, int i, enum endpoint_change change)
+{
+    struct holder *holder = &desk->holders.items[i];
+    struct connection *connection = &desk->connections[i];
+    int has_key = connection->peer.address->key[0] != 0;
+    const char *why = "it ends connections before they stand";
+    connection->is_refused |= change == ENDPOINT_REFUSED;
+    if (connection->is_refused)
+        why =
+            has_key ? "it does not let this key in" : "it lets in keys alone: name it ADDRESS,KEY";
+    else if (has_key)
+        why = "it ends connections before they stand: is KEY its own?";
+    snprintf(holder->reason, sizeof(holder->reason), "%s", why);
+}
+
 void fetch_desk_see_connection(struct fetch_desk *desk, int i)
 {
     struct loader_peer *peer = &desk->connections[i].peer;
     enum endpoint_change change;
     while (peer->endpoint != NULL &&
            (change = endpoint_watch_next(peer->endpoint)) != ENDPOINT_SAME) {
+        if (change != ENDPOINT_UP && !peer->is_up) {
+            note_failure(desk, i, change);
+            continue;
+        }
         lose(desk, i, change == ENDPOINT_UP ? "it has not answered yet" : "its connection ended");
         peer->is_up = change == ENDPOINT_UP;
+        desk->connections[i].is_refused = 0;
         peer->heard_ms = clock_ms();
         if (peer->is_up && loader_peer_greet(peer) != OK)
             fetch_desk_hang_up(desk, i, fail_message());
@@ -351,13 +373,17 @@ int fetch_desk_let_go(struct fetch_desk *desk, struct fetch *fetch)
     return 1;
 }
 
-void fetch_desk_init(struct fetch_desk *desk, const char *const *addresses, int count,
-                     const char *worker)
+void fetch_desk_init(struct fetch_desk *desk, const struct loader_address *addresses, int count,
+                     const struct key *key, const char *worker)
 {
+    const char *endpoints[HOLDERS_MAX] = {NULL};
+    CHECK(count <= HOLDERS_MAX);
+    for (int i = 0; i < count; i++)
+        endpoints[i] = addresses[i].endpoint;
     *desk = (struct fetch_desk){0};
-    holders_init(&desk->holders, addresses, count);
+    holders_init(&desk->holders, endpoints, count);
     for (int i = 0; i < count; i++) {
-        loader_peer_init(&desk->connections[i].peer, addresses[i], worker);
+        loader_peer_init(&desk->connections[i].peer, &addresses[i], key, worker);
         desk->connections[i].start_ms = clock_ms();
     }
 }

@@ -18,6 +18,7 @@ struct connection {
     uint32_t dropped_count; /* of those */
     int64_t start_ms;       /* of the client, or of the last try */
     int64_t again_ms;       /* closed by us: opened again then; 0: it is open */
+    int is_refused;         /* since it was there last */
     int is_noted, is_note;  /* told as present; a note is due */
     char words[160];        /* of the note */
 };
@@ -31,9 +32,9 @@ struct fetch_desk {
     int is_settled; /* some fetch is; nobody was told yet */
 };
 
-/* What is given is borrowed. */
-void fetch_desk_init(struct fetch_desk *desk, const char *const *addresses, int count,
-                     const char *worker);
+/* What is given is borrowed; key as in shard_client_setup. */
+void fetch_desk_init(struct fetch_desk *desk, const struct loader_address *addresses, int count,
+                     const struct key *key, const char *worker);
 /* All fetches must have been let go. */
 void fetch_desk_done(struct fetch_desk *desk);
 

@@ -143,7 +143,7 @@ static void loaders_changed(void *context)
 }
 
 /* The table first: the client tells it of changes. */
-static enum status start_shards(struct loader *loader)
+static enum status start_shards(struct loader *loader, const struct key *key)
 {
     const struct config *config = &loader->config;
     const char *addresses[CONFIG_LOADERS_MAX];
@@ -158,6 +158,7 @@ static enum status start_shards(struct loader *loader)
     host_name(host, sizeof(host));
     snprintf(name, sizeof(name), "%s-%d", host, (int)getpid());
     const struct shard_client_setup setup = {.worker = name,
+                                             .key = key,
                                              .addresses = addresses,
                                              .count = count,
                                              .changed = loaders_changed,
@@ -165,7 +166,8 @@ static enum status start_shards(struct loader *loader)
     return shard_client_start(&setup, &loader->client);
 }
 
-enum status loader_create(const struct config *config, uint64_t seed, struct loader **ret_loader)
+enum status loader_create(const struct config *config, uint64_t seed, const struct key *key,
+                          struct loader **ret_loader)
 {
     struct loader *loader = mem_zero(sizeof(*loader));
     loader->config = *config;
@@ -179,7 +181,7 @@ enum status loader_create(const struct config *config, uint64_t seed, struct loa
     pthread_cond_init(&loader->has_batch, &monotonic);
     pthread_condattr_destroy(&monotonic);
     loader->decoders = mem_array((size_t)loader->thread_count, sizeof(*loader->decoders));
-    enum status status = start_shards(loader);
+    enum status status = start_shards(loader, key);
     for (int i = 0; i < loader->thread_count; i++) {
         loader->decoders[i].loader = loader;
         decoder_init(&loader->decoders[i].decoder, &loader->config, seed, i);

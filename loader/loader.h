@@ -87,11 +87,14 @@ struct shard_trouble {
     char reason[512];
 };
 
+struct key;
 struct loader;
 
-/* config is copied. Starts data.decode_threads threads; each holds one decoded image at a time, of
- * at most data.max_pixels. */
-enum status loader_create(const struct config *config, uint64_t seed, struct loader **ret_loader);
+/* config and key are copied; key: what the worker shows to data.loaders that have keys, NULL: it
+ * has none. Starts data.decode_threads threads; each holds one decoded image at a time, of at most
+ * data.max_pixels. ERR_INPUT: data.loaders has no address, or asks for a key. */
+enum status loader_create(const struct config *config, uint64_t seed, const struct key *key,
+                          struct loader **ret_loader);
 /* NULL is fine; drops what is in flight. Batches taken must have been given back. */
 void loader_destroy(struct loader *loader);
 /* Makes shard id known; path is a sealed LMDB environment, which is opened in the background. Again

@@ -8,9 +8,10 @@
 #include "common/clock.h"
 #include "common/mem.h"
 
-void loader_peer_init(struct loader_peer *peer, const char *address, const char *worker)
+void loader_peer_init(struct loader_peer *peer, const struct loader_address *address,
+                      const struct key *key, const char *worker)
 {
-    *peer = (struct loader_peer){.address = address, .worker = worker};
+    *peer = (struct loader_peer){.address = address, .key = key, .worker = worker};
     peer->read.shards = mem_array(LOADER_PAGE_SHARDS, sizeof(*peer->read.shards));
     peer->read.which = mem_array(LOADER_READ_RECORDS, sizeof(*peer->read.which));
     peer->read.records = mem_array(LOADER_READ_RECORDS, sizeof(*peer->read.records));
@@ -26,9 +27,22 @@ static void forget_what_was_said(struct loader_peer *peer)
     peer->promised_bytes = peer->promised_records = 0;
 }
 
+/* The worker's one key serves for all: it is made out to the server, here to this loader. */
 enum status loader_peer_open(struct loader_peer *peer)
 {
-    return endpoint_connect_watched(peer->address, NULL, &peer->endpoint);
+    const struct loader_address *address = peer->address;
+    if (address->key[0] == 0)
+        return endpoint_connect_watched(address->endpoint, NULL, &peer->endpoint);
+    if (peer->key == NULL)
+        return fail(ERR_INPUT,
+                    "loader '%s' lets in keys alone, and this worker has none: seer-worker --key "
+                    "FILE",
+                    address->endpoint);
+    struct key key = *peer->key;
+    memcpy(key.server, address->key, sizeof(key.server));
+    enum status status = endpoint_connect_watched(address->endpoint, &key, &peer->endpoint);
+    explicit_bzero(&key, sizeof(key));
+    return status;
 }
 
 void loader_peer_close(struct loader_peer *peer)

@@ -12,6 +12,7 @@
 
 #include "common/status.h"
 #include "proto/endpoint.h"
+#include "proto/loader_address.h"
 #include "proto/loader_message.h"
 
 enum {
@@ -22,8 +23,10 @@ enum {
 _Static_assert((int)PEER_CREDIT_BYTES >= (int)LOADER_RECORD_BYTES_MAX, "it could never be sent");
 
 struct loader_peer {
-    const char *address, *worker; /* borrowed */
-    struct endpoint *endpoint;    /* NULL: none just now */
+    const struct loader_address *address; /* borrowed, as what follows */
+    const struct key *key;                /* the worker's own; NULL: it has none */
+    const char *worker;
+    struct endpoint *endpoint; /* NULL: none just now */
     int is_up;
     uint64_t next_request;
     int64_t promised_bytes, promised_records; /* it may still send; below 0 by what was urged */
@@ -34,8 +37,10 @@ struct loader_peer {
     int64_t heard_ms, said_ms; /* clock_ms of the last message */
 };
 
-void loader_peer_init(struct loader_peer *peer, const char *address, const char *worker);
-/* Does not wait for the other side. ERR_INPUT: that is no address. ERR_IO. */
+void loader_peer_init(struct loader_peer *peer, const struct loader_address *address,
+                      const struct key *key, const char *worker);
+/* Does not wait for the other side. ERR_INPUT: that is no address, or it asks for a key and there
+ * is none. ERR_IO. */
 enum status loader_peer_open(struct loader_peer *peer);
 void loader_peer_close(struct loader_peer *peer); /* closed is fine */
 void loader_peer_done(struct loader_peer *peer);

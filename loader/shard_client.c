@@ -27,7 +27,9 @@ enum {
 
 struct shard_client {
     char *worker;
-    char *addresses[HOLDERS_MAX];
+    struct loader_address addresses[HOLDERS_MAX];
+    struct key key; /* if has_key */
+    int has_key;
     void (*changed)(void *context);
     void *context;
     int wake_fd;
@@ -133,10 +135,14 @@ enum status shard_client_start(const struct shard_client_setup *setup,
     client->worker = mem_string(setup->worker);
     client->changed = setup->changed;
     client->context = setup->context;
+    client->wake_fd = -1;
+    client->has_key = setup->key != NULL;
+    if (client->has_key)
+        client->key = *setup->key;
     for (int i = 0; i < setup->count; i++)
-        client->addresses[i] = mem_string(setup->addresses[i]);
-    fetch_desk_init(&client->desk, (const char *const *)client->addresses, setup->count,
-                    client->worker);
+        TRY_OUT(loader_address_parse(setup->addresses[i], &client->addresses[i]));
+    fetch_desk_init(&client->desk, client->addresses, setup->count,
+                    client->has_key ? &client->key : NULL, client->worker);
     client->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (client->wake_fd < 0) {
         status = fail(ERR_DEVICE, "no descriptor is left for the connections with loaders");
@@ -169,8 +175,7 @@ void shard_client_destroy(struct shard_client *client)
     if (client->wake_fd >= 0)
         close(client->wake_fd);
     fetch_desk_done(&client->desk);
-    for (int i = 0; i < HOLDERS_MAX; i++)
-        mem_free(client->addresses[i]);
+    explicit_bzero(&client->key, sizeof(client->key));
     mem_free(client->worker);
     buf_done(&client->incoming);
     pthread_cond_destroy(&client->settled);
@@ -251,7 +256,7 @@ int shard_client_note(struct shard_client *client, int *ret_is_there, char *word
         connection->is_note = 0;
         *ret_is_there = connection->is_noted;
         if (is_note)
-            snprintf(words, bytes, "%s: %s", client->addresses[i], connection->words);
+            snprintf(words, bytes, "%s: %s", client->addresses[i].endpoint, connection->words);
     }
     pthread_mutex_unlock(&client->lock);
     return is_note;

@@ -27,19 +27,21 @@ enum {
 
 struct shard_client;
 struct fetch;
+struct key;
 struct planned_shard;
 
 struct shard_client_setup {
-    const char *worker; /* for people */
-    const char *const *addresses;
-    int count; /* at most HOLDERS_MAX */
+    const char *worker;           /* for people */
+    const struct key *key;        /* it shows to loaders that have keys; NULL: it has none */
+    const char *const *addresses; /* as loader_address.h has them */
+    int count;                    /* at most HOLDERS_MAX */
     /* What loaders hold has changed. Called by the client's thread, without a lock. */
     void (*changed)(void *context);
     void *context;
 };
 
-/* Copies what setup points to. Does not wait for any loader. ERR_INPUT: that is no address. ERR_IO.
- */
+/* Copies what setup points to. Does not wait for any loader. ERR_INPUT: that is no address, or it
+ * takes a key and there is none. ERR_IO. */
 enum status shard_client_start(const struct shard_client_setup *setup,
                                struct shard_client **ret_client);
 /* Ends the thread: from then on nothing is heard or told, and only shard_client_find and _drop are

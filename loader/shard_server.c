@@ -16,82 +16,38 @@
 #include "common/hash.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "loader/read_queue.h"
+#include "loader/served_peer.h"
 #include "loader/shard_catalogue.h"
 #include "loader/shard_fault.h"
 #include "proto/endpoint.h"
+#include "proto/gate.h"
 
 enum {
     HEAR_MAX = 64,          /* messages of a turn */
-    REFRESH_MS = 200,       /* what it holds is looked at so often */
-    PEER_SILENT_MS = 30000, /* workers say something every PEER_SIGN_MS */
+    REFRESH_MS = 200,       /* what it holds, and whom it lets in, is looked at so often */
     REFUSED_AT_ONCE = 1024, /* reads of one turn that come to nothing */
 };
 
 _Static_assert((int)RECORD_BYTES_MAX == (int)LOADER_RECORD_BYTES_MAX, "one limit for a record");
 
-struct server_peer {
-    struct peer peer;
-    char *name;
-    struct read_queue queue;
-    int64_t heard_ms;
-    int is_gone; /* to be let go of at the end of the turn */
-    uint64_t records_sent, bytes_sent;
-};
-
 struct shard_server {
+    struct gate *gate; /* NULL: everybody on this host is let in */
     struct endpoint *endpoint;
     struct shard_catalogue *catalogue;
     int signal_fd;
     struct inventory told; /* to everybody */
     int is_whole;          /* so was that this is all of it */
     int64_t refresh_ms;
-    uint32_t peer_count;
-    struct server_peer **peers; /* [SHARD_SERVER_PEERS_MAX] */
+    struct served_peers peers;
     struct buf incoming, outgoing;
     uint8_t *staging;             /* [LOADER_PART_BYTES] copies of what is sent */
     struct loader_part *parts;    /* [LOADER_PARTS_MAX] */
     struct loader_shard *page;    /* [LOADER_PAGE_SHARDS]; borrowed texts */
     struct loader_inventory said; /* the page that is being put together */
-    struct server_peer *listener; /* of it; NULL: everybody */
+    struct served_peer *listener; /* of it; NULL: everybody */
 };
 
-/* ---- peers ---- */
-
-static struct server_peer *find_peer(const struct shard_server *server, const struct peer *peer)
-{
-    for (uint32_t i = 0; i < server->peer_count; i++)
-        if (peer_equal(&server->peers[i]->peer, peer))
-            return server->peers[i];
-    return NULL;
-}
-
-static void peer_destroy(struct server_peer *peer)
-{
-    read_queue_done(&peer->queue);
-    mem_free(peer->name);
-    mem_free(peer);
-}
-
-static void let_go(struct shard_server *server, const char *why, uint32_t i)
-{
-    struct server_peer *peer = server->peers[i];
-    log_info("event=worker_gone worker=\"%s\" records=%llu bytes=%llu reason=\"%s\"", peer->name,
-             (unsigned long long)peer->records_sent, (unsigned long long)peer->bytes_sent, why);
-    peer_destroy(peer);
-    server->peers[i] = server->peers[--server->peer_count];
-}
-
-static void sweep(struct shard_server *server)
-{
-    int64_t now_ms = clock_ms();
-    for (uint32_t i = server->peer_count; i-- > 0;) {
-        if (server->peers[i]->is_gone)
-            let_go(server, "its connection ended", i);
-        else if (now_ms - server->peers[i]->heard_ms > PEER_SILENT_MS)
-            let_go(server, "it is silent", i);
-    }
-}
+/* ---- speaking ---- */
 
 /* ERR_UNREACHABLE: it takes nothing now. A peer that has gone is marked so. */
 static enum status say(struct shard_server *server, const struct peer *peer,
@@ -104,7 +60,7 @@ static enum status say(struct shard_server *server, const struct peer *peer,
 }
 
 /* Words that must not be lost: who does not take them has to begin anew. */
-static void say_or_part(struct shard_server *server, struct server_peer *peer,
+static void say_or_part(struct shard_server *server, struct served_peer *peer,
                         const struct loader_message *message)
 {
     if (say(server, &peer->peer, message) != OK)
@@ -125,9 +81,9 @@ static void refuse_stranger(struct shard_server *server, const struct peer *peer
 static void say_page(struct shard_server *server)
 {
     const struct loader_message message = {.kind = LOADER_INVENTORY, .inventory = server->said};
-    for (uint32_t i = 0; i < server->peer_count; i++)
-        if (server->listener == NULL || server->listener == server->peers[i])
-            say_or_part(server, server->peers[i], &message);
+    for (uint32_t i = 0; i < server->peers.count; i++)
+        if (server->listener == NULL || server->listener == server->peers.items[i])
+            say_or_part(server, server->peers.items[i], &message);
     server->said.is_first = 0;
     server->said.shard_count = 0;
 }
@@ -140,14 +96,14 @@ static void add_to_page(void *context, const struct loader_shard *shard)
         say_page(server);
 }
 
-static void begin_page(struct shard_server *server, struct server_peer *listener, int is_first)
+static void begin_page(struct shard_server *server, struct served_peer *listener, int is_first)
 {
     server->listener = listener;
     server->said = (struct loader_inventory){
         .protocol = LOADER_PROTOCOL_VERSION, .is_first = is_first, .shards = server->page};
 }
 
-static void tell_all(struct shard_server *server, struct server_peer *peer)
+static void tell_all(struct shard_server *server, struct served_peer *peer)
 {
     static const struct inventory nothing;
     begin_page(server, peer, 1);
@@ -177,6 +133,31 @@ static void refresh(struct shard_server *server)
             break;
 }
 
+/* ---- who is let in ---- */
+
+static const char revoked[] = "its key is let in no more";
+
+static int is_let_in(const struct shard_server *server, const char *key)
+{
+    struct key found;
+    return server->gate == NULL || gate_find(server->gate, key, &found);
+}
+
+/* Who said something before its key was revoked gets nothing more. */
+static void refuse_revoked(struct shard_server *server)
+{
+    if (server->gate == NULL)
+        return;
+    gate_look(server->gate);
+    for (uint32_t i = 0; i < server->peers.count; i++) {
+        struct served_peer *peer = server->peers.items[i];
+        if (peer->is_gone || is_let_in(server, peer->key))
+            continue;
+        refuse_stranger(server, &peer->peer, revoked);
+        peer->is_gone = 1;
+    }
+}
+
 /* ---- what workers say ---- */
 
 static void hear_greeting(struct shard_server *server, const struct peer *from,
@@ -189,20 +170,12 @@ static void hear_greeting(struct shard_server *server, const struct peer *from,
         refuse_stranger(server, from, why);
         return;
     }
-    struct server_peer *peer = find_peer(server, from);
-    if (peer == NULL && server->peer_count == SHARD_SERVER_PEERS_MAX) {
+    struct served_peer *peer = served_peers_greet(&server->peers, from, greeting->name);
+    if (peer == NULL) {
         refuse_stranger(server, from, "it serves as many workers as it can");
         return;
     }
-    if (peer == NULL) {
-        peer = mem_zero(sizeof(*peer));
-        peer->peer = *from;
-        server->peers[server->peer_count++] = peer;
-        log_info("event=worker_came worker=\"%s\"", greeting->name);
-    }
-    read_queue_done(&peer->queue); /* greeted again: it begins anew */
-    mem_free(peer->name);
-    peer->name = mem_string(greeting->name);
+    snprintf(peer->key, sizeof(peer->key), "%s", endpoint_user(server->endpoint));
     peer->heard_ms = clock_ms();
     read_queue_grant(&peer->queue, greeting->credit_bytes, greeting->credit_records);
     tell_all(server, peer);
@@ -221,7 +194,7 @@ static void read_ahead(struct open_shard *open, uint32_t index)
     shard_fault_guard(NULL);
 }
 
-static enum status hear_read(struct shard_server *server, struct server_peer *peer,
+static enum status hear_read(struct shard_server *server, struct served_peer *peer,
                              const struct loader_read *read)
 {
     enum status status = OK;
@@ -247,7 +220,7 @@ static enum status hear_read(struct shard_server *server, struct server_peer *pe
     return status;
 }
 
-static enum status hear_peer(struct shard_server *server, struct server_peer *peer,
+static enum status hear_peer(struct shard_server *server, struct served_peer *peer,
                              const struct loader_message *message)
 {
     const struct loader_request *request = &message->request;
@@ -273,12 +246,14 @@ static enum status hear_peer(struct shard_server *server, struct server_peer *pe
 static void hear_message(struct shard_server *server, const struct peer *from,
                          const struct loader_message *message)
 {
-    if (message->kind == LOADER_GREETING) {
+    struct served_peer *peer = served_peers_find(&server->peers, from);
+    if (!is_let_in(server, endpoint_user(server->endpoint))) {
+        refuse_stranger(server, from, revoked);
+        if (peer != NULL)
+            peer->is_gone = 1;
+    } else if (message->kind == LOADER_GREETING) {
         hear_greeting(server, from, &message->greeting);
-        return;
-    }
-    struct server_peer *peer = find_peer(server, from);
-    if (peer == NULL) {
+    } else if (peer == NULL) {
         refuse_stranger(server, from, "a worker greets first");
     } else if (hear_peer(server, peer, message) != OK) {
         refuse_stranger(server, from, fail_message());
@@ -320,7 +295,7 @@ struct answer {
     int refused_count;
 };
 
-static void refuse(struct shard_server *server, struct server_peer *peer, struct queued_read *read,
+static void refuse(struct shard_server *server, struct served_peer *peer, struct queued_read *read,
                    enum loader_refusal_cause cause, const char *why)
 {
     char reason[LOADER_REASON_MAX];
@@ -353,7 +328,7 @@ static struct loader_part copy_part(struct shard_server *server, const struct an
 
 /* Puts the next part of a read into the answer, or refuses it. Returns whether there may be more.
  */
-static int answer_one(struct shard_server *server, struct server_peer *peer, struct answer *answer,
+static int answer_one(struct shard_server *server, struct served_peer *peer, struct answer *answer,
                       struct queued_read *read)
 {
     struct record record;
@@ -391,7 +366,7 @@ static int answer_one(struct shard_server *server, struct server_peer *peer, str
 }
 
 /* One message for this worker, as far as it has credit; returns whether there was one. */
-static int answer_peer(struct shard_server *server, struct server_peer *peer)
+static int answer_peer(struct shard_server *server, struct served_peer *peer)
 {
     struct answer answer = {0};
     struct queued_read *read;
@@ -413,9 +388,9 @@ static int answer_peer(struct shard_server *server, struct server_peer *peer)
 static int answer_all(struct shard_server *server)
 {
     int is_busy = 0;
-    for (uint32_t i = 0; i < server->peer_count; i++)
-        if (!server->peers[i]->is_gone)
-            is_busy |= answer_peer(server, server->peers[i]);
+    for (uint32_t i = 0; i < server->peers.count; i++)
+        if (!server->peers.items[i]->is_gone)
+            is_busy |= answer_peer(server, server->peers.items[i]);
     return is_busy;
 }
 
@@ -434,10 +409,12 @@ static enum status serve(struct shard_server *server)
         if (items[1].revents != 0)
             return OK;
         TRY(hear(server));
-        if (clock_ms() >= server->refresh_ms + REFRESH_MS)
+        if (clock_ms() >= server->refresh_ms + REFRESH_MS) {
             refresh(server);
+            refuse_revoked(server);
+        }
         is_busy = answer_all(server);
-        sweep(server);
+        served_peers_sweep(&server->peers, clock_ms());
     }
 }
 
@@ -455,11 +432,28 @@ static enum status open_signals(int *ret_fd)
     return OK;
 }
 
+static enum status open_gate(const struct shard_server_options *options, struct gate **ret_gate)
+{
+    if (options->keys == NULL && endpoint_is_local(options->listen))
+        return OK;
+    if (options->keys == NULL)
+        return fail(ERR_INPUT,
+                    "address '%s' can be reached from other hosts, and this loader has no keys to "
+                    "tell friends from strangers: make some with 'seer key init --keys DIR' and "
+                    "give --keys DIR, or use tcp://127.0.0.1:PORT or ipc://PATH",
+                    options->listen);
+    TRY(gate_open(options->keys, KEY_LOADER, ret_gate));
+    if (*ret_gate == NULL)
+        return fail(ERR_INPUT, "'%s' has no loader.key: 'seer key init --keys %s' makes one",
+                    options->keys, options->keys);
+    return OK;
+}
+
 static void done(struct shard_server *server)
 {
-    while (server->peer_count > 0)
-        let_go(server, "this loader ends", server->peer_count - 1);
+    served_peers_done(&server->peers, "this loader ends");
     endpoint_close(server->endpoint);
+    gate_close(server->gate);
     shard_catalogue_stop(server->catalogue);
     inventory_done(&server->told);
     if (server->signal_fd >= 0)
@@ -469,7 +463,6 @@ static void done(struct shard_server *server)
     mem_free(server->staging);
     mem_free(server->parts);
     mem_free(server->page);
-    mem_free(server->peers);
 }
 
 enum status shard_server_run(const struct shard_server_options *options)
@@ -481,13 +474,13 @@ enum status shard_server_run(const struct shard_server_options *options)
     server.staging = mem_alloc(LOADER_PART_BYTES);
     server.parts = mem_array(LOADER_PARTS_MAX, sizeof(*server.parts));
     server.page = mem_array(LOADER_PAGE_SHARDS, sizeof(*server.page));
-    server.peers = mem_array(SHARD_SERVER_PEERS_MAX, sizeof(*server.peers));
     shard_fault_take();
     TRY_OUT(open_signals(&server.signal_fd));
+    TRY_OUT(open_gate(options, &server.gate));
     TRY_OUT(shard_catalogue_start(options->stores, options->store_count, &server.catalogue));
-    TRY_OUT(endpoint_bind(options->listen, NULL, &server.endpoint));
-    log_info("event=listening address=%s stores=%d", endpoint_address(server.endpoint),
-             options->store_count);
+    TRY_OUT(endpoint_bind(options->listen, server.gate, &server.endpoint));
+    log_info("event=listening address=%s stores=%d key=\"%s\"", endpoint_address(server.endpoint),
+             options->store_count, server.gate != NULL ? gate_server_key(server.gate)->public : "");
     status = serve(&server);
     if (status == OK)
         log_info("event=ending reason=\"signal\"");

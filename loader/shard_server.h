@@ -11,16 +11,16 @@
 
 #include "common/status.h"
 
-enum { SHARD_SERVER_PEERS_MAX = 4096 };
-
 struct shard_server_options {
     const char *const *stores;
     int store_count;
     const char *listen; /* ZeroMQ address */
+    const char *keys;   /* folder of its own key and of those it lets in (gate.h); NULL: none */
 };
 
-/* Serves until a signal that was blocked before, SIGTERM or SIGINT, comes in. ERR_INPUT: a store or
- * the address is none that can be used. ERR_IO. */
+/* Serves until a signal that was blocked before, SIGTERM or SIGINT, comes in. ERR_INPUT: a store,
+ * the keys or the address are none that can be used; without keys other hosts may not reach it.
+ * ERR_IO. */
 enum status shard_server_run(const struct shard_server_options *options);
 
 #endif

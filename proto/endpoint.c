@@ -17,6 +17,7 @@ enum {
     HANDSHAKE_MS = 2000,     /* a connection that says nothing */
     RECONNECT_MS = 20,       /* first wait of a DEALER that lost its server */
     RECONNECT_MAX_MS = 80,   /* it doubles up to here: what a server's return costs */
+    REFUSED_AGAIN_MS = 1000, /* after a server that does not let us in */
     TRANSPORT_BEAT_MS = 250, /* ZMTP ping: finds a dead host, says nothing about progress */
     /* Of a socket with many peers, each of whom pings too: ZeroMQ walks all timers for each answer,
      * a sixth of a server's CPU with a thousand. */
@@ -31,6 +32,7 @@ struct endpoint {
     void *monitor;                 /* PAIR that tells of connections; NULL: not watched */
     struct gatekeeper *gatekeeper; /* NULL: without a gate */
     int is_router;
+    int64_t refused_ms; /* clock_ms; 0: it is not refused just now */
     char address[ADDRESS_BYTES];
     char user[KEY_TEXT_BYTES]; /* of the message received last */
 };
@@ -449,10 +451,21 @@ void *endpoint_watch_socket(const struct endpoint *endpoint)
     return endpoint->monitor;
 }
 
+/* ZeroMQ gives up a connection that is refused; keys may come later. */
+static void connect_again(struct endpoint *endpoint)
+{
+    if (endpoint->refused_ms == 0 || clock_ms() - endpoint->refused_ms < REFUSED_AGAIN_MS)
+        return;
+    zmq_disconnect(endpoint->socket, endpoint->address); /* ENOENT: it has given up */
+    int is_tried = zmq_connect(endpoint->socket, endpoint->address) == 0;
+    endpoint->refused_ms = is_tried ? 0 : clock_ms();
+}
+
 enum endpoint_change endpoint_watch_next(struct endpoint *endpoint)
 {
     uint8_t bytes[6]; /* zmq_socket_monitor(3): 16 bits of event, 32 of value; then the address */
     char address[ADDRESS_BYTES];
+    connect_again(endpoint);
     if (zmq_recv(endpoint->monitor, bytes, sizeof(bytes), ZMQ_DONTWAIT) != sizeof(bytes))
         return ENDPOINT_SAME;
     zmq_recv(endpoint->monitor, address, sizeof(address), ZMQ_DONTWAIT);
@@ -460,5 +473,8 @@ enum endpoint_change endpoint_watch_next(struct endpoint *endpoint)
     memcpy(&event, bytes, sizeof(event));
     if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
         return ENDPOINT_UP;
-    return event == ZMQ_EVENT_DISCONNECTED ? ENDPOINT_DOWN : ENDPOINT_REFUSED;
+    if (event == ZMQ_EVENT_DISCONNECTED)
+        return ENDPOINT_DOWN;
+    endpoint->refused_ms = clock_ms();
+    return ENDPOINT_REFUSED;
 }

@@ -87,7 +87,8 @@ enum status endpoint_connect_watched(const char *address, const struct key *key,
                                      struct endpoint **ret_endpoint);
 /* The raw socket that becomes readable when there is a change, for zmq_poll. */
 void *endpoint_watch_socket(const struct endpoint *endpoint);
-/* The next change; does not wait. */
+/* The next change; does not wait. To be asked now and then too: after a refusal it connects again.
+ */
 enum endpoint_change endpoint_watch_next(struct endpoint *endpoint);
 
 #endif

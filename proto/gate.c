@@ -44,14 +44,21 @@ static int is_key_file(const char *name)
            strcmp(name + length - (sizeof(end) - 1), end) == 0;
 }
 
+/* Of a loader only workers have anything to ask. */
+static int may_come(const struct gate *gate, enum key_role role)
+{
+    return gate->server.role == KEY_LOADER ? role == KEY_WORKER : role >= KEY_WORKER;
+}
+
 /* What is no key is told of, once for each time that the folder changes. */
 static void take_file(struct gate *gate, const char *name)
 {
     struct key key;
     char *path = mem_format("%s/%s", gate->allowed, name);
     enum status status = key_load(path, &key);
-    if (status == OK && key.role == KEY_SERVER)
-        status = fail(ERR_INPUT, "'%s': a server's key lets nobody in", path);
+    if (status == OK && !may_come(gate, key.role))
+        status = fail(ERR_INPUT, "'%s': a key of the role %s lets nobody in here", path,
+                      key_role_name(key.role));
     if (status == OK && gate->count == KEYS_MAX)
         status = fail(ERR_INPUT, "'%s': more than %d keys", path, KEYS_MAX);
     if (status == OK) {
@@ -101,17 +108,18 @@ static void look(struct gate *gate)
     read_keys(gate);
 }
 
-enum status gate_open(const char *directory, struct gate **ret_gate)
+enum status gate_open(const char *directory, enum key_role role, struct gate **ret_gate)
 {
-    char *path = mem_format("%s/server.key", directory);
+    char *path = mem_format("%s/%s.key", directory, key_role_name(role));
     struct key server = {0};
     enum status status = OK;
     *ret_gate = NULL;
     if (!fs_exists(path))
         goto out;
     TRY_OUT(key_load(path, &server));
-    if (server.role != KEY_SERVER || server.secret[0] == 0)
-        TRY_OUT(fail(ERR_INPUT, "'%s' is not a server's key: 'seer key init' makes one", path));
+    if (server.role != role || server.secret[0] == 0)
+        TRY_OUT(fail(ERR_INPUT, "'%s' is not a %s's key: 'seer key init' makes one", path,
+                     key_role_name(role)));
     struct gate *gate = mem_zero(sizeof(*gate));
     gate->server = server;
     gate->allowed = mem_format("%s/allowed", directory);

@@ -25,10 +25,8 @@ enum {
 };
 
 static const char *const role_names[KEY_ROLES] = {
-    [KEY_SERVER] = "server",
-    [KEY_WORKER] = "worker",
-    [KEY_VIEWER] = "viewer",
-    [KEY_OPERATOR] = "operator",
+    [KEY_SERVER] = "server", [KEY_LOADER] = "loader",     [KEY_WORKER] = "worker",
+    [KEY_VIEWER] = "viewer", [KEY_OPERATOR] = "operator",
 };
 
 const char *key_role_name(enum key_role role)
@@ -38,13 +36,13 @@ const char *key_role_name(enum key_role role)
 
 enum status key_role_parse(const char *name, enum key_role *ret_role)
 {
-    for (int i = KEY_SERVER + 1; i < KEY_ROLES; i++) {
+    for (int i = KEY_WORKER; i < KEY_ROLES; i++) {
         if (strcmp(name, role_names[i]) != 0)
             continue;
         *ret_role = (enum key_role)i;
         return OK;
     }
-    return options_unknown("role", name, role_names + KEY_SERVER + 1, KEY_ROLES - KEY_SERVER - 1);
+    return options_unknown("role", name, role_names + KEY_WORKER, KEY_ROLES - KEY_WORKER);
 }
 
 enum status key_name_check(const char *name)
@@ -133,10 +131,13 @@ static enum status parse_role(const char *role, enum key_role *ret_role)
 {
     if (role == NULL)
         return fail(ERR_INPUT, "it has no 'role'");
-    if (strcmp(role, role_names[KEY_SERVER]) != 0)
-        return key_role_parse(role, ret_role);
-    *ret_role = KEY_SERVER;
-    return OK;
+    for (int i = KEY_SERVER; i < KEY_WORKER; i++) {
+        if (strcmp(role, role_names[i]) != 0)
+            continue;
+        *ret_role = (enum key_role)i;
+        return OK;
+    }
+    return key_role_parse(role, ret_role);
 }
 
 static enum status parse(const struct buf *text, struct key *key)

@@ -1,8 +1,9 @@
 /* key.h - who a program is: a CURVE key pair with a name and a role, in a file.
  *
- * Two kinds of files, both JSON: the key itself (RUN/keys/server.key, or what an operator hands to
- * a worker), which nobody but its owner may read, and the public half of a key that is let in
- * (RUN/keys/allowed/NAME.json). Keys are those of zmq_curve(7): 32 bytes, in Z85. */
+ * Two kinds of files, both JSON: the key itself (RUN/keys/server.key, a loader's loader.key, or
+ * what an operator hands to a worker), which nobody but its owner may read, and the public half of
+ * a key that is let in (allowed/NAME.json beside the first two). Keys are those of zmq_curve(7): 32
+ * bytes, in Z85. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef PROTO_KEY_H
@@ -15,10 +16,11 @@ enum {
     KEY_NAME_BYTES = 64,
 };
 
-/* What its holder may do. A greater one may do what a lesser may, but for the first two. */
+/* What its holder may do. */
 enum key_role {
     KEY_SERVER, /* be the server */
-    KEY_WORKER, /* train, and follow the feed */
+    KEY_LOADER, /* be a shard server */
+    KEY_WORKER, /* train, follow the feed, read from shard servers */
     KEY_VIEWER, /* ask, and follow the feed */
     KEY_OPERATOR,
     KEY_ROLES
@@ -33,7 +35,8 @@ struct key {
 };
 
 const char *key_role_name(enum key_role role);
-/* ERR_INPUT names the roles there are. A server's key is not made by name. */
+/* ERR_INPUT names the roles there are. Those who listen (server, loader) are not let in anywhere,
+ * so their keys are not made by name. */
 enum status key_role_parse(const char *name, enum key_role *ret_role);
 /* Letters, digits, '.', '_' and '-', not first a '.': it becomes a file's name. ERR_INPUT. */
 enum status key_name_check(const char *name);

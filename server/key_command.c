@@ -1,4 +1,5 @@
-/* key_command.c - `seer key`: who may talk to a run. Works on files; no server need run. */
+/* key_command.c - `seer key`: who may talk to a run, or read from a seer-loader. Works on files; no
+ * server need run. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <dirent.h>
@@ -16,24 +17,42 @@
 #include "server/commands.h"
 
 struct request {
-    const char *run, *role, *out, *server_key, *output;
+    const char *run, *keys, *role, *out, *server_key, *output;
 };
 
-static enum status require_run(const struct request *request)
+static enum status require_folder(const struct request *request)
 {
-    if (request->run == NULL)
-        return fail(ERR_INPUT, "--run DIR is missing: whose keys?");
+    if ((request->run == NULL) == (request->keys == NULL))
+        return fail(ERR_INPUT, "whose keys? Give --run DIR, or for a seer-loader --keys DIR");
     return OK;
+}
+
+/* Whose folder it is. */
+static enum key_role role_of(const struct request *request)
+{
+    return request->keys != NULL ? KEY_LOADER : KEY_SERVER;
 }
 
 static char *path_of(const struct request *request, const char *name)
 {
-    return mem_format("%s/keys/%s", request->run, name);
+    return request->keys != NULL ? mem_format("%s/%s", request->keys, name)
+                                 : mem_format("%s/keys/%s", request->run, name);
+}
+
+static char *own_path(const struct request *request)
+{
+    char *name = mem_format("%s.key", key_role_name(role_of(request)));
+    char *path = path_of(request, name);
+    mem_free(name);
+    return path;
 }
 
 static char *allowed_path(const struct request *request, const char *name)
 {
-    return mem_format("%s/keys/allowed/%s.json", request->run, name);
+    char *file = mem_format("allowed/%s.json", name);
+    char *path = path_of(request, file);
+    mem_free(file);
+    return path;
 }
 
 static enum status make_folders(const struct request *request)
@@ -47,13 +66,16 @@ static enum status make_folders(const struct request *request)
     return status;
 }
 
-static enum status load_server(const struct request *request, struct key *key)
+/* That of the server or loader whose folder it is. */
+static enum status load_own(const struct request *request, struct key *key)
 {
-    char *path = path_of(request, "server.key");
+    char *path = own_path(request);
+    const char *option = request->keys != NULL ? "keys" : "run";
+    const char *folder = request->keys != NULL ? request->keys : request->run;
     enum status status = fs_exists(path)
                              ? key_load(path, key)
-                             : fail(ERR_INPUT, "'%s' has no keys yet: 'seer key init --run %s'",
-                                    request->run, request->run);
+                             : fail(ERR_INPUT, "'%s' has no keys yet: 'seer key init --%s %s'",
+                                    folder, option, folder);
     mem_free(path);
     return status;
 }
@@ -87,32 +109,59 @@ static enum status make_allowed(const struct request *request, const char *name,
     return status;
 }
 
-static enum status init_keys(const void *argument, int count, char **words)
+static enum status init_run(const struct request *request, const struct key *server)
 {
-    const struct request *request = argument;
-    struct key server;
-    (void)count;
-    (void)words;
-    TRY(require_run(request));
-    TRY(make_folders(request));
-    TRY(key_make("server", KEY_SERVER, "", &server));
-    char *server_path = path_of(request, "server.key");
     char *operator_path = path_of(request, "operator.key");
-    enum status status = key_save(server_path, &server);
-    if (status == OK)
-        status = make_allowed(request, "operator", KEY_OPERATOR, server.public, operator_path);
+    enum status status =
+        make_allowed(request, "operator", KEY_OPERATOR, server->public, operator_path);
     if (status == OK)
         printf("The server of '%s' asks for keys from its next start on; its public key is\n%s\n"
                "Commands with --run %s show %s by themselves. Make a key for each worker:\n"
                "  seer key new NAME --role worker --run %s\n",
-               request->run, server.public, request->run, operator_path, request->run);
-    mem_free(server_path);
+               request->run, server->public, request->run, operator_path, request->run);
     mem_free(operator_path);
+    return status;
+}
+
+static void tell_loader(const struct request *request, const struct key *loader)
+{
+    printf(
+        "Workers name this loader 'ADDRESS,KEY' (seer-worker --loader, data.loaders); its KEY is\n"
+        "%s\n"
+        "Start it with --keys %s, and let in each worker by its public key ('seer key ls' where "
+        "the run is):\n"
+        "  seer key allow NAME PUBLIC-KEY --keys %s\n",
+        loader->public, request->keys, request->keys);
+}
+
+static enum status init_keys(const void *argument, int count, char **words)
+{
+    const struct request *request = argument;
+    struct key own;
+    (void)count;
+    (void)words;
+    TRY(require_folder(request));
+    TRY(make_folders(request));
+    TRY(key_make(key_role_name(role_of(request)), role_of(request), "", &own));
+    char *path = own_path(request);
+    enum status status = key_save(path, &own);
+    mem_free(path);
+    if (status == OK && request->keys == NULL)
+        status = init_run(request, &own);
+    else if (status == OK)
+        tell_loader(request, &own);
+    explicit_bzero(&own, sizeof(own));
     return status;
 }
 
 static enum status take_role(const struct request *request, enum key_role *ret_role)
 {
+    *ret_role = KEY_WORKER;
+    if (request->keys != NULL) {
+        if (request->role != NULL && strcmp(request->role, key_role_name(KEY_WORKER)) != 0)
+            return fail(ERR_INPUT, "a loader lets in workers, and nobody else");
+        return OK;
+    }
     if (request->role == NULL)
         return fail(ERR_INPUT, "--role is missing: worker, viewer or operator");
     return key_role_parse(request->role, ret_role);
@@ -139,6 +188,10 @@ static enum status new_key(const void *argument, int count, char **words)
     enum key_role role;
     (void)count;
     TRY(key_name_check(words[0]));
+    if (request->keys != NULL)
+        return fail(ERR_INPUT,
+                    "a worker has one key, of its run: make it with 'seer key new' there "
+                    "and let it in here with 'seer key allow'");
     TRY(take_role(request, &role));
     if ((request->run == NULL) == (request->server_key == NULL))
         return fail(ERR_INPUT, "give either --run DIR or --server-key KEY");
@@ -147,7 +200,7 @@ static enum status new_key(const void *argument, int count, char **words)
     if (request->run == NULL) {
         status = make_stranger(request, words[0], role, path);
     } else {
-        TRY_OUT(load_server(request, &server));
+        TRY_OUT(load_own(request, &server));
         TRY_OUT(make_allowed(request, words[0], role, server.public, path));
         printf("Wrote %s. Hand it over secretly: whoever has it is let in as %s.\n", path,
                key_role_name(role));
@@ -162,11 +215,11 @@ static enum status allow(const void *argument, int count, char **words)
     const struct request *request = argument;
     struct key key = {0}, server;
     (void)count;
-    TRY(require_run(request));
+    TRY(require_folder(request));
     TRY(key_name_check(words[0]));
     TRY(key_text_check(words[1]));
     TRY(take_role(request, &key.role));
-    TRY(load_server(request, &server));
+    TRY(load_own(request, &server));
     snprintf(key.name, sizeof(key.name), "%s", words[0]);
     snprintf(key.public, sizeof(key.public), "%s", words[1]);
     return allow_key(request, &key);
@@ -176,7 +229,7 @@ static enum status revoke_key(const void *argument, int count, char **words)
 {
     const struct request *request = argument;
     (void)count;
-    TRY(require_run(request));
+    TRY(require_folder(request));
     TRY(key_name_check(words[0]));
     char *path = allowed_path(request, words[0]);
     enum status status = OK;
@@ -230,14 +283,14 @@ static enum status list_keys(const void *argument, int count, char **words)
     struct key server;
     (void)count;
     (void)words;
-    TRY(require_run(request));
-    TRY(load_server(request, &server));
+    TRY(require_folder(request));
+    TRY(load_own(request, &server));
     char *folder = path_of(request, "allowed");
     json_t *keys = json_array();
     enum status status = read_allowed(folder, keys);
     mem_free(folder);
-    json_t *body =
-        json_pack("{s:i, s:s, s:o}", "schema_version", 1, "server", server.public, "keys", keys);
+    json_t *body = json_pack("{s:i, s:s, s:o}", "schema_version", 1,
+                             key_role_name(role_of(request)), server.public, "keys", keys);
     if (status == OK && options_is_json(request->output))
         json_print(body);
     else if (status == OK)
@@ -261,6 +314,8 @@ static int key_run(int argc, char **argv)
     struct request request = {0};
     const struct option_row rows[] = {
         {"run", 0, OPTION_STRING, &request.run, "DIR", "the run's folder; keys lie in DIR/keys"},
+        {"keys", 0, OPTION_STRING, &request.keys, "DIR",
+         "instead of a run's: a seer-loader's folder of keys"},
         {"role", 0, OPTION_STRING, &request.role, "ROLE", "worker, viewer or operator"},
         {"out", 0, OPTION_STRING, &request.out, "FILE", "new: where it goes (NAME.key)"},
         {"server-key", 0, OPTION_STRING, &request.server_key, "KEY",
@@ -271,14 +326,17 @@ static int key_run(int argc, char **argv)
     const struct usage usage = {
         .program = "seer key",
         .synopsis = "init | new NAME --role ROLE | allow NAME PUBLIC-KEY --role ROLE | revoke NAME "
-                    "| ls  --run DIR",
+                    "| ls  --run DIR | --keys DIR",
         .summary =
             "Makes the keys without which other hosts are not let in to a run, and says who\n"
-            "is. A worker trains, a viewer asks and watches, an operator gives orders.",
+            "is. A worker trains, a viewer asks and watches, an operator gives orders. A\n"
+            "seer-loader has a folder of its own, with the workers that may read from it.",
         .examples = "  seer key init --run run\n"
                     "  seer key new worker-1 --role worker --run run\n"
                     "  seer-worker --server tcp://train.example:5680 --key worker-1.key\n"
-                    "  seer key revoke worker-1 --run run",
+                    "  seer key revoke worker-1 --run run\n"
+                    "  seer key init --keys loader-keys && seer key allow worker-1 PUBLIC-KEY "
+                    "--keys loader-keys",
         .options = rows,
     };
     return verbs_run(&usage, verbs, VERB_COUNT, &request.output, &request, argc, argv);

@@ -19,6 +19,7 @@
 #include "common/host.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "proto/loader_address.h"
 #include "server/dispatch.h"
 #include "server/perform.h"
 #include "server/report.h"
@@ -179,6 +180,16 @@ static void start(struct server *server)
     shard_watch_look(server);
 }
 
+/* Or every worker would find out for itself. */
+static enum status check_loaders(const struct config *config)
+{
+    struct loader_address address;
+    for (int64_t i = 0; i < config->data.loader_count; i++)
+        if (loader_address_parse(config->data.loaders[i], &address) != OK)
+            return fail_add(ERR_INPUT, "data.loaders");
+    return OK;
+}
+
 /* The journal first: owning it is owning the run. Sockets last: nobody is heard before that. */
 static enum status open_parts(struct server *server)
 {
@@ -192,7 +203,8 @@ static enum status open_parts(struct server *server)
     TRY_OUT(parameter_store_open(snapshots, &server->store));
     TRY_OUT(run_folder_open(server->directory, &server->folder));
     TRY_OUT(restore(server));
-    TRY_OUT(gate_open(keys, &server->gate));
+    TRY_OUT(check_loaders(config));
+    TRY_OUT(gate_open(keys, KEY_SERVER, &server->gate));
     TRY_OUT(
         run_address_bind(server->directory, config, server->gate, &server->control, &server->feed));
     TRY_OUT(run_address_save(server->directory, server->run, endpoint_address(server->control),

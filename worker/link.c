@@ -97,7 +97,7 @@ static void configure(struct link *link, struct member_action *action)
         link_die("config", status);
     status = shard_source_add(config, link->setup.loaders);
     if (status == OK)
-        status = loader_create(config, (uint64_t)config->run.seed, &link->loader);
+        status = loader_create(config, (uint64_t)config->run.seed, link->setup.key, &link->loader);
     if (status != OK)
         link_die("loader", status);
     link->slot_images = config->train.slot_images;

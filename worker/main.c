@@ -30,14 +30,16 @@ int main(int argc, char **argv)
     struct option_list loaders = {0};
     const struct option_row rows[] = {
         {"server", 's', OPTION_STRING, &server, "ADDRESS", "the server's control socket"},
-        {"key", 'k', OPTION_STRING, &key, "FILE", "the key to show to it ($SEER_KEY; none)"},
+        {"key", 'k', OPTION_STRING, &key, "FILE",
+         "the key to show to it, and to loaders ($SEER_KEY; none)"},
         {"device", 'd', OPTION_STRING, &device, "cpu|cuda:N", "where to compute (default cpu)"},
         {"threads", 't', OPTION_INT, &threads, "N", "threads of the cpu device (default 1)"},
         {"name", 'n', OPTION_STRING, &name, "NAME", "for people (default: host and pid)"},
         {"journal", 'j', OPTION_STRING, &journal, "DIR",
          "write down there what it did, for seer audit"},
-        {"loader", 'l', OPTION_LIST, &loaders, "ADDRESS",
-         "a seer-loader to read shards from that are not here; may be repeated"},
+        {"loader", 'l', OPTION_LIST, &loaders, "ADDRESS[,KEY]",
+         "a seer-loader to read shards from that are not here, and its public key; may be "
+         "repeated"},
         {"respawn", 'r', OPTION_FLAG, &is_supervised, NULL, "start again after a crash"},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},
     };

@@ -94,7 +94,7 @@ struct loader *open_loader(int threads)
 {
     struct loader *loader;
     struct config config = small_config(threads);
-    assert_ok(loader_create(&config, SEED, &loader));
+    assert_ok(loader_create(&config, SEED, NULL, &loader));
     for (uint32_t id = 0; id < SHARDS; id++)
         assert_ok(loader_add_shard(loader, id, shard_paths[id]));
     return loader;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "common/clock.h"
 #include "common/fs.h"
 #include "common/mem.h"
 #include "common/random.h"
@@ -60,7 +61,7 @@ static int set_up(void **state)
     assert_ok(fs_make_directory(allowed));
     assert_ok(key_make("server", KEY_SERVER, "", &scene->server_key));
     assert_ok(key_save(path, &scene->server_key));
-    assert_ok(gate_open(scene->directory, &scene->gate));
+    assert_ok(gate_open(scene->directory, KEY_SERVER, &scene->gate));
     assert_non_null(scene->gate);
     assert_ok(endpoint_bind("tcp://127.0.0.1:*", scene->gate, &scene->server));
     mem_free(allowed);
@@ -164,6 +165,29 @@ static void a_revoked_key_is_let_in_no_more_and_has_no_say(void **state)
     assert_false(is_heard(scene, &worker, REFUSED_MS));
 }
 
+/* A worker may well be started before somebody lets its key in. */
+static void who_was_refused_is_heard_once_it_is_let_in(void **state)
+{
+    struct scene *scene = *state;
+    struct key worker = make(scene, "worker", KEY_WORKER);
+    struct endpoint *client;
+    assert_ok(endpoint_connect_watched(endpoint_address(scene->server), &worker, &client));
+    int64_t deadline_ms = clock_ms() + WAIT_MS;
+    enum endpoint_change change = ENDPOINT_SAME;
+    int is_refused = 0;
+    while (change != ENDPOINT_UP) {
+        zmq_pollitem_t item = {.socket = endpoint_watch_socket(client), .events = ZMQ_POLLIN};
+        zmq_poll(&item, 1, REFUSED_MS);
+        change = endpoint_watch_next(client);
+        if (change == ENDPOINT_REFUSED && !is_refused)
+            open_to(scene, &worker);
+        is_refused |= change == ENDPOINT_REFUSED;
+        assert_true(clock_ms() < deadline_ms);
+    }
+    assert_true(is_refused);
+    endpoint_close(client);
+}
+
 static void a_file_that_is_no_key_lets_nobody_in_and_keeps_nobody_out(void **state)
 {
     struct scene *scene = *state;
@@ -172,6 +196,31 @@ static void a_file_that_is_no_key_lets_nobody_in_and_keeps_nobody_out(void **sta
     assert_ok(fs_write_file(path, "{", 1));
     open_to(scene, &worker);
     assert_true(is_heard(scene, &worker, WAIT_MS));
+    mem_free(path);
+}
+
+static void a_loaders_gate_has_its_own_key_and_lets_in_workers_alone(void **state)
+{
+    struct scene *scene = *state;
+    struct key own, found, worker = make(scene, "worker", KEY_WORKER);
+    struct key viewer = make(scene, "viewer", KEY_VIEWER);
+    struct gate *gate = NULL;
+    char *path = mem_format("%s/loader.key", scene->directory);
+    assert_ok(gate_open(scene->directory, KEY_LOADER, &gate));
+    assert_null(gate); /* the server's key is none for it */
+    assert_ok(key_make("loader", KEY_LOADER, "", &own));
+    assert_ok(key_save(path, &own));
+    open_to(scene, &worker);
+    open_to(scene, &viewer);
+    assert_ok(gate_open(scene->directory, KEY_LOADER, &gate));
+    assert_string_equal(gate_server_key(gate)->public, own.public);
+    assert_true(gate_find(gate, worker.public, &found));
+    assert_false(gate_find(gate, viewer.public, &found));
+    gate_close(gate);
+    assert_int_equal(unlink(path), 0);
+    assert_ok(key_save(path, &scene->server_key));
+    assert_fails(gate_open(scene->directory, KEY_LOADER, &gate), ERR_INPUT,
+                 "is not a loader's key");
     mem_free(path);
 }
 
@@ -260,6 +309,8 @@ int main(void)
         IN_SCENE(a_server_with_a_gate_may_listen_to_other_hosts),
         IN_SCENE(random_bytes_do_no_harm),
         IN_SCENE(a_secret_that_others_can_read_is_refused),
+        IN_SCENE(who_was_refused_is_heard_once_it_is_let_in),
+        IN_SCENE(a_loaders_gate_has_its_own_key_and_lets_in_workers_alone),
         cmocka_unit_test(names_and_texts_of_keys_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
