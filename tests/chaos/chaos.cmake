@@ -19,6 +19,6 @@ foreach(script chaos_nccl gpu_bits)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 7200)
 endforeach()
 # What these wait for has time: they run beside others.
-foreach(script live_store live_watch live_refresh remote_shards)
+foreach(script live_store live_watch live_refresh remote_shards other_hosts)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 3600)
 endforeach()
