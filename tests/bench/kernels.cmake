@@ -3,3 +3,5 @@ add_executable(bench_kernels ${FRAGMENT_DIR}/bench_kernels.c ${FRAGMENT_DIR}/ben
 target_link_libraries(bench_kernels PRIVATE device)
 add_executable(bench_journal ${FRAGMENT_DIR}/bench_journal.c)
 target_link_libraries(bench_journal PRIVATE worker)
+add_executable(bench_shard_client ${FRAGMENT_DIR}/bench_shard_client.c)
+target_link_libraries(bench_shard_client PRIVATE loader)
