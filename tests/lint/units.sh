@@ -8,7 +8,7 @@ threshold=30
 command -v systemd-analyze >/dev/null || exit 77
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-for unit in server worker; do
+for unit in server worker loader; do
     # As installed, but for the place of the programs.
     sed "s,/usr/bin/,$SEER_BIN/," "$SEER_SOURCE/deploy/systemd/seer-$unit@.service" >"$folder/seer-$unit@.service"
     cp "$folder/seer-$unit@.service" "$folder/seer-$unit@0.service"
