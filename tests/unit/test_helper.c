@@ -88,6 +88,18 @@ static void helper_of_another_attempt_is_refused_and_forming_times_out(void **st
     lone_done(&lone);
 }
 
+static void no_other_path_is_called_than_a_descriptor_of_a_worker(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"",           "@everseer",   "/run/some.sock",
+                                        "/proc/1/fd", "/proc/1/fd/", "/proc/1/fd/2/../3"};
+    const struct helper_identity identity = {.size = 1};
+    int socket, region_fd, ring_fd;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_fails(helper_call(wrong[i], &identity, &socket, &region_fd, &ring_fd), ERR_INPUT,
+                     "expected /proc/PID/fd/N");
+}
+
 static void nobody_and_a_silent_caller_are_told_apart(void **state)
 {
     (void)state;
@@ -215,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(helper_of_another_attempt_is_refused_and_forming_times_out),
+        cmocka_unit_test(no_other_path_is_called_than_a_descriptor_of_a_worker),
         cmocka_unit_test(nobody_and_a_silent_caller_are_told_apart),
         cmocka_unit_test(a_helper_calls_across_network_namespaces_and_no_file_is_left),
         cmocka_unit_test(forming_ends_when_told_to_stop),

@@ -49,26 +49,33 @@ union control {
     char bytes[CMSG_SPACE(DESCRIPTORS * sizeof(int))];
 };
 
-static enum status address_parse(const char *text, struct sockaddr_un *ret)
+/* The path is short enough. */
+static struct sockaddr_un socket_at(const char *path)
 {
-    size_t length = strlen(text);
-    if (text[0] != '/' || length >= sizeof(ret->sun_path))
-        return fail(ERR_INPUT, "helper address '%s': expected a path", text);
-    memset(ret, 0, sizeof(*ret));
-    ret->sun_family = AF_UNIX;
-    memcpy(ret->sun_path, text, length);
+    struct sockaddr_un where = {.sun_family = AF_UNIX};
+    CHECK(strlen(path) < sizeof(where.sun_path));
+    memcpy(where.sun_path, path, strlen(path));
+    return where;
+}
+
+/* It comes from the network: no other path is called. */
+static enum status address_check(const char *text)
+{
+    int pid, fd, end = 0;
+    if (sscanf(text, "/proc/%d/fd/%d%n", &pid, &fd, &end) != 2 || text[end] != 0 ||
+        end >= HELPER_ADDRESS_BYTES)
+        return fail(ERR_INPUT, "helper address '%s': expected /proc/PID/fd/N", text);
     return OK;
 }
 
 /* Binds at path, for our user alone, and keeps the file when its name is gone. */
 static enum status bind_file(struct helper_door *door, const char *path)
 {
-    struct sockaddr_un where;
-    TRY(address_parse(path, &where));
+    const struct sockaddr_un where = socket_at(path);
     door->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (door->listen_fd < 0)
         return fail(ERR_IO, "helper socket: %s", strerror(errno));
-    if (bind(door->listen_fd, (struct sockaddr *)&where, sizeof(where)) != 0)
+    if (bind(door->listen_fd, (const struct sockaddr *)&where, sizeof(where)) != 0)
         return fail(ERR_IO, "helper socket '%s': %s", path, strerror(errno));
     int error = 0;
     door->file_fd = open(path, O_PATH | O_CLOEXEC);
@@ -273,12 +280,12 @@ enum status helper_call(const char *address, const struct helper_identity *ident
                         int *ret_socket, int *ret_region_fd, int *ret_ring_fd)
 {
     enum status status = OK;
-    struct sockaddr_un where;
-    TRY(address_parse(address, &where));
+    TRY(address_check(address));
+    const struct sockaddr_un where = socket_at(address);
     int fds[DESCRIPTORS];
     struct hello hello = {.magic = hello_magic, .identity = *identity};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&where, sizeof(where)) != 0) {
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&where, sizeof(where)) != 0) {
         status = fail(ERR_UNREACHABLE,
                       "worker at '%s': %s; helpers of the mpi engine reach workers of the server's "
                       "user, rights and process namespace",

@@ -46,7 +46,8 @@ enum status helper_accept(int listen_fd, int cancel_fd, const struct helper_iden
 /* Worker: ends the helper and waits until it is gone, so that it writes to our memory no more. */
 void helper_end(int socket);
 
-/* Helper: calls the worker at address. ERR_STALE: refused. The caller closes all three. */
+/* Helper: calls the worker at address. ERR_INPUT: that is no address of a door. ERR_STALE: refused.
+ * The caller closes all three. */
 enum status helper_call(const char *address, const struct helper_identity *identity,
                         int *ret_socket, int *ret_region_fd, int *ret_ring_fd);
 
