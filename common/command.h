@@ -31,23 +31,15 @@ struct command_group {
  * word (the table on stderr) or an unknown one (with the nearest) is wrong usage. */
 int command_run(const struct command_group *group, int argc, char **argv);
 
-struct verb {
-    const char *name;
-    const char *words; /* that follow it, for messages: "NAME", "[NAME]" or "" */
-    int words_min, words_max;
-    /* request is the command's own, as read from the options; words is [count], borrowed. */
-    enum status (*run)(const void *request, int count, char **words);
-};
-
 /* words: what options_parse left, the verb first. ERR_INPUT: no verb, an unknown one, or too few or
  * too many words behind it; the message says what there is. */
-enum status verb_find(const struct verb *verbs, int verb_count, int count, char **words,
+enum status verb_find(const struct usage *usage, int count, char **words,
                       const struct verb **ret_verb);
 
 /* A command of verbs, whole: reads the options, checks *output, finds the verb and runs it. Returns
  * the exit code. */
-int verbs_run(const struct usage *usage, const struct verb *verbs, int verb_count,
-              const char *const *output, const void *request, int argc, char **argv);
+int verbs_run(const struct usage *usage, const char *const *output, const void *request, int argc,
+              char **argv);
 
 /* What a command's main does at its end: prints a failure behind the program's name on stderr;
  * returns the exit code, 0 for OK. */

@@ -159,7 +159,9 @@ static enum status check(const void *argument, int count, char **words)
     return end_output();
 }
 
-static const struct verb verbs[] = {{"show", "[FILE]", 0, 1, show}, {"check", "FILE", 1, 1, check}};
+static const struct verb verbs[] = {
+    {"show", "[FILE]", 0, 1, show, "the whole config that a file and overrides make"},
+    {"check", "FILE", 1, 1, check, "say whether it is one"}};
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
@@ -174,15 +176,17 @@ static int config_run(int argc, char **argv)
         {0},
     };
     const struct usage usage = {
-        "seer config",
-        "show [FILE] | check FILE  [options]",
-        "Shows the whole config that a file and overrides make, or checks a file.",
-        "  seer config check demo.yaml\n"
-        "  seer config show demo.yaml --set train.batch_images=64\n"
-        "  seer config show --reference",
-        rows,
+        .program = "seer config",
+        .synopsis = "show [FILE] | check FILE  [options]",
+        .summary = "Shows the whole config that a file and overrides make, or checks a file.",
+        .examples = "  seer config check demo.yaml\n"
+                    "  seer config show demo.yaml --set train.batch_images=64\n"
+                    "  seer config show --reference",
+        .options = rows,
+        .verbs = verbs,
+        .verb_count = VERB_COUNT,
     };
-    return verbs_run(&usage, verbs, VERB_COUNT, &request.output, &request, argc, argv);
+    return verbs_run(&usage, &request.output, &request, argc, argv);
 }
 
 const struct command config_command = {"config", "show or check a config", config_run};

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "common/manual.h"
 
 enum { OPTION_ROWS_MAX = 64, LONG_ONLY = 256 };
 
@@ -44,24 +45,6 @@ static int edit_distance(const char *a, const char *b)
         memcpy(previous, current, sizeof(previous));
     }
     return previous[length_b];
-}
-
-static void print_help(const struct usage *usage)
-{
-    printf("%s\n\nUsage: %s %s\n", usage->summary, usage->program, usage->synopsis);
-    if (usage->examples != NULL)
-        printf("\nExamples:\n%s\n", usage->examples);
-    printf("\nOptions:\n");
-    for (const struct option_row *row = usage->options; row->name != NULL; row++) {
-        char left[64];
-        char letter[8] = "    ";
-        if (row->letter != 0)
-            snprintf(letter, sizeof(letter), "-%c, ", row->letter);
-        snprintf(left, sizeof(left), "%s--%s%s%s", letter, row->name, row->value ? " " : "",
-                 row->value ? row->value : "");
-        printf("  %-30s %s\n", left, row->help);
-    }
-    printf("  %-30s %s\n", "-h, --help", "show this help");
 }
 
 static enum status take_value(const struct option_row *row, char *value)
@@ -153,7 +136,7 @@ enum status options_unknown(const char *kind, const char *word, const char *cons
 
 enum status options_parse(const struct usage *usage, int argc, char **argv, int *ret_first)
 {
-    struct option longs[OPTION_ROWS_MAX + 2] = {{0}};
+    struct option longs[OPTION_ROWS_MAX + 3] = {{0}};
     char shorts[3 * OPTION_ROWS_MAX] = ":h";
     int count = row_count(usage->options);
     for (int i = 0; i < count; i++) {
@@ -165,7 +148,8 @@ enum status options_parse(const struct usage *usage, int argc, char **argv, int 
             snprintf(shorts + used, sizeof(shorts) - used, "%c%s", row->letter,
                      needs_value ? ":" : "");
     }
-    longs[count] = (struct option){"help", 0, NULL, 'h'};
+    longs[count] = (struct option){"help", optional_argument, NULL, 'h'};
+    longs[count + 1] = (struct option){"version", no_argument, NULL, LONG_ONLY + OPTION_ROWS_MAX};
     optind = 0; /* glibc: forget earlier calls */
     opterr = 0;
     for (;;) {
@@ -173,8 +157,12 @@ enum status options_parse(const struct usage *usage, int argc, char **argv, int 
         if (option < 0)
             break;
         if (option == 'h') {
-            print_help(usage);
+            TRY(manual_print(usage, optarg));
             return fail(ERR_END, "help was printed");
+        }
+        if (option == LONG_ONLY + OPTION_ROWS_MAX) {
+            printf("everseer %s\n", EVERSEER_VERSION);
+            return fail(ERR_END, "the version was printed");
         }
         if (option == ':')
             return fail(ERR_INPUT, "'%s' needs a value", argv[optind - 1]);

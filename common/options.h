@@ -32,16 +32,30 @@ struct option_row {
     const char *help;
 };
 
+/* A word that chooses what a command does; how they are found: common/command.h. */
+struct verb {
+    const char *name;
+    const char *words; /* that follow it, for messages: "NAME", "[NAME]" or "" */
+    int words_min, words_max;
+    /* request is the command's own, as read from the options; words is [count], borrowed. */
+    enum status (*run)(const void *request, int count, char **words);
+    const char *summary; /* a few words for help */
+};
+
 struct usage {
-    const char *program;  /* "seer ingest" */
-    const char *synopsis; /* "SOURCE... --store DIR [options]" */
-    const char *summary;  /* one or two sentences */
-    const char *examples; /* shown first; lines indented by two */
-    const struct option_row *options;
+    const char *program;              /* "seer ingest" */
+    const char *synopsis;             /* "SOURCE... --store DIR [options]" */
+    const char *summary;              /* one or two sentences; the first is the title of its page */
+    const char *examples;             /* shown first; lines indented by two */
+    const struct option_row *options; /* NULL: its verbs are commands with options of their own */
+    const struct verb *verbs;         /* [verb_count] */
+    int verb_count;
+    int section; /* of the manual: 8 for daemons; 0 is 1 */
 };
 
 /* Reads options anywhere among argv[1..]; positional arguments end up, in order, at
- * argv[*ret_first..argc-1]; "--" ends options. -h/--help prints help on stdout: ERR_END (exit 0).
+ * argv[*ret_first..argc-1]; "--" ends options. -h/--help prints help on stdout,
+ * --help=FORM what manual.h says, --version the version: ERR_END (exit 0).
  * ERR_INPUT: unknown option (with the nearest known one) or bad value. */
 enum status options_parse(const struct usage *usage, int argc, char **argv, int *ret_first);
 /* For commands that take no argument, or no more: whatever is left at argv[first] is ERR_INPUT,

@@ -22,8 +22,17 @@
 
 static int version_run(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    const struct option_row rows[] = {{0}};
+    const struct usage usage = {.program = "seer version",
+                                .synopsis = "",
+                                .summary = "Prints the version.",
+                                .options = rows};
+    int first = argc;
+    enum status status = options_parse(&usage, argc, argv, &first);
+    if (status == OK)
+        status = options_check_rest(argc, argv, first);
+    if (status != OK)
+        return options_exit(&usage, status);
     printf("everseer %s\n", EVERSEER_VERSION);
     return 0;
 }
@@ -62,6 +71,6 @@ int main(int argc, char **argv)
 {
     log_start("seer", LOG_LEVEL_WARN);
     if (argc > 1 && strcmp(argv[1], "--version") == 0)
-        return version_run(argc, argv);
+        return version_run(argc - 1, argv + 1);
     return command_run(&group, argc, argv);
 }

@@ -33,6 +33,7 @@ int main(int argc, char **argv)
                     "  seer-worker --server tcp://train.example:5680 --key gpu-1.key "
                     "--loader 'tcp://data.example:5690,KEY'\n",
         .options = rows,
+        .section = 8,
     };
     log_start("seer-loader", LOG_LEVEL_INFO);
     host_raise_file_limit();

@@ -334,10 +334,11 @@ static enum status export_all(const void *arguments, int count, char **words)
     return with_store(arguments, words[0], run_export);
 }
 
-static const struct verb verbs[] = {{"ls", "DIR", 1, 1, ls},
-                                    {"stat", "DIR", 1, 1, stat_all},
-                                    {"verify", "DIR", 1, 1, verify},
-                                    {"export", "DIR", 1, 1, export_all}};
+static const struct verb verbs[] = {
+    {"ls", "DIR", 1, 1, ls, "its shards"},
+    {"stat", "DIR", 1, 1, stat_all, "what is in them"},
+    {"verify", "DIR", 1, 1, verify, "check every record against the hashes of when it was written"},
+    {"export", "DIR", 1, 1, export_all, "take the images out"}};
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
@@ -362,8 +363,10 @@ static int store_command_run(int argc, char **argv)
                     "  seer store verify store --decode\n"
                     "  seer store export store --format tar --to images.tar",
         .options = rows,
+        .verbs = verbs,
+        .verb_count = VERB_COUNT,
     };
-    return verbs_run(&usage, verbs, VERB_COUNT, &arguments.output, &arguments, argc, argv);
+    return verbs_run(&usage, &arguments.output, &arguments, argc, argv);
 }
 
 const struct command store_command = {"store", "show, check and export the shards of a store",

@@ -29,19 +29,19 @@ enum status client_options_check(const struct client_options *options)
     return options_check_output(options->output);
 }
 
-int client_run(const struct client_verbs *all, const void *request, int argc, char **argv)
+int client_run(const struct usage *usage, const struct client_options *options, const void *request,
+               int argc, char **argv)
 {
     int first = argc;
     const struct verb *verb = NULL;
-    enum status status = options_parse(all->usage, argc, argv, &first);
+    enum status status = options_parse(usage, argc, argv, &first);
     if (status == OK)
-        status = verb_find(all->verbs, all->count, argc - first, argv + first, &verb);
+        status = verb_find(usage, argc - first, argv + first, &verb);
     if (status == OK)
-        status = client_options_check(all->options);
+        status = client_options_check(options);
     if (status != OK)
-        return options_exit(all->usage, status);
-    return command_exit(all->usage->program,
-                        verb->run(request, argc - first - 1, argv + first + 1));
+        return options_exit(usage, status);
+    return command_exit(usage->program, verb->run(request, argc - first - 1, argv + first + 1));
 }
 
 static enum status find_address(const struct client_options *options, char *address, size_t bytes)

@@ -37,17 +37,10 @@ struct client_options {
 /* ERR_INPUT for neither or both of run and server, or an unknown output. */
 enum status client_options_check(const struct client_options *options);
 
-/* A command whose first word says what is to be done. */
-struct client_verbs {
-    const struct usage *usage;
-    const struct verb *verbs; /* [count] */
-    int count;
-    const struct client_options *options; /* where usage's rows put them */
-};
-
-/* What such a command does: reads options and words, runs the verb on request. Returns the exit
- * code. */
-int client_run(const struct client_verbs *all, const void *request, int argc, char **argv);
+/* A command whose first word says what is to be done: reads options and words, runs the verb on
+ * request. options is where usage's rows put them. Returns the exit code. */
+int client_run(const struct usage *usage, const struct client_options *options, const void *request,
+               int argc, char **argv);
 
 /* Asks and waits for the answer, some seconds at most. Takes *arguments and leaves NULL; arguments
  * NULL: none. *ret_body is the caller's. ERR_UNREACHABLE: nobody there; ERR_TIMEOUT: no answer; or

@@ -300,11 +300,12 @@ static enum status list_keys(const void *argument, int count, char **words)
 }
 
 static const struct verb verbs[] = {
-    {"init", "", 0, 0, init_keys},
-    {"new", "NAME", 1, 1, new_key},
-    {"allow", "NAME PUBLIC-KEY", 2, 2, allow},
-    {"revoke", "NAME", 1, 1, revoke_key},
-    {"ls", "", 0, 0, list_keys},
+    {"init", "", 0, 0, init_keys,
+     "make the keys of the run: from now on only who is known is let in"},
+    {"new", "NAME", 1, 1, new_key, "make a key and let it in"},
+    {"allow", "NAME PUBLIC-KEY", 2, 2, allow, "let in a key that was made elsewhere"},
+    {"revoke", "NAME", 1, 1, revoke_key, "let it in no more"},
+    {"ls", "", 0, 0, list_keys, "who is let in"},
 };
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
@@ -338,8 +339,10 @@ static int key_run(int argc, char **argv)
                     "  seer key init --keys loader-keys && seer key allow worker-1 PUBLIC-KEY "
                     "--keys loader-keys",
         .options = rows,
+        .verbs = verbs,
+        .verb_count = VERB_COUNT,
     };
-    return verbs_run(&usage, verbs, VERB_COUNT, &request.output, &request, argc, argv);
+    return verbs_run(&usage, &request.output, &request, argc, argv);
 }
 
 const struct command key_command = {"key", "let workers, viewers and operators in", key_run};

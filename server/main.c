@@ -105,6 +105,7 @@ int main(int argc, char **argv)
                    "address in DIR/server.json. SIGTERM saves, dismisses the workers and ends.",
         .examples = "  seer-server --config configs/demo_cpu.yaml --state run --store store",
         .options = rows,
+        .section = 8,
     };
     log_start("seer-server", LOG_LEVEL_INFO);
     host_raise_file_limit();

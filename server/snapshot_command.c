@@ -120,12 +120,12 @@ static enum status verify(const void *request, int count, char **words)
 }
 
 static const struct verb verbs[] = {
-    {"ls", "", 0, 0, list},
-    {"save", "[NAME]", 0, 1, save},
-    {"pin", "NAME", 1, 1, pin},
-    {"unpin", "NAME", 1, 1, unpin},
-    {"rm", "NAME", 1, 1, remove_named},
-    {"verify", "[NAME]", 0, 1, verify},
+    {"ls", "", 0, 0, list, "oldest first"},
+    {"save", "[NAME]", 0, 1, save, "begin one at the next step boundary"},
+    {"pin", "NAME", 1, 1, pin, "keep it for ever"},
+    {"unpin", "NAME", 1, 1, unpin, "let it be removed when newer ones are there"},
+    {"rm", "NAME", 1, 1, remove_named, "remove it"},
+    {"verify", "[NAME]", 0, 1, verify, "read every byte, and say what is damaged"},
 };
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
@@ -145,9 +145,10 @@ static int snapshot_run(int argc, char **argv)
                     "  seer snapshot save best --run run\n"
                     "  seer snapshot verify --run run",
         .options = rows,
+        .verbs = verbs,
+        .verb_count = VERB_COUNT,
     };
-    const struct client_verbs all = {&usage, verbs, VERB_COUNT, &options};
-    return client_run(&all, &options, argc, argv);
+    return client_run(&usage, &options, &options, argc, argv);
 }
 
 const struct command snapshot_command = {"snapshot", "list, save, pin, remove, verify snapshots",

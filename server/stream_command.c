@@ -146,10 +146,11 @@ static enum status retire(const void *request, int count, char **words)
     return client_order(request, "stream_retire", &arguments);
 }
 
-static const struct verb verbs[] = {{"ls", "", 0, 0, list},
-                                    {"add", "PATH", 1, 1, add},
-                                    {"retire", "SHARD", 1, 1, retire},
-                                    {"policy", "", 0, 0, policy}};
+static const struct verb verbs[] = {
+    {"ls", "", 0, 0, list, "the shards that the run knows"},
+    {"add", "PATH", 1, 1, add, "one, by its path on the server's host"},
+    {"retire", "SHARD", 1, 1, retire, "take it out of what is to come"},
+    {"policy", "", 0, 0, policy, "show, or change, when living shards expire"}};
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
@@ -179,9 +180,10 @@ static int stream_run(int argc, char **argv)
                     "  seer stream retire 3 --run run --reason 'licence withdrawn'\n"
                     "  seer stream policy --max-age-days 30 --max-gb 500 --run run",
         .options = rows,
+        .verbs = verbs,
+        .verb_count = VERB_COUNT,
     };
-    const struct client_verbs all = {&usage, verbs, VERB_COUNT, &request.options};
-    return client_run(&all, &request, argc, argv);
+    return client_run(&usage, &request.options, &request, argc, argv);
 }
 
 const struct command stream_command = {

@@ -112,7 +112,9 @@ static enum status evict(const void *request, int count, char **words)
 }
 
 static const struct verb verbs[] = {
-    {"ls", "", 0, 0, list}, {"drain", "NAME", 1, 1, drain}, {"evict", "NAME", 1, 1, evict}};
+    {"ls", "", 0, 0, list, "who is in the run"},
+    {"drain", "NAME", 1, 1, drain, "let it finish its step and leave"},
+    {"evict", "NAME", 1, 1, evict, "end its membership at once"}};
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
 
@@ -136,9 +138,10 @@ static int worker_run(int argc, char **argv)
                     "  seer worker drain worker-2 --run run --wait 60\n"
                     "  seer worker evict worker-2 --run run",
         .options = rows,
+        .verbs = verbs,
+        .verb_count = VERB_COUNT,
     };
-    const struct client_verbs all = {&usage, verbs, VERB_COUNT, &request.client};
-    return client_run(&all, &request, argc, argv);
+    return client_run(&usage, &request.client, &request, argc, argv);
 }
 
 const struct command worker_command = {"worker", "list workers, drain or evict one", worker_run};

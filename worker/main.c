@@ -52,6 +52,7 @@ int main(int argc, char **argv)
         .examples = "  seer-worker --server tcp://127.0.0.1:5680 --device cpu --threads 1\n"
                     "  seer-worker --server tcp://127.0.0.1:5680 --loader tcp://127.0.0.1:5690\n",
         .options = rows,
+        .section = 8,
     };
     int first;
     log_start("seer-worker", LOG_LEVEL_INFO);

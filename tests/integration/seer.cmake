@@ -1,1 +1,2 @@
 seer_script(seer COMMAND bats ${FRAGMENT_DIR}/seer.bats)
+seer_script(completion COMMAND bats ${FRAGMENT_DIR}/completion.bats)

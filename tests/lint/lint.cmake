@@ -1,5 +1,6 @@
 seer_script(format COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/format.sh)
 seer_script(house COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/house.sh)
+seer_script(manual COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/manual.sh)
 seer_script(shell COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/shell.sh)
 seer_script(sizes COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/sizes.sh)
 seer_script(units COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/units.sh)

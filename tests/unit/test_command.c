@@ -14,19 +14,20 @@ static enum status nothing(const void *request, int count, char **words)
 }
 
 static const struct verb verbs[] = {
-    {"ls", "", 0, 0, nothing},
-    {"save", "[NAME]", 0, 1, nothing},
-    {"drain", "NAME", 1, 1, nothing},
+    {"ls", "", 0, 0, nothing, "all"},
+    {"save", "[NAME]", 0, 1, nothing, "one"},
+    {"drain", "NAME", 1, 1, nothing, "send it home"},
 };
+static const struct usage usage = {.program = "seer test", .verbs = verbs, .verb_count = 3};
 
 static void a_verb_is_found_with_as_many_words_as_it_takes(void **state)
 {
     (void)state;
     const struct verb *verb = NULL;
     char *words[] = {"save", "best", NULL};
-    assert_ok(verb_find(verbs, 3, 1, words, &verb));
+    assert_ok(verb_find(&usage, 1, words, &verb));
     assert_ptr_equal(verb, &verbs[1]);
-    assert_ok(verb_find(verbs, 3, 2, words, &verb));
+    assert_ok(verb_find(&usage, 2, words, &verb));
     assert_ptr_equal(verb, &verbs[1]);
 }
 
@@ -35,9 +36,9 @@ static void a_verb_with_too_few_or_too_many_words_says_which(void **state)
     (void)state;
     const struct verb *verb = NULL;
     char *few[] = {"drain", NULL}, *many[] = {"drain", "a", "b", NULL}, *none[] = {"ls", "x", NULL};
-    assert_fails(verb_find(verbs, 3, 1, few, &verb), ERR_INPUT, "'drain' needs NAME");
-    assert_fails(verb_find(verbs, 3, 3, many, &verb), ERR_INPUT, "no place for 'b'");
-    assert_fails(verb_find(verbs, 3, 2, none, &verb), ERR_INPUT, "no place for 'x'");
+    assert_fails(verb_find(&usage, 1, few, &verb), ERR_INPUT, "'drain' needs NAME");
+    assert_fails(verb_find(&usage, 3, many, &verb), ERR_INPUT, "no place for 'b'");
+    assert_fails(verb_find(&usage, 2, none, &verb), ERR_INPUT, "no place for 'x'");
     assert_null(verb);
 }
 
@@ -46,9 +47,9 @@ static void a_mistyped_verb_is_answered_with_the_nearest_or_with_all(void **stat
     (void)state;
     const struct verb *verb = NULL;
     char *near[] = {"dran", NULL}, *far[] = {"xyzzyxyzzy", NULL};
-    assert_fails(verb_find(verbs, 3, 1, near, &verb), ERR_INPUT, "did you mean 'drain'?");
-    assert_fails(verb_find(verbs, 3, 1, far, &verb), ERR_INPUT, "ls, save or drain");
-    assert_fails(verb_find(verbs, 3, 0, far, &verb), ERR_INPUT, "missing: ls, save or drain");
+    assert_fails(verb_find(&usage, 1, near, &verb), ERR_INPUT, "did you mean 'drain'?");
+    assert_fails(verb_find(&usage, 1, far, &verb), ERR_INPUT, "ls, save or drain");
+    assert_fails(verb_find(&usage, 0, far, &verb), ERR_INPUT, "missing: ls, save or drain");
 }
 
 static int answer_41(int argc, char **argv)

@@ -165,7 +165,8 @@ static void options_fill_their_targets_and_suggest_the_nearest_name(void **state
         {"set", 0, OPTION_LIST, &sets, "K=V", "override"},
         {0},
     };
-    const struct usage usage = {"seer test", "", "", NULL, rows};
+    const struct usage usage = {
+        .program = "seer test", .synopsis = "", .summary = "", .options = rows};
     char *good[] = {"test", "--store", "d",   "a",         "-n", "12", "--set",
                     "x=1",  "--set",   "y=2", "--dry-run", "b",  NULL};
     int first = 0;

@@ -220,11 +220,12 @@ static int embed_run(int argc, char **argv)
         {0},
     };
     const struct usage usage = {
-        "seer embed",
-        "--snapshot FILE --store DIR --to FILE [options]",
-        "Writes the features of every image of a store, in the order of shards and records.",
-        "  seer embed --snapshot run/snapshots/000500.safetensors --store s --to f.npy",
-        rows,
+        .program = "seer embed",
+        .synopsis = "--snapshot FILE --store DIR --to FILE [options]",
+        .summary =
+            "Writes the features of every image of a store, in the order of shards and records.",
+        .examples = "  seer embed --snapshot run/snapshots/000500.safetensors --store s --to f.npy",
+        .options = rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);

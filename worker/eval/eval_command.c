@@ -154,12 +154,14 @@ static int knn_run(int argc, char **argv)
         {0},
     };
     const struct usage usage = {
-        "seer eval knn",
-        "--snapshot FILE --train STORE --test STORE [options]",
-        "Classifies test images by their nearest training images, in the features of a snapshot,\n"
-        "of random weights, and in raw pixels.",
-        "  seer eval knn --snapshot run/snapshots/000500.safetensors --train a --test b",
-        rows,
+        .program = "seer eval knn",
+        .synopsis = "--snapshot FILE --train STORE --test STORE [options]",
+        .summary = "Classifies test images by their nearest training images, in the features of a "
+                   "snapshot,\n"
+                   "of random weights, and in raw pixels.",
+        .examples =
+            "  seer eval knn --snapshot run/snapshots/000500.safetensors --train a --test b",
+        .options = rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);

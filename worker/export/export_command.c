@@ -70,12 +70,13 @@ static int export_run(int argc, char **argv)
         {0},
     };
     const struct usage usage = {
-        "seer export",
-        "SNAPSHOT --to FILE [options]",
-        "Takes the model out of a snapshot, into one file that PyTorch code loads.",
-        "  seer export run/snapshots/000500.safetensors --format pth --to trunk.pth\n"
-        "  seer export run/snapshots/000500.safetensors --layout timm --to timm.safetensors",
-        rows,
+        .program = "seer export",
+        .synopsis = "SNAPSHOT --to FILE [options]",
+        .summary = "Takes the model out of a snapshot, into one file that PyTorch code loads.",
+        .examples =
+            "  seer export run/snapshots/000500.safetensors --format pth --to trunk.pth\n"
+            "  seer export run/snapshots/000500.safetensors --layout timm --to timm.safetensors",
+        .options = rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);
