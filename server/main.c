@@ -10,6 +10,7 @@
 #include "common/host.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/notify.h"
 #include "server/dashboard_child.h"
 #include "server/server.h"
 
@@ -67,6 +68,7 @@ static enum status serve(const char *directory, const struct config *config)
         TRY(server_create(config, directory, &server));
         log_info("event=listening control=%s feed=%s run=%016" PRIx64,
                  endpoint_address(server->control), feed_address(server->feed), server->run);
+        notify_ready();
         enum status status = server_run(server);
         server_destroy(server);
         if (status != ERR_STALE)
@@ -80,6 +82,7 @@ static enum status serve_with_page(const char *directory, const struct config *c
     TRY(fs_make_directory(directory));
     TRY(dashboard_child_start(config, directory, &page));
     enum status status = serve(directory, config);
+    notify_stopping();
     dashboard_child_stop(page);
     return status;
 }
@@ -108,6 +111,7 @@ int main(int argc, char **argv)
         .section = 8,
     };
     log_start("seer-server", LOG_LEVEL_INFO);
+    notify_start();
     host_raise_file_limit();
     int first = argc;
     enum status status = options_parse(&usage, argc, argv, &first);

@@ -12,6 +12,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/notify.h"
 
 enum {
     STATUS_SCHEMA = 1,
@@ -181,6 +182,10 @@ void report_present(struct server *server)
     };
     feed_send(server->feed, &message);
     report_server(server, &view, now_ms);
+    notify_status("%s, step %" PRIu64 ", loss %.4g, %u workers, %u of them in generation %" PRIu64,
+                  run_state_name(view.state), view.step, view.loss, view.roster->count,
+                  view.world_size, view.generation);
+    notify_alive();
 }
 
 static json_t *json_count(uint64_t value)

@@ -1,4 +1,4 @@
-/* report.h - what others may see of the run: log, files, feed and the answer to `seer status`.
+/* report.h - what others may see of the run: log, files, feed, service manager, `seer status`.
  *
  * Loop thread. Events and steps are lines in the files of the run folder, so those calls write to
  * the disk (not flushed); trouble there is logged and stops nothing (run_folder.h). */
@@ -18,7 +18,7 @@ void report_event(struct server *server, const char *kind, int is_warning, const
 void report_step(struct server *server, const struct journal_step *step);
 void report_snapshot(struct server *server, const char *name, uint64_t step, uint64_t bytes,
                      int is_complete, const char *reason);
-/* What changes without an event: workers and stream, to the feed. */
+/* What changes without an event: workers and stream, to the feed; and that the loop goes round. */
 void report_present(struct server *server);
 /* The object of `seer status -o json`; the caller's. */
 json_t *report_status(const struct server *server);

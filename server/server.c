@@ -19,6 +19,7 @@
 #include "common/host.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/notify.h"
 #include "proto/loader_address.h"
 #include "server/dispatch.h"
 #include "server/perform.h"
@@ -279,6 +280,7 @@ static void handle_signals(struct server *server)
 {
     struct signalfd_siginfo info;
     while (read(server->signals, &info, sizeof(info)) == sizeof(info)) {
+        notify_stopping();
         char *text = mem_format("signal=%u count=%d", info.ssi_signo, ++server->stop_count);
         report_event(server, "stop_asked", 0, text);
         mem_free(text);

@@ -21,9 +21,11 @@
 #include "common/host.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/notify.h"
 #include "common/thread.h"
 #include "proto/endpoint.h"
 #include "worker/server_watch.h"
+#include "worker/service_status.h"
 #include "worker/shard_source.h"
 #include "worker/snapshot_push.h"
 #include "worker/watchdog.h"
@@ -48,6 +50,7 @@ struct link {
     int64_t slot_images;
     int signal_fd, signal_count;
     struct server_watch watch;
+    struct service_status service;
     int64_t heartbeat_ms; /* of the last one */
     int64_t end_ms;       /* the training thread has ended: leave by then; 0: not yet */
     double images_per_second;
@@ -358,6 +361,7 @@ static void see_signals(struct link *link)
 {
     struct signalfd_siginfo info;
     while (read(link->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        notify_stopping();
         if (++link->signal_count > 1)
             _exit(EXIT_BY_SIGNAL + (int)info.ssi_signo);
         log_info("event=drain signal=%u hint=\"a second one ends at once\"", info.ssi_signo);
@@ -386,6 +390,9 @@ static void beat(struct link *link)
     link_handle(link, &event);
     link->heartbeat_ms = clock_ms();
     server_watch_look(&link->watch);
+    struct member_view view;
+    member_view(link->member, &view);
+    service_status_tell(&link->service, &link->watch, &view, link->images_per_second);
 }
 
 static int is_over(const struct link *link)

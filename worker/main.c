@@ -6,6 +6,7 @@
 
 #include "common/command.h"
 #include "common/log.h"
+#include "common/notify.h"
 #include "worker/respawn.h"
 #include "worker/watchdog.h"
 #include "worker/worker.h"
@@ -56,6 +57,7 @@ int main(int argc, char **argv)
     };
     int first;
     log_start("seer-worker", LOG_LEVEL_INFO);
+    notify_start();
     enum status status = options_parse(&usage, argc, argv, &first);
     if (status == OK)
         status = options_check_rest(argc, argv, first);

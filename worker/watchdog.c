@@ -15,6 +15,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include "common/notify.h"
 
 enum { LOOK_MS = 500 };
 
@@ -56,6 +57,7 @@ static void watchdog_run(void *argument)
             bark("train", phase, training.still_ms);
         if (link.still_ms >= watchdog->hang_ms)
             bark("link", phase, link.still_ms);
+        notify_alive(); /* of a watchdog that hangs itself nobody else would know */
     }
 }
 

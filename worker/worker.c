@@ -20,6 +20,7 @@
 #include "common/host.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/notify.h"
 #include "worker/collective/helper.h"
 #include "worker/device/device_name.h"
 #include "worker/handover.h"
@@ -419,7 +420,9 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
                                .handover = &worker->handover,
                                .progress = &worker->progress,
                                .health = &worker->health};
-    return link_start(&setup, &worker->link);
+    TRY(link_start(&setup, &worker->link));
+    notify_ready(); /* the server may be absent for long */
+    return OK;
 }
 
 static void worker_stop(struct worker *worker)
