@@ -137,6 +137,8 @@ enum status helper_find(char *path, size_t path_bytes)
         self[length] = 0;
         *strrchr(self, '/') = 0;
         snprintf(path, path_bytes, "%s/seer-helper", self);
+        if (access(path, X_OK) != 0) /* not a build folder: installed */
+            snprintf(path, path_bytes, "%s/" HELPER_FROM_PROGRAMS "/seer-helper", self);
     }
     if (access(path, X_OK) != 0)
         return fail(ERR_INPUT, "collective helper '%s': %s; install it there or set SEER_HELPER",

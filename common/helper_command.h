@@ -35,7 +35,8 @@ void helper_command_destroy(char **argv); /* NULL is fine */
 /* Where Open MPI keeps its files for this launch; another for every nonce. */
 void helper_scratch(const struct helper_launch *launch, char path[HELPER_SCRATCH_BYTES]);
 
-/* $SEER_HELPER, or seer-helper beside the running program. ERR_INPUT: it is not there. */
+/* $SEER_HELPER, or seer-helper beside the running program, or where it is installed to from there.
+ * ERR_INPUT: it is not there. */
 enum status helper_find(char *path, size_t path_bytes);
 /* Makes the scratch directory and starts mpirun as a child, leader of its process group. output_fd
  * gets its words (-1: /dev/null). The caller reaps the pid, then calls helper_clean. */

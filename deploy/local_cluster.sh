@@ -27,6 +27,9 @@ die() { # CODE WORDS
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bin=${SEER_BIN:-$root/build/release/bin}
+if [ -z "${SEER_BIN-}" ] && [ ! -d "$bin" ]; then # no build folder: they are installed
+    bin=$(dirname "$(command -v seer-server || echo /usr/bin/seer-server)")
+fi
 respawn_max_ms=${SEER_RESPAWN_MAX_MS:-30000}
 config='' run='' workers='' respawn=0 detach=0 stop=0 supervise=0
 server_options=()
@@ -102,7 +105,7 @@ fi
 
 [ -n "$config" ] || die 2 '--config FILE is missing'
 [[ $workers =~ ^[0-9]+$ ]] || die 2 "--workers needs a number, not '$workers'"
-for program in seer-server seer-worker seer-helper; do
+for program in seer-server seer-worker; do
     [ -x "$bin/$program" ] || die 2 "there is no program '$bin/$program': build it, or set SEER_BIN to where it is"
 done
 mkdir -p "$run"

@@ -8,14 +8,15 @@ threshold=30
 command -v systemd-analyze >/dev/null || exit 77
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-for unit in server worker loader; do
-    # As installed, but for the place of the programs.
-    sed "s,/usr/bin/,$SEER_BIN/," "$SEER_SOURCE/deploy/systemd/seer-$unit@.service" >"$folder/seer-$unit@.service"
-    cp "$folder/seer-$unit@.service" "$folder/seer-$unit@0.service"
-    systemd-analyze verify --man=no "$folder/seer-$unit@0.service"
-    systemd-analyze security --offline=true --threshold=$threshold --no-pager "$folder/seer-$unit@0.service" >"$folder/$unit.txt" || {
-        cat "$folder/$unit.txt"
+for name in seer-server@ seer-worker@ seer-loader@; do
+    unit=$folder/${name/@/@0}.service
+    # As installed, but for the place of the programs; an instance is beside its template.
+    sed "s,/usr/bin/,$SEER_BIN/," "$SEER_SOURCE/deploy/systemd/$name.service" >"$unit"
+    [[ $name != *@ ]] || cp "$unit" "$folder/$name.service"
+    systemd-analyze verify --man=no "$unit"
+    systemd-analyze security --offline=true --threshold=$threshold --no-pager "$unit" >"$folder/found" || {
+        cat "$folder/found"
         exit 1
     }
-    tail -1 "$folder/$unit.txt"
+    tail -1 "$folder/found"
 done
