@@ -1,5 +1,7 @@
 seer_script(format COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/format.sh)
 seer_script(house COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/house.sh)
+seer_script(manifests COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/manifests.py)
+seer_script(symptoms COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/symptoms.py)
 seer_script(manual COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/manual.sh)
 seer_script(shell COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/shell.sh)
 seer_script(sizes COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/sizes.sh)

@@ -4,5 +4,5 @@
 set -euo pipefail
 cd "$SEER_SOURCE"
 command -v shellcheck >/dev/null || { echo "skipped: no shellcheck"; exit 77; }
-mapfile -t scripts < <(git ls-files '*.sh' .ci/run deploy/completions/seer.bash deploy/debian/postinst deploy/debian/postrm)
+mapfile -t scripts < <(git ls-files '*.sh' .ci/run deploy/completions/seer.bash deploy/debian/postinst deploy/debian/postrm deploy/slurm/server.sbatch deploy/slurm/worker.sbatch)
 shellcheck "${scripts[@]}"
