@@ -5,7 +5,7 @@
 #
 #   --device cuda   the worker with local rank R of a host takes cuda:R (default); its slots in FILE are its GPUs
 #
-# mpirun only starts them, over ssh, and passes signals on: SIGTERM drains all. Workers are independent of each other: one
+# mpirun only starts them, over ssh, and passes the drain on: SIGTERM or Ctrl-C to this script drains all. Workers are independent of each other: one
 # that dies is started again (--respawn), one that is drained leaves the others alone. Programs and key lie at the same place
 # on every host ($SEER_BIN, else $PATH).
 # SPDX-License-Identifier: Apache-2.0
@@ -37,12 +37,25 @@ if [ ! -f "$hostfile" ] || [[ ! $workers =~ ^[1-9][0-9]*$ ]] || [ -z "$server" ]
 fi
 [ "$device" = cuda ] || [ "$device" = cpu ] || { echo "mpirun.sh: --device is cuda or cpu, not '$device'" >&2; exit 2; }
 
-# The shell on each host knows its local rank; it becomes the worker.
+# The shell on each host knows its local rank. mpirun answers SIGTERM by killing after a moment, but passes SIGUSR1 on, to all
+# of a rank: to the shell that is the drain, to the worker nothing. It may take as long as a step.
 # shellcheck disable=SC2016 # expanded there
 start='device=$1; [ "$device" = cpu ] || device=cuda:$OMPI_COMM_WORLD_LOCAL_RANK
-    exec "$2" --device "$device" --name "$(hostname)-$OMPI_COMM_WORLD_LOCAL_RANK" --respawn "${@:3}"'
-# A drained or lost worker is no reason to end the others; a drain may take as long as a step.
-exec mpirun --hostfile "$hostfile" -n "$workers" --allow-run-as-root --bind-to none --tag-output \
-    --mca orte_abort_on_non_zero_status 0 --mca orte_allowed_exit_without_sync 1 --mca odls_base_sigkill_timeout 300 \
+    trap "kill -TERM \$worker" USR1
+    (trap "" USR1; exec "$2" --device "$device" --name "$(hostname)-$OMPI_COMM_WORLD_LOCAL_RANK" --respawn "${@:3}") &
+    worker=$!
+    while kill -0 "$worker" 2>/dev/null; do wait "$worker"; code=$?; done
+    exit "$code"'
+# A process group of its own: Ctrl-C in a terminal is for this script. A drained or lost worker is no reason to end the others.
+set -m
+mpirun --hostfile "$hostfile" -n "$workers" --allow-run-as-root --bind-to none --tag-output \
+    --mca orte_abort_on_non_zero_status 0 --mca orte_allowed_exit_without_sync 1 \
     -x OMP_WAIT_POLICY=passive \
-    bash -c "$start" worker "$device" "${SEER_BIN:+$SEER_BIN/}seer-worker" --server "$server" "${key[@]}"
+    bash -c "$start" worker "$device" "${SEER_BIN:+$SEER_BIN/}seer-worker" --server "$server" "${key[@]}" &
+started=$!
+trap 'kill -USR1 "$started"' TERM INT
+code=0
+while kill -0 "$started" 2>/dev/null; do
+    wait "$started" && code=0 || code=$?
+done
+exit "$code"

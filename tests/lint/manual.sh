@@ -7,7 +7,7 @@ for reader in mandoc groff; do
 done
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-"$SEER_SOURCE/deploy/manual/make.sh" "$SEER_BIN" "$folder"
+cp -r "$(dirname "$SEER_BIN")"/deploy/manual/man? "$folder" # as they were built
 gunzip "$folder"/man?/*
 pages=("$folder"/man?/*)
 for page in seer.1 seer-worker.1 seer-bench-step.1 seer-server.8 seer-worker.8 seer-loader.8 everseer.yaml.5; do
