@@ -188,8 +188,10 @@ static void reference_update(const struct optimizer_rule *rule, size_t n, const 
         decay = 0;
     }
     for (size_t i = 0; i < n; i++) {
-        v[i] = (double)rule->momentum * v[i] + scale * ((double)g[i] + decay * w[i]);
-        w[i] -= (double)rule->lr * v[i];
+        const double change = scale * ((double)g[i] + decay * w[i]);
+        v[i] = (double)rule->momentum * v[i] + change;
+        w[i] -=
+            (double)rule->lr * (rule->is_nesterov ? change + (double)rule->momentum * v[i] : v[i]);
     }
 }
 
@@ -250,14 +252,15 @@ static void optimizer_variant(struct fixture *f, size_t n, const struct optimize
 
 void case_optimizer(struct fixture *f, const struct case_shape *c)
 {
-    for (int variant = 0; variant < 3; variant++) {
-        const struct optimizer_rule rule = {.is_larc = variant > 0,
-                                            .is_clip = variant > 1,
+    for (int variant = 0; variant < 4; variant++) {
+        const struct optimizer_rule rule = {.is_larc = variant == 1 || variant == 2,
+                                            .is_clip = variant == 2,
                                             .lr = 0.3f,
                                             .momentum = 0.9f,
                                             .weight_decay = 1e-2f,
                                             .trust = 1e-3f,
-                                            .eps = 1e-8f};
+                                            .eps = 1e-8f,
+                                            .is_nesterov = variant == 3};
         fixture_begin(f, "optimizer length=%d variant=%d", c->channels, variant);
         optimizer_variant(f, (size_t)c->channels, &rule);
     }
@@ -271,7 +274,7 @@ void case_larc_golden(struct fixture *f, const struct case_shape *c)
     static const double want[2][2] = {{2.99999997e-3, -3.99959998e-3}, {.6, -.8}};
     static const size_t offset = 0, length = 2;
     static const uint8_t frozen = 0;
-    const struct optimizer_rule rule = {1, 0, 9.6f, 0.9f, 1e-5f, 1e-3f, 1e-8f};
+    const struct optimizer_rule rule = {1, 0, 9.6f, 0.9f, 1e-5f, 1e-3f, 1e-8f, 0};
     (void)c;
     for (int i = 0; i < 2; i++) {
         const struct array *momentum = fixture_copy(f, FLOATS, (float[2]){0}, 2);

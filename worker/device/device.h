@@ -128,6 +128,7 @@ struct optimizer_rule {
     int is_larc; /* 1: LARC, 0: plain SGD (weight decay added to the gradient) */
     int is_clip; /* LARC clip mode: trust = min(trust/lr, 1) */
     float lr, momentum, weight_decay, trust, eps;
+    int is_nesterov; /* w moves by g' + momentum*v instead of v (torch.optim.SGD) */
 };
 
 struct device_ops {

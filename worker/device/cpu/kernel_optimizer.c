@@ -36,12 +36,13 @@ static void larc_scales(const struct optimizer_rule *rule, const float *norms, f
     *ret_decay = (float)(local * decay);
 }
 
-/* v = momentum v + g';  w = w - lr v. */
+/* v = momentum v + g';  w = w - lr v, or with Nesterov's momentum w - lr (g' + momentum v). */
 void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tensors *tensors,
                               const struct optimizer_rule *rule)
 {
     (void)device;
     const float lr = rule->lr, momentum = rule->momentum;
+    const int is_nesterov = rule->is_nesterov;
     for (int i = 0; i < tensors->count; i++) {
         if (tensors->is_frozen[i])
             continue;
@@ -52,8 +53,9 @@ void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tens
         float grad = 0, decay = 0;
         larc_scales(rule, tensors->norms + (ptrdiff_t)2 * i, &grad, &decay);
         for (size_t j = 0; j < tensors->length[i]; j++) {
-            v[j] = momentum * v[j] + (grad * g[j] + decay * w[j]);
-            w[j] -= lr * v[j];
+            const float change = grad * g[j] + decay * w[j];
+            v[j] = momentum * v[j] + change;
+            w[j] -= lr * (is_nesterov ? change + momentum * v[j] : v[j]);
         }
     }
 }

@@ -93,10 +93,18 @@ struct update {
     float *w, *v;
     size_t length;
     float grad, decay, lr, momentum;
+    int is_nesterov;
 };
 
-/* v = momentum v + g';  w = w - lr v: the thread's share, N values at a time, and those that are
- * left one by one. */
+/* v = momentum v + g';  w = w - lr v, or with Nesterov's momentum w - lr (g' + momentum v). */
+static __device__ inline void update_value(const struct update &u, float g, float *w, float *v)
+{
+    const float change = u.grad * g + u.decay * *w;
+    *v = u.momentum * *v + change;
+    *w -= u.lr * (u.is_nesterov ? change + u.momentum * *v : *v);
+}
+
+/* The thread's share, N values at a time, and those that are left one by one. */
 template <int N> static __device__ inline void update_share(const struct update &u)
 {
     const size_t whole = u.length / N;
@@ -105,17 +113,13 @@ template <int N> static __device__ inline void update_share(const struct update 
         load(u.g + i * N, g);
         load(u.w + i * N, w);
         load(u.v + i * N, v);
-        for (int j = 0; j < N; j++) {
-            v[j] = u.momentum * v[j] + (u.grad * g[j] + u.decay * w[j]);
-            w[j] -= u.lr * v[j];
-        }
+        for (int j = 0; j < N; j++)
+            update_value(u, g[j], &w[j], &v[j]);
         store(u.v + i * N, v);
         store(u.w + i * N, w);
     }
-    for (size_t i = whole * N + share_first(); i < u.length; i += share_step) {
-        u.v[i] = u.momentum * u.v[i] + (u.grad * u.g[i] + u.decay * u.w[i]);
-        u.w[i] -= u.lr * u.v[i];
-    }
+    for (size_t i = whole * N + share_first(); i < u.length; i += share_step)
+        update_value(u, u.g[i], &u.w[i], &u.v[i]);
 }
 
 static __global__ void update_kernel(struct optimizer_tensors tensors,
@@ -136,7 +140,8 @@ static __global__ void update_kernel(struct optimizer_tensors tensors,
                                  scales[0],
                                  scales[1],
                                  rule->lr,
-                                 rule->momentum};
+                                 rule->momentum,
+                                 rule->is_nesterov};
         if (is_vector<float>(0, u.g, u.w, u.v))
             update_share<vector_of<float>()>(u);
         else
