@@ -282,12 +282,24 @@ static enum status stem_forward(struct trunk *trunk)
     return OK;
 }
 
+static void read_taps(struct trunk *trunk, int block)
+{
+    const struct team *team = trunk->team;
+    const struct block *from = &trunk->blocks[block];
+    const size_t count = (size_t)rows_count(&team->rows, 0) * (size_t)from->out_pixels[0] *
+                         (size_t)from->shape.width;
+    for (int i = 0; i < trunk->tap_count; i++)
+        if (trunk->taps[i].block == block)
+            team->ops->to_float(team->device, from->tensors[0].y, count, trunk->taps[i].values);
+}
+
 enum status trunk_forward(struct trunk *trunk)
 {
     TRY(stem_forward(trunk));
     for (int j = 0; j < trunk->architecture.block_count; j++) {
         const int is_last = j + 1 == trunk->architecture.block_count;
         TRY(block_forward(&trunk->blocks[j], is_last ? trunk->features : NULL));
+        read_taps(trunk, j);
     }
     return OK;
 }

@@ -8,6 +8,14 @@
 #include "worker/model/block.h"
 #include "worker/model/buckets.h"
 
+enum { TRUNK_TAPS_MAX = 8 };
+
+/* What one block puts out, copied before inference uses its memory again. */
+struct trunk_tap {
+    int block;
+    float *values; /* [rows][out_pixels][width] of the first resolution, on the device */
+};
+
 struct trunk {
     struct team *team; /* borrowed */
     struct architecture architecture;
@@ -23,6 +31,8 @@ struct trunk {
     struct interior interior; /* of those that are recomputed */
     float *features;          /* [rows of all resolutions][architecture_width] */
     struct gradient gradient[CONFIG_CROPS_MAX];
+    int tap_count; /* none in training */
+    struct trunk_tap taps[TRUNK_TAPS_MAX];
 };
 
 /* ERR_DEVICE: no memory or no implementation. */
@@ -34,7 +44,7 @@ void trunk_load_weights(struct trunk *trunk);
 int trunk_images_ahead(struct trunk *trunk, int resolution, const uint8_t *images, int count);
 /* Host images of one resolution, NULL if they came ahead; count <= its rows. */
 void trunk_load_images(struct trunk *trunk, int resolution, const uint8_t *images, int count);
-/* -> features. */
+/* -> features, and the values of all taps. */
 enum status trunk_forward(struct trunk *trunk);
 /* pixel_grad: gradient of features by row, already divided by the last block's pixels, laid out as
  * features. Gradients leave through buckets as they become complete. */
