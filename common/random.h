@@ -22,7 +22,8 @@ enum random_stream {
     RANDOM_STREAM_CROP = 3,   /* augmentation; index = position, draw = crop and purpose */
     RANDOM_STREAM_INIT = 4,   /* initial weights; index = parameter */
     RANDOM_STREAM_TEST = 5,
-    RANDOM_STREAM_NONCE = 6, /* secrets of a process; seed = its entropy */
+    RANDOM_STREAM_NONCE = 6,  /* secrets of a process; seed = its entropy */
+    RANDOM_STREAM_SUBSET = 7, /* labels that an evaluation may use; index = class */
 };
 
 /* A cursor over the draws of one (seed, stream, index, lane); a value, copy it freely. */

@@ -70,8 +70,9 @@ def write_snapshot(path, network):
         file.write(struct.pack("<Q", len(text)) + text + data)
 
 
-def make_pictures(folder, classes, per_class, seed, width, height):
-    """Noise around a colour and a gradient of each class; returns them in the order of paths."""
+def make_pictures(folder, classes, per_class, seed, width, height, tint=0):
+    """Noise around a colour and a gradient of each class, with a tint of each picture's own of that
+    deviation; returns them in the order of paths."""
     random, pictures = numpy.random.RandomState(seed), []
     for label, name in enumerate(classes):
         os.makedirs(os.path.join(folder, name))
@@ -79,7 +80,8 @@ def make_pictures(folder, classes, per_class, seed, width, height):
         for i in range(per_class):
             shade = numpy.linspace(-40, 40, width)[None, :, None] * random.uniform(0.3, 1)
             noise = random.normal(0, 45, (height, width, 3))
-            array = numpy.clip(base + shade + noise, 0, 255).astype(numpy.uint8)
+            own = random.normal(0, tint, 3) if tint else 0
+            array = numpy.clip(base + own + shade + noise, 0, 255).astype(numpy.uint8)
             Image.fromarray(array).save(os.path.join(folder, name, "%03d.png" % i))
             pictures.append((array, name))
     return pictures

@@ -43,6 +43,8 @@ worker drian drain
 snapshot unpn unpin
 bench stpe step
 eval knm knn
+eval linaer linear
+eval lowshto lowshot
 END
     run "$seer" worker --run x
     [ "$status" -eq 2 ]
@@ -62,6 +64,8 @@ config show --set train.batch_imges=3
 export /does/not/exist --to x
 embed --snapshot /does/not/exist --store x --to x
 eval knn --snapshot /does/not/exist --train x --test x
+eval linear --snapshot /does/not/exist --train x --test x
+eval lowshot --snapshot /does/not/exist --train x --test x
 bench step --config /does/not/exist.yaml
 plan --config /does/not/exist.yaml
 bench loader --store /does/not/exist
@@ -106,7 +110,8 @@ END
 @test "a form of output that does not exist is refused by every command" {
     for command in "audit x" "doctor" "events --run x" "status --run x" "worker ls --run x" "snapshot ls --run x" \
         "store ls x" "config show" "bench allreduce" "bench step --config x" "plan --config x" "export x --to y" \
-        "embed --snapshot x --store y --to z" "ingest x --store y" "bench loader --store x" "eval knn --snapshot x --train x --test x"; do
+        "embed --snapshot x --store y --to z" "ingest x --store y" "bench loader --store x" "eval knn --snapshot x --train x --test x" \
+        "eval linear --snapshot x --train x --test x" "eval lowshot --snapshot x --train x --test x"; do
         # shellcheck disable=SC2086 # the words of the command
         run "$seer" $command -o xml
         [ "$status" -eq 2 ] || { echo "$command: $output"; false; }

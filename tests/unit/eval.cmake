@@ -1,2 +1,3 @@
 seer_test(test_knn LIBS eval)
-seer_test(test_keymap LIBS export state)
+seer_test(test_probe LIBS eval)
+seer_test(test_subset LIBS eval)

@@ -15,7 +15,7 @@
 #include "worker/eval/picture_reader.h"
 
 struct request {
-    const char *snapshot, *store, *format, *path, *output, *device;
+    const char *snapshot, *store, *format, *path, *output, *device, *layer;
     int64_t threads;
 };
 
@@ -116,7 +116,7 @@ static enum status embed_all(struct features *features, struct picture_reader *r
         if (is_last)
             status = OK;
         if (status == OK && chunk->rows > 0)
-            status = features_of(features, chunk->pixels, chunk->rows, chunk->features);
+            status = features_of_layers(features, chunk->pixels, chunk->rows, &chunk->features);
         if (status == OK)
             status = sink_write(sink, chunk);
     }
@@ -146,7 +146,7 @@ static enum status embed_to(const struct request *request, struct features *feat
     struct sink sink = {
         .path = temporary,
         .is_csv = request->format[0] == 'c',
-        .width = features_width(features),
+        .width = features_layer(features, 0)->width,
     };
     enum status status = OK;
     sink.file = fopen(temporary, "wbe");
@@ -177,6 +177,25 @@ static enum status check_request(const struct request *request)
     return OK;
 }
 
+static enum status open_features(const struct request *request, const struct saved_state *saved,
+                                 struct device *device, struct features **ret_features)
+{
+    struct layer layers[LAYERS_MAX];
+    struct features *features;
+    int count;
+    TRY(layers_parse(request->layer, &saved->config, features_picture_size(&saved->config), layers,
+                     &count));
+    if (count != 1)
+        return fail(ERR_INPUT, "--layer takes one layer, such as res4:3x3");
+    TRY(features_open(saved, device, &features));
+    enum status status = features_set_layers(features, layers, count);
+    if (status == OK)
+        *ret_features = features;
+    else
+        features_close(features);
+    return status;
+}
+
 static enum status run(const struct request *request)
 {
     struct saved_state *saved = mem_zero(sizeof(*saved));
@@ -188,7 +207,7 @@ static enum status run(const struct request *request)
     if (status == OK)
         status = device_open(request->device, (int)request->threads, &device);
     if (status == OK)
-        status = features_open(saved, device, &features);
+        status = open_features(request, saved, device, &features);
     if (status == OK) {
         size = features_picture_size(&saved->config);
         status = picture_reader_open(request->store, size, 0, &reader);
@@ -207,10 +226,16 @@ static enum status run(const struct request *request)
 static int embed_run(int argc, char **argv)
 {
     struct request request = {
-        .format = "npy", .device = "cpu", .threads = sysconf(_SC_NPROCESSORS_ONLN)};
+        .format = "npy",
+        .device = "cpu",
+        .layer = "avgpool",
+        .threads = sysconf(_SC_NPROCESSORS_ONLN),
+    };
     const struct option_row rows[] = {
         {"snapshot", 's', OPTION_STRING, &request.snapshot, "FILE", "whose features"},
         {"store", 0, OPTION_STRING, &request.store, "DIR", "whose images"},
+        {"layer", 'l', OPTION_STRING, &request.layer, "LAYER",
+         "avgpool (default), or res2 and up, on a grid: res4:3x3"},
         {"format", 'f', OPTION_STRING, &request.format, "FORMAT",
          "npy (default; [images][features] of float32) or csv (shard, record, label, features)"},
         {"to", 0, OPTION_STRING, &request.path, "FILE", "where to write"},

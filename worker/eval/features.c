@@ -1,4 +1,5 @@
-/* features.c - a trunk that looks at pictures: of a snapshot, or with random weights. */
+/* features.c - a trunk that looks at pictures: of a snapshot, with random weights, or none at all.
+ */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/eval/features.h"
@@ -9,6 +10,7 @@
 
 #include "common/mem.h"
 #include "worker/collective/collective.h"
+#include "worker/model/inference.h"
 #include "worker/state.h"
 #include "worker/step.h"
 
@@ -16,7 +18,10 @@ struct features {
     struct config config;
     struct device *device; /* borrowed */
     struct state *state;
-    struct step *step;
+    struct step *step;           /* while random weights are normalised */
+    struct inference *inference; /* NULL: raw pixels */
+    int layer_count;
+    struct layer layers[LAYERS_MAX];
 };
 
 enum {
@@ -77,6 +82,7 @@ void features_close(struct features *features)
 {
     if (features == NULL)
         return;
+    inference_destroy(features->inference);
     step_destroy(features->step);
     state_destroy(features->state);
     mem_free(features);
@@ -110,6 +116,12 @@ static enum status load(const struct saved_state *saved, struct state *state)
     return OK;
 }
 
+static enum status look(struct features *features)
+{
+    return inference_create(&features->config, features->state,
+                            features_picture_size(&features->config), &features->inference);
+}
+
 enum status features_open(const struct saved_state *saved, struct device *device,
                           struct features **ret_features)
 {
@@ -118,7 +130,7 @@ enum status features_open(const struct saved_state *saved, struct device *device
     TRY(create(&saved->config, ROWS, device, &features));
     enum status status = load(saved, features->state);
     if (status == OK)
-        status = step_create(&features->config, features->state, &features->step);
+        status = look(features);
     if (status != OK) {
         features_close(features);
         return status;
@@ -200,6 +212,10 @@ enum status features_open_random(const struct config *config, const struct pictu
     enum status status = step_create(&features->config, features->state, &features->step);
     if (status == OK)
         status = calibrate(features, pictures);
+    step_destroy(features->step);
+    features->step = NULL;
+    if (status == OK)
+        status = look(features);
     if (status != OK) {
         features_close(features);
         return status;
@@ -208,19 +224,70 @@ enum status features_open_random(const struct config *config, const struct pictu
     return OK;
 }
 
+enum status features_open_pixels(const struct config *config, struct features **ret_features)
+{
+    struct features *features = mem_zero(sizeof(*features));
+    features->config = *config;
+    const int width = pictures_pixel_width(features_picture_size(config));
+    features->layer_count = 1;
+    features->layers[0] = (struct layer){
+        .name = "pixels", .rows = 1, .columns = 1, .channels = width, .width = width};
+    *ret_features = features;
+    return OK;
+}
+
+enum status features_set_layers(struct features *features, const struct layer *layers, int count)
+{
+    struct inference_tap taps[LAYERS_MAX];
+    for (int i = 0; i < count; i++) {
+        features->layers[i] = layers[i];
+        taps[i] = (struct inference_tap){layers[i].block, layers[i].rows, layers[i].columns};
+    }
+    features->layer_count = count;
+    return inference_tap(features->inference, taps, count);
+}
+
+int features_layer_count(const struct features *features)
+{
+    return features->layer_count;
+}
+
+const struct layer *features_layer(const struct features *features, int index)
+{
+    return &features->layers[index];
+}
+
 int features_width(const struct features *features)
 {
-    return step_feature_width(features->step);
+    return architecture_width(&features->inference->trunk.architecture);
+}
+
+static enum status check_finite(const float *values, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(values[i]))
+            return fail(ERR_INPUT, "the features are not finite: the run that wrote the snapshot "
+                                   "diverged; take an earlier one");
+    }
+    return OK;
 }
 
 enum status features_of(struct features *features, const uint8_t *pixels, int rows, float *ret)
 {
-    TRY(step_features(features->step, pixels, rows, features_picture_size(&features->config), ret));
-    for (int64_t i = 0; i < (int64_t)rows * features_width(features); i++) {
-        if (!isfinite(ret[i]))
-            return fail(ERR_INPUT, "the features are not finite: the run that wrote the snapshot "
-                                   "diverged; take an earlier one");
+    TRY(inference_run(features->inference, pixels, rows, ret));
+    return check_finite(ret, (int64_t)rows * features_width(features));
+}
+
+enum status features_of_layers(struct features *features, const uint8_t *pixels, int rows,
+                               float *const *ret)
+{
+    if (features->inference == NULL) {
+        pictures_pixels_of(pixels, features_picture_size(&features->config), rows, ret[0]);
+        return OK;
     }
+    TRY(inference_run_taps(features->inference, pixels, rows, ret));
+    for (int i = 0; i < features->layer_count; i++)
+        TRY(check_finite(ret[i], (int64_t)rows * features->layers[i].width));
     return OK;
 }
 

@@ -5,12 +5,10 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/random.h"
 #include "loader/image.h"
 #include "loader/resize.h"
 #include "loader/shard.h"
@@ -19,9 +17,8 @@
 struct picture_reader {
     struct store store;
     int size;
-    uint64_t count;
-    uint64_t *chosen; /* [count], ascending; NULL: all records */
-    uint64_t next;    /* index among the chosen */
+    struct subset chosen;
+    uint64_t next; /* index among the chosen */
     uint64_t skipped;
 
     uint32_t shard_index; /* of the open one */
@@ -35,35 +32,15 @@ struct picture_reader {
     uint8_t *pixels;
 };
 
-static int compare_numbers(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-    return a < b ? -1 : a > b;
-}
-
-/* A sample without repetition, in the order of the store so that reading stays sequential. */
-static void choose(struct picture_reader *reader, uint64_t limit)
-{
-    enum { SEED = 0 };
-    uint64_t total = reader->store.record_count;
-    reader->count = total;
-    if (limit == 0 || limit >= total)
-        return;
-    reader->count = limit;
-    reader->chosen = mem_array(limit, sizeof(*reader->chosen));
-    for (uint64_t i = 0; i < limit; i++)
-        reader->chosen[i] = random_permute(i, total, SEED, RANDOM_STREAM_BLOCKS, 0);
-    qsort(reader->chosen, limit, sizeof(*reader->chosen), compare_numbers);
-}
-
-enum status picture_reader_open(const char *store, int size, uint64_t limit,
-                                struct picture_reader **ret_reader)
+enum status picture_reader_open_chosen(const char *store, int size, struct subset *chosen,
+                                       struct picture_reader **ret_reader)
 {
     struct picture_reader *reader = mem_zero(sizeof(*reader));
     enum status status = store_load(store, &reader->store);
     if (status == OK && reader->store.record_count == 0)
         status = fail(ERR_INPUT, "store '%s' has no images: fill it with 'seer ingest'", store);
     if (status != OK) {
+        store_done(&reader->store);
         mem_free(reader);
         return status;
     }
@@ -71,7 +48,19 @@ enum status picture_reader_open(const char *store, int size, uint64_t limit,
     reader->resize = resize_create();
     reader->pixels = mem_array((size_t)size * (size_t)size, 3);
     image_init(&reader->image);
-    choose(reader, limit);
+    reader->chosen = *chosen;
+    *chosen = (struct subset){0};
+    *ret_reader = reader;
+    return OK;
+}
+
+enum status picture_reader_open(const char *store, int size, uint64_t limit,
+                                struct picture_reader **ret_reader)
+{
+    struct picture_reader *reader;
+    struct subset none = {0};
+    TRY(picture_reader_open_chosen(store, size, &none, &reader));
+    subset_sample(reader->store.record_count, limit, &reader->chosen);
     *ret_reader = reader;
     return OK;
 }
@@ -93,14 +82,14 @@ void picture_reader_close(struct picture_reader *reader)
     resize_destroy(reader->resize);
     planes_done(&reader->planes);
     mem_free(reader->pixels);
-    mem_free(reader->chosen);
+    subset_done(&reader->chosen);
     store_done(&reader->store);
     mem_free(reader);
 }
 
 uint64_t picture_reader_count(const struct picture_reader *reader)
 {
-    return reader->count;
+    return reader->chosen.count;
 }
 
 uint64_t picture_reader_skipped(const struct picture_reader *reader)
@@ -158,6 +147,7 @@ static enum status read_record(struct picture_reader *reader, uint64_t index,
     TRY(shard_read(reader->shard_reader, ret_picture->record, &record));
     TRY(image_decode(&reader->image, record.bytes, record.length, NULL));
     fit(reader);
+    ret_picture->index = index;
     ret_picture->label = record.label;
     ret_picture->pixels = reader->pixels;
     return OK;
@@ -166,9 +156,8 @@ static enum status read_record(struct picture_reader *reader, uint64_t index,
 enum status picture_reader_next(struct picture_reader *reader, struct picture *ret_picture)
 {
     struct picture picture = {0};
-    while (reader->next < reader->count) {
-        uint64_t at = reader->next++;
-        uint64_t index = reader->chosen != NULL ? reader->chosen[at] : at;
+    while (reader->next < reader->chosen.count) {
+        uint64_t index = reader->chosen.items[reader->next++];
         enum status status = read_record(reader, index, &picture);
         if (status == OK)
             *ret_picture = picture;

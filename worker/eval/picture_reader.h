@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/status.h"
+#include "worker/eval/subset.h"
 
 struct picture_reader;
 
@@ -20,11 +21,15 @@ struct picture {
     int32_t label;         /* LABEL_NONE (-1) if there is none */
     const char *shard;     /* name; valid until the next call */
     uint32_t record;
+    uint64_t index; /* among all records of the store */
 };
 
 /* limit 0: every record. ERR_INPUT: no store, or an empty one. */
 enum status picture_reader_open(const char *store, int size, uint64_t limit,
                                 struct picture_reader **ret_reader);
+/* Those records alone; chosen is taken over, ascending. */
+enum status picture_reader_open_chosen(const char *store, int size, struct subset *chosen,
+                                       struct picture_reader **ret_reader);
 void picture_reader_close(struct picture_reader *reader); /* NULL is fine */
 /* Records it goes through; pictures are at most as many. */
 uint64_t picture_reader_count(const struct picture_reader *reader);

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "common/mem.h"
-#include "loader/labels.h"
 #include "loader/record.h"
 #include "loader/resize.h"
+#include "worker/eval/labelled.h"
 #include "worker/eval/picture_reader.h"
 
 #define PICTURES_BYTES_MAX (UINT64_C(8) << 30)
@@ -71,53 +71,46 @@ void pictures_done(struct pictures *pictures)
     *pictures = (struct pictures){0};
 }
 
-static void renumber(struct pictures *pictures, const struct labels *ours,
-                     const struct labels *reference)
-{
-    for (int64_t i = 0; i < pictures->count; i++) {
-        uint32_t label = (uint32_t)pictures->labels[i];
-        pictures->labels[i] =
-            label < ours->count ? labels_find(reference, ours->names[label]) : LABEL_NONE;
-    }
-}
-
 enum status pictures_relabel(struct pictures *pictures, const char *store, const char *reference)
 {
-    struct labels ours, theirs;
-    labels_init(&ours);
-    labels_init(&theirs);
-    enum status status = labels_load(&ours, store);
-    if (status == OK)
-        status = labels_load(&theirs, reference);
-    if (status == OK && ours.count > 0 && theirs.count > 0)
-        renumber(pictures, &ours, &theirs);
-    labels_done(&ours);
-    labels_done(&theirs);
-    return status;
+    return labelled_renumber(pictures->labels, pictures->count, store, reference);
 }
 
-void pictures_pixel_features(const struct pictures *pictures, struct knn_set *ret_set)
+int pictures_pixel_width(int size)
 {
-    int size = pictures->size < PICTURES_PIXEL_SIZE_MAX ? pictures->size : PICTURES_PIXEL_SIZE_MAX;
-    int width = size * size * 3;
-    const struct crop_box whole = {0, 0, pictures->size, pictures->size};
+    const int small = size < PICTURES_PIXEL_SIZE_MAX ? size : PICTURES_PIXEL_SIZE_MAX;
+    return small * small * 3;
+}
+
+void pictures_pixels_of(const uint8_t *pixels, int size, int64_t count, float *ret)
+{
+    const int side = size < PICTURES_PIXEL_SIZE_MAX ? size : PICTURES_PIXEL_SIZE_MAX;
+    const int width = pictures_pixel_width(size);
+    const size_t picture_bytes = (size_t)size * (size_t)size * 3;
+    const struct crop_box whole = {0, 0, size, size};
     struct resize *resize = resize_create();
     struct planes planes = {0};
     uint8_t *small = mem_alloc((size_t)width);
-    float *values = mem_array((size_t)pictures->count * (size_t)width, sizeof(*values));
-    planes_resize(&planes, size);
-    for (int64_t i = 0; i < pictures->count; i++) {
-        const uint8_t *pixels = pictures_at(pictures, i);
-        if (size != pictures->size) {
-            resize_box(resize, pixels, (size_t)pictures->size * 3, &whole, 0, &planes);
+    planes_resize(&planes, side);
+    for (int64_t i = 0; i < count; i++) {
+        const uint8_t *from = pixels + (size_t)i * picture_bytes;
+        if (side != size) {
+            resize_box(resize, from, (size_t)size * 3, &whole, 0, &planes);
             planes_save(&planes, small);
-            pixels = small;
+            from = small;
         }
         for (int j = 0; j < width; j++)
-            values[i * width + j] = (float)pixels[j] / 255;
+            ret[i * width + j] = (float)from[j] / 255;
     }
     planes_done(&planes);
     resize_destroy(resize);
     mem_free(small);
+}
+
+void pictures_pixel_features(const struct pictures *pictures, struct knn_set *ret_set)
+{
+    const int width = pictures_pixel_width(pictures->size);
+    float *values = mem_array((size_t)pictures->count * (size_t)width, sizeof(*values));
+    pictures_pixels_of(pictures->pixels, pictures->size, pictures->count, values);
     *ret_set = (struct knn_set){pictures->count, width, values, pictures->labels};
 }

@@ -22,9 +22,7 @@ struct pictures {
 enum status pictures_load(const char *store, int size, uint64_t limit,
                           struct pictures *ret_pictures);
 void pictures_done(struct pictures *pictures);
-/* Numbers the labels of `pictures`, which lie in `store`, as `reference` numbers its classes by
- * name. A class that reference does not have becomes LABEL_NONE: nobody can guess it. Stores
- * without names are left as they are. */
+/* labelled_renumber of those of `pictures`, which lie in `store`. */
 enum status pictures_relabel(struct pictures *pictures, const char *store, const char *reference);
 static inline const uint8_t *pictures_at(const struct pictures *pictures, int64_t index)
 {
@@ -33,7 +31,10 @@ static inline const uint8_t *pictures_at(const struct pictures *pictures, int64_
 
 enum { PICTURES_PIXEL_SIZE_MAX = 32 };
 
-/* Pixels as features, [count][3*s*s] with s = min(size, PICTURES_PIXEL_SIZE_MAX). */
+/* Pixels as features, [count][3*s*s] with s = min(size, PICTURES_PIXEL_SIZE_MAX); their number; the
+ * same of pictures [count][size][size][3] anywhere. */
+int pictures_pixel_width(int size);
+void pictures_pixels_of(const uint8_t *pixels, int size, int64_t count, float *ret);
 void pictures_pixel_features(const struct pictures *pictures, struct knn_set *ret_set);
 
 #endif

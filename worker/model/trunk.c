@@ -287,7 +287,7 @@ static void read_taps(struct trunk *trunk, int block)
     const struct team *team = trunk->team;
     const struct block *from = &trunk->blocks[block];
     const size_t count = (size_t)rows_count(&team->rows, 0) * (size_t)from->out_pixels[0] *
-                         (size_t)from->shape.width;
+                         (size_t)from->shape.out_width;
     for (int i = 0; i < trunk->tap_count; i++)
         if (trunk->taps[i].block == block)
             team->ops->to_float(team->device, from->tensors[0].y, count, trunk->taps[i].values);
