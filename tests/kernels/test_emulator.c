@@ -3,6 +3,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <pthread.h>
+
 #include "tests/kernels/probe_kernels.h"
 #include "worker/device/cuda/emulated/emulator.h"
 
@@ -170,6 +172,128 @@ static void a_broken_gpu_stays_broken(void **state)
     assert_int_equal(cudaStreamSynchronize(gpu->stream), cudaErrorLaunchFailure);
 }
 
+static void begin(struct gpu *gpu)
+{
+    assert_int_equal(cudaStreamBeginCapture(gpu->stream, cudaStreamCaptureModeThreadLocal),
+                     cudaSuccess);
+}
+
+/* Nothing is done while it is captured, everything at each launch, with the memory of then. */
+static void a_graph_does_again_what_was_captured(void **state)
+{
+    struct gpu *gpu = *state;
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+    size_t nodes = 0;
+    float *locked = NULL;
+    assert_int_equal(cudaHostAlloc((void **)&locked, sizeof(float), cudaHostAllocDefault),
+                     cudaSuccess);
+    cudaMemsetAsync(gpu->y, 0, BYTES, gpu->stream);
+    begin(gpu);
+    assert_int_equal(
+        cudaMemcpyAsync(gpu->x, locked, sizeof(float), cudaMemcpyHostToDevice, gpu->stream),
+        cudaSuccess);
+    probe_reverse(gpu->stream, gpu->x, 1, gpu->y);
+    assert_int_equal(cudaStreamEndCapture(gpu->stream, &graph), cudaSuccess);
+    assert_int_equal(cudaGraphGetNodes(graph, NULL, &nodes), cudaSuccess);
+    assert_int_equal(nodes, 2);
+    assert_int_equal(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
+    assert_int_equal(cudaGraphDestroy(graph), cudaSuccess);
+    fetch(gpu);
+    assert_true(gpu->host[N - 1] == 0);
+    for (int i = 1; i <= 3; i++) {
+        *locked = (float)(100 * i);
+        assert_int_equal(cudaGraphLaunch(exec, gpu->stream), cudaSuccess);
+        fetch(gpu);
+        assert_true(gpu->host[N - 1] == (float)(100 * i) && gpu->host[0] == N - 1);
+    }
+    assert_int_equal(cudaGraphExecDestroy(exec), cudaSuccess);
+    cudaFreeHost(locked);
+}
+
+enum forbidden {
+    FORBIDDEN_WAIT,
+    FORBIDDEN_ALLOCATE,
+    FORBIDDEN_FREE,
+    FORBIDDEN_UPLOAD,
+    FORBIDDEN_DOWNLOAD,
+    FORBIDDEN_LOCK,
+    FORBIDDEN_EVENT,
+    FORBIDDEN_AWAIT,
+    FORBIDDEN_QUERY,
+    FORBIDDEN_CALLS
+};
+
+static cudaError_t call_forbidden(struct gpu *gpu, enum forbidden call, cudaEvent_t event)
+{
+    void *memory = NULL;
+    switch (call) {
+    case FORBIDDEN_WAIT:
+        return cudaStreamSynchronize(gpu->stream);
+    case FORBIDDEN_ALLOCATE:
+        return cudaMalloc(&memory, 8);
+    case FORBIDDEN_FREE:
+        return cudaFree(gpu->x);
+    case FORBIDDEN_UPLOAD:
+        return cudaMemcpyAsync(gpu->x, gpu->host, BYTES, cudaMemcpyHostToDevice, gpu->stream);
+    case FORBIDDEN_DOWNLOAD:
+        return cudaMemcpyAsync(gpu->host, gpu->x, BYTES, cudaMemcpyDeviceToHost, gpu->stream);
+    case FORBIDDEN_LOCK:
+        return cudaHostAlloc(&memory, 8, cudaHostAllocDefault);
+    case FORBIDDEN_EVENT:
+        return cudaEventRecord(event, gpu->stream);
+    case FORBIDDEN_AWAIT:
+        return cudaStreamWaitEvent(gpu->stream, event, 0);
+    default:
+        return cudaEventQuery(event);
+    }
+}
+
+static void what_a_capture_forbids_spoils_it(void **state)
+{
+    struct gpu *gpu = *state;
+    cudaEvent_t event;
+    assert_int_equal(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
+    for (int call = 0; call < FORBIDDEN_CALLS; call++) {
+        cudaGraph_t graph = NULL;
+        begin(gpu);
+        probe_set(gpu->stream, 1, gpu->y);
+        const cudaError_t error = call_forbidden(gpu, (enum forbidden)call, event);
+        assert_int_equal(error, call == FORBIDDEN_AWAIT ? cudaErrorStreamCaptureIsolation
+                                                        : cudaErrorStreamCaptureUnsupported);
+        assert_int_equal(cudaStreamEndCapture(gpu->stream, &graph),
+                         cudaErrorStreamCaptureInvalidated);
+        assert_null(graph);
+        cudaGetLastError();
+        assert_int_equal(wrong_after_reverse(gpu, 1), 0); /* and goes on */
+        for (int i = 0; i < N; i++)
+            gpu->host[i] = (float)i;
+    }
+    cudaEventDestroy(event);
+}
+
+static void *allocate_elsewhere(void *argument)
+{
+    void *memory = NULL;
+    *(cudaError_t *)argument = cudaMalloc(&memory, 8);
+    cudaFree(memory);
+    return NULL;
+}
+
+static void other_threads_are_free_during_a_capture(void **state)
+{
+    struct gpu *gpu = *state;
+    cudaGraph_t graph = NULL;
+    cudaError_t error = cudaErrorInvalidValue;
+    pthread_t thread;
+    begin(gpu);
+    assert_int_equal(pthread_create(&thread, NULL, allocate_elsewhere, &error), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(error, cudaSuccess);
+    assert_int_equal(cudaStreamEndCapture(gpu->stream, &graph), cudaSuccess);
+    cudaGraphDestroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +308,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_calls_are_refused, gpu_open, gpu_close),
         cmocka_unit_test_setup_teardown(memory_ends, gpu_open, gpu_close),
         cmocka_unit_test_setup_teardown(a_broken_gpu_stays_broken, gpu_open, gpu_close),
+        cmocka_unit_test_setup_teardown(a_graph_does_again_what_was_captured, gpu_open, gpu_close),
+        cmocka_unit_test_setup_teardown(what_a_capture_forbids_spoils_it, gpu_open, gpu_close),
+        cmocka_unit_test_setup_teardown(other_threads_are_free_during_a_capture, gpu_open,
+                                        gpu_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

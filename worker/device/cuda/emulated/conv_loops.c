@@ -5,6 +5,7 @@
 
 #include "common/mem.h"
 #include "worker/device/cuda/emulated/arrays.h"
+#include "worker/device/cuda/emulated/emulator.h"
 
 struct conv_engine {
     struct cuda *cuda;
@@ -127,7 +128,7 @@ static float *loaded(enum cuda_values values, const void *from, size_t count)
 
 static void run(void *data)
 {
-    struct conv_call *call = data;
+    const struct conv_call *call = data;
     const struct conv_engine *e = call->engine;
     const enum cuda_values values = e->cuda->values;
     const struct link base = {
@@ -151,15 +152,13 @@ static void run(void *data)
         arrays_store(CUDA_FP32, base.w, e->weight_count, call->result);
     else
         mem_free(base.w);
-    mem_free(call);
 }
 
 static void give(const struct conv_call *call)
 {
     struct cuda *cuda = call->engine->cuda;
-    struct conv_call *copy = mem_alloc(sizeof(*copy));
-    *copy = *call;
-    cuda_note(cuda, "convolution", cudaLaunchHostFunc(cuda_stream(&cuda->device), run, copy));
+    cuda_note(cuda, "convolution",
+              emulator_call(cuda_stream(&cuda->device), run, call, sizeof(*call)));
 }
 
 void conv_engine_forward(struct conv_engine *engine, const void *x, const void *w, void *y)

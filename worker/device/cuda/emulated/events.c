@@ -31,6 +31,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     gpu_enter();
     if (flags != 0)
         return gpu_leave(cudaErrorInvalidValue);
+    if (graph_forbids_in(stream))
+        return gpu_leave(cudaErrorStreamCaptureIsolation);
     struct task *task = gpu_give(stream, 0);
     task->event = event;
     task->event_count = event->recorded;
@@ -60,6 +62,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     gpu_enter();
+    if (graph_forbids_in(stream))
+        return gpu_leave(cudaErrorStreamCaptureUnsupported);
     struct task *task = gpu_give(stream, 0);
     task->event = event;
     task->event_count = ++event->recorded;
@@ -70,6 +74,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
     gpu_enter();
+    if (graph_forbids())
+        return gpu_leave(cudaErrorStreamCaptureUnsupported);
     gpu_run();
     if (event->reached < event->recorded) {
         const cudaError_t error = gpu_leave(cudaSuccess);
@@ -89,6 +95,10 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 void emulator_task(cudaStream_t stream, int (*is_done)(void *data), void *data)
 {
     gpu_enter();
+    if (graph_forbids_in(stream)) {
+        gpu_leave(cudaErrorStreamCaptureUnsupported);
+        return;
+    }
     struct task *task = gpu_give(stream, 0);
     task->is_done = is_done;
     task->data = data;

@@ -5,6 +5,7 @@
 
 #include "common/mem.h"
 #include "worker/device/cuda/emulated/arrays.h"
+#include "worker/device/cuda/emulated/emulator.h"
 
 enum status gemm_engine_start(struct cuda *cuda)
 {
@@ -30,7 +31,7 @@ static float *transposed(float *x, int rows, int columns)
 
 static void product(void *data)
 {
-    struct gemm_call *g = data;
+    const struct gemm_call *g = data;
     const size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k;
     float *a = arrays_load(g->in, g->a, m * k), *b = arrays_load(g->in, g->b, k * n);
     float *c = arrays_load(g->out, g->c, m * n);
@@ -53,12 +54,10 @@ static void product(void *data)
     mem_free(a);
     mem_free(b);
     arrays_store(g->out, c, m * n, g->c);
-    mem_free(g);
 }
 
 void gemm_engine_run(struct cuda *cuda, const struct gemm_call *call)
 {
-    struct gemm_call *copy = mem_alloc(sizeof(*copy));
-    *copy = *call;
-    cuda_note(cuda, "gemm", cudaLaunchHostFunc(cuda_stream(&cuda->device), product, copy));
+    cuda_note(cuda, "gemm",
+              emulator_call(cuda_stream(&cuda->device), product, call, sizeof(*call)));
 }

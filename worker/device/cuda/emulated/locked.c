@@ -28,6 +28,8 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
     gpu_enter();
     if (flags != cudaHostAllocDefault || bytes == 0)
         return gpu_leave(cudaErrorInvalidValue);
+    if (graph_forbids())
+        return gpu_leave(cudaErrorStreamCaptureUnsupported);
     struct locked *locked = mem_zero(sizeof(*locked));
     *locked = (struct locked){malloc(bytes), bytes, all};
     if (locked->memory == NULL)
@@ -42,6 +44,8 @@ cudaError_t cudaFreeHost(void *memory)
     gpu_enter();
     if (memory == NULL)
         return gpu_leave(cudaSuccess);
+    if (graph_forbids())
+        return gpu_leave(cudaErrorStreamCaptureUnsupported);
     for (struct locked **at = &all; *at != NULL; at = &(*at)->next)
         if ((*at)->memory == memory) {
             struct locked *locked = *at;

@@ -14,9 +14,7 @@
 #include "worker/device/cuda/emulated/launch.h"
 #include "worker/device/cuda/emulated/task.h"
 
-/* A GPU small enough that a test can fill it. */
-static const size_t total_bytes = (size_t)2 << 30;
-enum { ALIGNMENT = 256, CAPABILITY_DEFAULT = 90 };
+enum { ALIGNMENT = 256 };
 /* Between two questions whether a task that waits for others is done. */
 enum { NAP_NS = 200000 };
 
@@ -32,21 +30,17 @@ struct allocation {
     struct allocation *next;
 };
 
-struct CUstream_st {
-    struct task *first, **last;
-    struct CUstream_st *next; /* of all streams */
-};
-
 static struct {
     struct allocation *allocations;
     size_t allocated;
     struct CUstream_st *streams;
     uint64_t seed;
-    int fail_allocation, fail_kernel, capability;
+    uint64_t given; /* tasks, those of graphs not counted */
+    int fail_allocation, fail_kernel;
     cudaError_t last_error;
     cudaError_t broken; /* once not cudaSuccess, every call says so */
     char words[300];    /* for cudaErrorLaunchFailure */
-} gpu = {.capability = CAPABILITY_DEFAULT};
+} gpu;
 /* One GPU, one thing at a time: guards gpu, every stream and grid.c. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -98,10 +92,10 @@ static void run_kernel(const struct task *task)
 
 static void run_task(const struct task *task)
 {
-    if (task->function != NULL)
-        task->function(task->data); /* runs even on a broken GPU: it frees what it was given */
-    else if (gpu.broken != cudaSuccess)
+    if (gpu.broken != cudaSuccess)
         return;
+    if (task->function != NULL)
+        task->function((void *)task->arguments);
     else if (task->grid.body != NULL)
         run_kernel(task);
     else if (task->from != NULL)
@@ -125,14 +119,15 @@ static int is_task_done(const struct task *task)
 static int run_stream(cudaStream_t stream)
 {
     int count = 0;
-    while (stream->first != NULL && is_task_done(stream->first)) {
-        struct task *task = stream->first;
-        stream->first = task->next;
+    struct task_list *tasks = &stream->tasks;
+    while (tasks->first != NULL && is_task_done(tasks->first)) {
+        struct task *task = tasks->first;
+        tasks->first = task->next;
         free(task);
         count++;
     }
-    if (stream->first == NULL)
-        stream->last = &stream->first;
+    if (tasks->first == NULL)
+        tasks->last = &tasks->first;
     return count;
 }
 
@@ -152,7 +147,7 @@ void gpu_run(void)
 static int is_busy(const struct CUstream_st *stream)
 {
     for (const struct CUstream_st *s = gpu.streams; s != NULL; s = s->next)
-        if ((stream == NULL || s == stream) && s->first != NULL)
+        if ((stream == NULL || s == stream) && s->tasks.first != NULL)
             return 1;
     return 0;
 }
@@ -174,15 +169,15 @@ void gpu_finish(void)
     finish(NULL);
 }
 
-/* A task at the end of the stream with `bytes` bytes of arguments; not of mem.h, whose calls the
- * tests count: the runtime's own memory is none of the device's business. */
 struct task *gpu_give(cudaStream_t stream, size_t bytes)
 {
-    struct task *task = calloc(1, sizeof(*task) + bytes);
-    if (task == NULL)
-        abort();
-    *stream->last = task;
-    stream->last = &task->next;
+    struct task *task = task_new(bytes);
+    if (stream->capture != NULL) {
+        graph_add(stream->capture, task);
+        return task;
+    }
+    gpu.given++;
+    task_list_add(&stream->tasks, task);
     return task;
 }
 
@@ -197,48 +192,13 @@ static const struct allocation *allocation_of(const void *memory, size_t bytes)
     return NULL;
 }
 
-cudaError_t cudaGetDeviceCount(int *count)
-{
-    *count = 1;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device)
-{
-    gpu_enter();
-    if (device != 0)
-        return gpu_leave(cudaErrorInvalidDevice);
-    *properties = (struct cudaDeviceProp){
-        .name = "emulated GPU",
-        .totalGlobalMem = total_bytes,
-        .major = gpu.capability / 10,
-        .minor = gpu.capability % 10,
-    };
-    return gpu_leave(cudaSuccess);
-}
-
-cudaError_t cudaDeviceGetPCIBusId(char *address, int bytes, int device)
-{
-    gpu_enter();
-    if (device != 0)
-        return gpu_leave(cudaErrorInvalidDevice);
-    snprintf(address, (size_t)bytes, "0000:65:00.0");
-    return gpu_leave(cudaSuccess);
-}
-
-cudaError_t cudaSetDevice(int device)
-{
-    gpu_enter();
-    return gpu_leave(device == 0 ? cudaSuccess : cudaErrorInvalidDevice);
-}
-
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
     gpu_enter();
     if (flags != cudaStreamNonBlocking)
         return gpu_leave(cudaErrorInvalidValue);
     *stream = mem_zero(sizeof(**stream));
-    (*stream)->last = &(*stream)->first;
+    task_list_init(&(*stream)->tasks);
     (*stream)->next = gpu.streams;
     gpu.streams = *stream;
     return gpu_leave(cudaSuccess);
@@ -247,6 +207,8 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     gpu_enter();
+    if (graph_forbids())
+        return gpu_leave(cudaErrorStreamCaptureUnsupported);
     finish(stream);
     return gpu_leave(cudaSuccess);
 }
@@ -254,6 +216,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     gpu_enter();
+    if (graph_forbids())
+        return gpu_leave(cudaErrorStreamCaptureUnsupported);
     finish(stream);
     for (struct CUstream_st **at = &gpu.streams; *at != NULL; at = &(*at)->next)
         if (*at == stream) {
@@ -267,16 +231,18 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
     gpu_enter();
-    *free_bytes = total_bytes - gpu.allocated;
-    *total = total_bytes;
+    *free_bytes = gpu_total_bytes - gpu.allocated;
+    *total = gpu_total_bytes;
     return gpu_leave(cudaSuccess);
 }
 
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
     gpu_enter();
+    if (graph_forbids())
+        return gpu_leave(cudaErrorStreamCaptureUnsupported);
     const int is_to_fail = gpu.fail_allocation > 0 && --gpu.fail_allocation == 0;
-    if (gpu.broken != cudaSuccess || is_to_fail || bytes > total_bytes - gpu.allocated)
+    if (gpu.broken != cudaSuccess || is_to_fail || bytes > gpu_total_bytes - gpu.allocated)
         return gpu_leave(cudaErrorMemoryAllocation);
     struct allocation *allocation = mem_zero(sizeof(*allocation));
     void *got = NULL;
@@ -296,6 +262,8 @@ cudaError_t cudaFree(void *memory)
     gpu_enter();
     if (memory == NULL)
         return gpu_leave(cudaSuccess);
+    if (graph_forbids())
+        return gpu_leave(cudaErrorStreamCaptureUnsupported);
     finish(NULL); /* as cudaFree waits for the device */
     for (struct allocation **at = &gpu.allocations; *at != NULL; at = &(*at)->next)
         if ((*at)->memory == memory) {
@@ -319,8 +287,12 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     if ((allocation_of(to, bytes) != NULL) != to_device ||
         (allocation_of(from, bytes) != NULL) != from_device)
         return gpu_leave(cudaErrorInvalidValue);
+    const int is_locked =
+        from_device && to_device ? 1 : locked_holds(from_device ? to : from, bytes);
+    if (!is_locked && graph_forbids_in(stream))
+        return gpu_leave(cudaErrorStreamCaptureUnsupported);
     /* Pageable host memory has been read when the call returns. */
-    const int is_read_later = from_device || locked_holds(from, bytes);
+    const int is_read_later = from_device || is_locked;
     struct task *task = gpu_give(stream, is_read_later ? 0 : bytes);
     task->to = to;
     task->bytes = bytes;
@@ -340,12 +312,13 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t 
     return gpu_leave(cudaSuccess);
 }
 
-cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void *data)
+cudaError_t emulator_call(cudaStream_t stream, void (*function)(void *argument),
+                          const void *argument, size_t bytes)
 {
     gpu_enter();
-    struct task *task = gpu_give(stream, 0);
+    struct task *task = gpu_give(stream, bytes);
     task->function = function;
-    task->data = data;
+    memcpy(task->arguments, argument, bytes);
     return gpu_leave(cudaSuccess);
 }
 
@@ -384,6 +357,14 @@ const char *cudaGetErrorString(cudaError_t error)
         return "invalid configuration argument";
     case cudaErrorInvalidDevice:
         return "invalid device ordinal";
+    case cudaErrorIllegalState:
+        return "the operation cannot be performed in the present state";
+    case cudaErrorStreamCaptureUnsupported:
+        return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+        return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureIsolation:
+        return "dependency created on uncaptured work in another stream";
     case cudaErrorNotReady:
         return "device not ready";
     case cudaErrorLaunchFailure:
@@ -413,13 +394,6 @@ void emulator_fail_kernel(int n)
     pthread_mutex_unlock(&lock);
 }
 
-void emulator_capability(int capability)
-{
-    gpu_enter();
-    gpu.capability = capability;
-    pthread_mutex_unlock(&lock);
-}
-
 void emulator_reset(void)
 {
     gpu_enter();
@@ -434,4 +408,12 @@ size_t emulator_allocated(void)
     const size_t bytes = gpu.allocated;
     pthread_mutex_unlock(&lock);
     return bytes;
+}
+
+uint64_t emulator_given(void)
+{
+    gpu_enter();
+    const uint64_t count = gpu.given;
+    pthread_mutex_unlock(&lock);
+    return count;
 }

@@ -16,13 +16,24 @@ struct CUevent_st {
     int is_destroyed;           /* by its owner; the last task frees it */
 };
 
-/* What a stream has to do, in a list. */
+/* Tasks in their order. */
+struct task_list {
+    struct task *first, **last;
+};
+
+struct CUstream_st {
+    struct task_list tasks;
+    struct CUgraph_st *capture; /* takes what the stream is given; NULL: none */
+    struct CUstream_st *next;   /* of all streams */
+};
+
+/* What a stream has to do. */
 struct task {
     struct task *next;
-    struct grid grid; /* a kernel, if body is not NULL */
-    cudaHostFn_t function;
+    struct grid grid;                 /* a kernel, if body is not NULL */
+    void (*function)(void *argument); /* a library's */
     int (*is_done)(void *data);
-    void *data; /* of function or is_done */
+    void *data; /* of is_done */
     struct CUevent_st *event;
     uint64_t event_count; /* reached by this task, or waited for */
     int is_wait;          /* for the event */
@@ -30,19 +41,35 @@ struct task {
     const void *from;     /* may be bytes that were taken along: arguments */
     size_t bytes;
     int value;
-    max_align_t arguments[]; /* of the kernel; or the source of a copy from the host */
+    size_t argument_bytes;
+    max_align_t arguments[]; /* of the kernel or function; or the source of a copy from the host */
 };
+
+/* Of its memory. */
+extern const size_t gpu_total_bytes;
 
 /* Every call into the runtime lies between these two; leave passes on the error, or a worse one. */
 void gpu_enter(void);
 cudaError_t gpu_leave(cudaError_t error);
-/* A task at the end of the stream with `bytes` bytes of arguments. */
+/* A task at the end of the stream, or of what it captures, with `bytes` bytes of arguments. */
 struct task *gpu_give(cudaStream_t stream, size_t bytes);
 /* Does all that can be done now. */
 void gpu_run(void);
 
 /* Waits for every stream. */
 void gpu_finish(void);
+
+void task_list_init(struct task_list *list);
+void task_list_add(struct task_list *list, struct task *task);
+void task_list_clear(struct task_list *list);
+
+/* graph.c. The calling thread captures, and asked for what that forbids: the capture is spoilt. */
+int graph_forbids(void);
+/* The same if it is this stream that is captured. */
+int graph_forbids_in(cudaStream_t stream);
+void graph_add(struct CUgraph_st *graph, struct task *task);
+/* With room for arguments, in no list. */
+struct task *task_new(size_t argument_bytes);
 
 /* locked.c: whether all of it is page-locked. */
 int locked_holds(const void *memory, size_t bytes);
