@@ -33,6 +33,7 @@ enum optimizer_kind { OPTIMIZER_LARC, OPTIMIZER_SGD };
 enum exhausted_policy { EXHAUSTED_REPEAT, EXHAUSTED_WAIT };
 enum jpeg_decode_mode { JPEG_DECODE_FULL, JPEG_DECODE_SCALED };
 enum reduction { REDUCTION_EXACT, REDUCTION_FAST };
+enum cuda_graph { CUDA_GRAPH_AUTO, CUDA_GRAPH_OFF };
 enum recompute { RECOMPUTE_KEEP, RECOMPUTE_BLOCK, RECOMPUTE_STAGES };
 enum family { FAMILY_REGNETY, FAMILY_RESNET };
 enum rounding_rule { ROUNDING_PYCLS, ROUNDING_TORCHVISION };
@@ -102,6 +103,7 @@ struct config {
         int64_t steps;                         /* stop after this many; 0 = never */
         char tuning_folder[CONFIG_PATH_BYTES]; /* "": of the user's cache; "off": no tuning */
         int64_t loss_scale;                    /* the largest, a power of two; 1 = none */
+        int64_t cuda_graph;                    /* enum cuda_graph */
         int64_t recompute;                     /* enum recompute */
         int64_t recompute_stage_count;
         int64_t recompute_stages[CONFIG_STAGES_MAX]; /* counted from 1 */

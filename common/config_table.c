@@ -27,6 +27,7 @@ static const char *const family_names[] = {"regnety", "resnet", NULL};
 static const char *const rounding_names[] = {"pycls", "torchvision", NULL};
 static const char *const conv_start_names[] = {"fan_out", "fan_in", NULL};
 static const char *const reduction_names[] = {"exact", "fast", NULL};
+static const char *const cuda_graph_names[] = {"auto", "off", NULL};
 static const char *const recompute_names[] = {"keep", "block", "stages", NULL};
 static const char *const optimizer_names[] = {"larc", "sgd", NULL};
 static const char *const schedule_names[] = {"plateau", "cosine", "constant", "multistep", NULL};
@@ -220,6 +221,10 @@ static const struct config_row rows[] = {
      .meaning = "What the loss is multiplied with, a power of two, so that small gradients do not "
                 "vanish in fp16; wanted by workers with --device cuda:N:fp16. A skipped step "
                 "halves it, 2000 committed ones double it up to this. 1 is none."},
+    {"train.cuda_graph", CHOICE(train.cuda_graph), .names = cuda_graph_names, .fallback = "auto",
+     .meaning = "'auto': a GPU is given what lies between two exchanges with other workers as one "
+                "CUDA graph, recorded at the second step of a shape; the same bits. 'off': kernel "
+                "by kernel, as always on cpu."},
     {"train.recompute", CHOICE(train.recompute), .names = recompute_names, .fallback = "keep",
      .meaning =
          "What backward needs: 'keep' holds it in memory from forward on; 'block' holds each "

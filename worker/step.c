@@ -8,12 +8,26 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/hash.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "worker/memory_plan.h"
 #include "worker/model/inference.h"
 #include "worker/model/model.h"
+#include "worker/model/tape.h"
 #include "worker/optim/optimizer.h"
 #include "worker/swav/swav.h"
+
+/* What the device can do by itself, without a look at where this member's slots lie. Between these
+ * parts is what depends on that, or waits for the device. */
+enum part { PART_FORWARD, PART_LOSS, PART_BACKWARD, PART_APPLY, PARTS };
+
+static const char *const part_names[PARTS] = {
+    [PART_FORWARD] = "forward",
+    [PART_LOSS] = "loss",
+    [PART_BACKWARD] = "backward",
+    [PART_APPLY] = "apply",
+};
 
 struct step {
     const struct config *config; /* borrowed */
@@ -22,6 +36,9 @@ struct step {
     struct swav swav;
     struct buckets buckets;
     struct optimizer optimizer;
+    struct tape tapes[PARTS];    /* of the model */
+    uint64_t number;             /* under way */
+    int is_told;                 /* how parts are launched */
     struct inference *inference; /* NULL until features are asked for */
     int group_size;              /* members the model was built for */
     uint64_t computed;           /* 1 + the step that step_apply may follow; 0: none */
@@ -42,6 +59,26 @@ static void allow_tuning(const struct config *config, struct device *device)
         device->ops->tune(device, folder);
 }
 
+static int is_recording_wanted(const struct config *config)
+{
+    return config->train.cuda_graph == CUDA_GRAPH_AUTO;
+}
+
+static void tell_how_parts_run(struct step *step)
+{
+    const struct device *device = step->state->device;
+    if (step->is_told)
+        return;
+    step->is_told = 1;
+    if (!is_recording_wanted(step->config))
+        log_info("event=step_launches by=operation reason=\"train.cuda_graph is off\"");
+    else if (!device->ops->has_recordings)
+        log_info("event=step_launches by=operation reason=\"%s records nothing\"",
+                 device->ops->name);
+    else
+        log_info("event=step_launches by=graph");
+}
+
 enum status step_create(const struct config *config, struct state *state, struct step **ret_step)
 {
     struct step *step = mem_zero(sizeof(*step));
@@ -56,12 +93,20 @@ enum status step_create(const struct config *config, struct state *state, struct
     return OK;
 }
 
+static void drop_model(struct step *step)
+{
+    for (int part = 0; part < PARTS && step->model != NULL; part++)
+        tape_done(&step->tapes[part]);
+    model_destroy(step->model);
+    step->model = NULL;
+}
+
 void step_destroy(struct step *step)
 {
     if (step == NULL)
         return;
     inference_destroy(step->inference);
-    model_destroy(step->model);
+    drop_model(step);
     optimizer_done(&step->optimizer);
     mem_free(step);
 }
@@ -101,22 +146,19 @@ static void enter(struct step *step, enum worker_phase phase)
     atomic_fetch_add_explicit(&step->progress->progress, 1, memory_order_relaxed);
 }
 
-static void drop_model(struct step *step)
-{
-    model_destroy(step->model);
-    step->model = NULL;
-}
-
 static enum status build_model(struct step *step, int slots, int size)
 {
     struct memory_plan plan;
     TRY(memory_plan_make(step->config, step->state->device, slots, size, &plan));
     TRY(memory_plan_check(&plan, step->config, step->state->device, size));
     memory_plan_log(&plan);
+    tell_how_parts_run(step);
     TRY(model_create(step->config, step->state, slots, plan.arena_bytes, &step->model));
     struct team *team = &step->model->team;
     swav_init(&step->swav, team, &step->model->head, step->config, size);
     buckets_init(&step->buckets, team, step->config);
+    for (int part = 0; part < PARTS; part++)
+        tape_init(&step->tapes[part], team, part_names[part], is_recording_wanted(step->config));
     step->group_size = size;
     step_watch(step, step->progress);
     return arena_check(&team->arena);
@@ -184,24 +226,79 @@ static enum status measure(struct step *step, uint64_t number, struct step_resul
     return OK;
 }
 
+/* The parts, as a tape runs them. */
+static enum status forward(void *errand)
+{
+    return model_forward(((struct step *)errand)->model);
+}
+
+static enum status loss(void *errand)
+{
+    struct step *step = errand;
+    TRY(swav_codes(&step->swav, step->number));
+    swav_loss(&step->swav);
+    return OK;
+}
+
+static enum status backward(void *errand)
+{
+    struct step *step = errand;
+    return model_backward(step->model, &step->buckets);
+}
+
+static enum status apply(void *errand)
+{
+    struct step *step = errand;
+    optimizer_update(&step->optimizer);
+    head_normalize_prototypes(&step->model->head);
+    model_move_statistics(step->model, (float)step->config->model.bn_momentum);
+    feature_queue_push(&step->swav.queue);
+    return OK;
+}
+
+static uint64_t key_of(const struct step *step, enum part part)
+{
+    struct device *device = step->state->device;
+    if (part == PART_APPLY) /* exchanges nothing; the collective may be gone by now */
+        return device->ops->recordings_epoch(device);
+    const uint64_t key = team_key(&step->model->team);
+    if (part != PART_LOSS)
+        return key;
+    const int is_queue_used = feature_queue_is_used(&step->swav.queue, step->number);
+    return hash_bytes_seed(&step->swav.loss_scale, sizeof(step->swav.loss_scale),
+                           key + (uint64_t)is_queue_used);
+}
+
+static enum status run(struct step *step, enum part part)
+{
+    static enum status (*const functions[PARTS])(void *errand) = {
+        [PART_FORWARD] = forward,
+        [PART_LOSS] = loss,
+        [PART_BACKWARD] = backward,
+        [PART_APPLY] = apply,
+    };
+    return tape_run(&step->tapes[part], key_of(step, part), functions[part], step);
+}
+
 enum status step_compute(struct step *step, struct collective *collective, uint64_t number,
                          const struct batch *batch, struct step_result *ret_result)
 {
     TRY(prepare(step, collective, batch));
+    step->number = number;
 
     enter(step, PHASE_FORWARD);
     const int64_t start_us = step->phase_start_us - collective_waited_us(collective);
     TRY(model_load(step->model, collective, batch));
-    TRY(model_forward(step->model));
+    TRY(run(step, PART_FORWARD));
 
     step->swav.loss_scale = loss_scale(step);
     enter(step, PHASE_LOSS);
-    TRY(swav_codes(&step->swav, number));
-    TRY(swav_loss(&step->swav, batch->slots));
+    TRY(run(step, PART_LOSS));
+    swav_place(&step->swav, batch->slots);
 
     enter(step, PHASE_BACKWARD);
     TRY(buckets_begin(&step->buckets, number, step->swav.tail, step->swav.tail_floats));
-    TRY(model_backward(step->model, &step->buckets));
+    TRY(run(step, PART_BACKWARD));
 
     enter(step, PHASE_REDUCE);
     step->compute_us = step->phase_start_us - collective_waited_us(collective) - start_us;
@@ -215,10 +312,9 @@ enum status step_apply(struct step *step, uint64_t number, double lr)
 {
     CHECK(step->computed == number + 1);
     enter(step, PHASE_APPLY);
-    optimizer_update(&step->optimizer, lr);
-    head_normalize_prototypes(&step->model->head);
-    model_move_statistics(step->model, (float)step->config->model.bn_momentum);
-    feature_queue_push(&step->swav.queue);
+    optimizer_prepare(&step->optimizer, lr);
+    TRY(run(step, PART_APPLY));
+    feature_queue_count(&step->swav.queue);
     loss_scale_commit(&step->state->loss_scale);
     step->state->step = number + 1;
     step->computed = 0;

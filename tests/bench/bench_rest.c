@@ -155,7 +155,8 @@ static void run_optimizer_update(void)
                                         .weight_decay = 1e-6f,
                                         .trust = 1e-3f,
                                         .eps = 1e-8f};
-    ops->optimizer_update(device, &tensors, &rule);
+    ops->optimizer_rule(device, &rule);
+    ops->optimizer_update(device, &tensors);
 }
 
 static void run_copy(void)

@@ -221,9 +221,81 @@ static void padded_weights_are_exactly_zero(void **state)
     device_close(device);
 }
 
+/* The device says which operation was not for a recording, does none of it, and goes on. */
+static void a_recording_is_refused_for_what_it_may_not_hold(void **state)
+{
+    (void)state;
+    enum { UPLOAD, DOWNLOAD, RULE, ALLOCATE, CASES };
+    static const char *const words[CASES] = {"upload", "download", "optimizer_rule", "capture"};
+    const struct optimizer_rule rule = {.lr = 1};
+    struct device *device = NULL;
+    struct recording *recording = NULL;
+    float *x = NULL, one = 1, got = 0;
+    void *more = NULL;
+    assert_ok(device_open("cuda:0:fp32", 1, &device));
+    assert_ok(device->ops->allocate(device, sizeof(*x), NULL, (void **)&x));
+    for (int i = 0; i < CASES; i++) {
+        assert_ok(device->ops->record_begin(device));
+        if (i == UPLOAD)
+            device->ops->upload(device, x, &one, sizeof(one));
+        else if (i == DOWNLOAD)
+            device->ops->download(device, &got, x, sizeof(got));
+        else if (i == RULE)
+            device->ops->optimizer_rule(device, &rule);
+        else
+            assert_int_equal(device->ops->allocate(device, 8, NULL, &more), ERR_DEVICE);
+        device->ops->multiply(device, x, 1, 7);
+        assert_fails(device->ops->record_end(device, &recording), ERR_DEVICE, words[i]);
+        device->ops->upload(device, x, &one, sizeof(one));
+        device->ops->download(device, &got, x, sizeof(got));
+        assert_true(got == 1);
+        assert_ok(device->ops->synchronize(device));
+    }
+    device->ops->release(device, x, sizeof(*x), -1);
+    device_close(device);
+}
+
+static void a_recording_is_replayed_as_often_as_wanted(void **state)
+{
+    (void)state;
+    struct device *device = NULL;
+    struct recording *recording = NULL;
+    float *x = NULL, got = 3;
+    assert_ok(device_open("cuda:0:fp32", 1, &device));
+    assert_ok(device->ops->allocate(device, sizeof(*x), NULL, (void **)&x));
+    assert_ok(device->ops->record_begin(device));
+    assert_ok(device->ops->record_end(device, &recording));
+    assert_null(recording); /* of nothing */
+    device->ops->upload(device, x, &got, sizeof(got));
+    assert_ok(device->ops->record_begin(device));
+    device->ops->multiply(device, x, 1, 2);
+    assert_ok(device->ops->record_end(device, &recording));
+    for (int i = 0; i < 4; i++)
+        device->ops->replay(device, recording);
+    device->ops->download(device, &got, x, sizeof(got));
+    assert_true(got == 48);
+    device->ops->recording_destroy(device, recording);
+    const uint64_t epoch = device->ops->recordings_epoch(device);
+    struct conv *conv = NULL, *larger = NULL;
+    struct conv_shape shape = padded_shape;
+    assert_ok(device->ops->conv_create(device, &shape, &conv));
+    assert_true(device->ops->recordings_epoch(device) == epoch); /* nothing was there to move */
+    shape.rows *= 2;
+    assert_ok(device->ops->conv_create(device, &shape, &larger));
+    assert_true(device->ops->recordings_epoch(device) != epoch);
+    device->ops->conv_destroy(larger);
+    device->ops->conv_destroy(conv);
+    device->ops->release(device, x, sizeof(*x), -1);
+    device_close(device);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_recording_is_refused_for_what_it_may_not_hold, no_device,
+                                        no_device),
+        cmocka_unit_test_setup_teardown(a_recording_is_replayed_as_often_as_wanted, no_device,
+                                        no_device),
         cmocka_unit_test_setup_teardown(a_name_says_which_activations, no_device, no_device),
         cmocka_unit_test_setup_teardown(a_card_without_bf16_is_told_what_to_do, no_device,
                                         no_device),

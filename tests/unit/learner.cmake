@@ -21,11 +21,17 @@ if(EVERSEER_EMULATED_GPU)
         SOURCES test_trajectory.c LIBS learner collective m ARGS cuda:0 TIMEOUT 300)
     seer_test(test_memory_plan_emulated
         SOURCES test_memory_plan.c LIBS learner collective ARGS cuda:0 TIMEOUT 300)
-    foreach(name test_trajectory_emulated test_memory_plan_emulated)
+    seer_test(test_tape SOURCES test_tape.c virtual_team.c LIBS learner TIMEOUT 300)
+    if(EVERSEER_SANITIZE) # slow, and test_trajectory_emulated replays its steps there
+        set_tests_properties(unit.test_tape PROPERTIES DISABLED ON)
+    endif()
+    foreach(name test_trajectory_emulated test_memory_plan_emulated test_tape)
         target_sources(${name} PRIVATE
             $<TARGET_OBJECTS:device_emulated> $<TARGET_OBJECTS:device_emulated_bf16>
             $<TARGET_OBJECTS:device_emulated_fp16> $<TARGET_OBJECTS:device_emulated_fp32>)
     endforeach()
+    target_include_directories(test_tape BEFORE PRIVATE
+        ${CMAKE_SOURCE_DIR}/worker/device/cuda/emulated)
     if(NOT EVERSEER_SANITIZE) # slow, and bf16 has shown what there is to see
         foreach(kind fp16 fp32)
             seer_script(test_trajectory_emulated_${kind}

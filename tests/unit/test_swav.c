@@ -130,7 +130,8 @@ static void loss_and_gradients_match_for_any_size_of_slot(void **state)
         open_fixture(&fixture, 3, slot_images);
         put_scores(&fixture);
         assert_ok(swav_codes(&fixture.swav, 0));
-        assert_ok(swav_loss(&fixture.swav, slots));
+        swav_loss(&fixture.swav);
+        swav_place(&fixture.swav, slots);
         assert_near(swav_loss_of_all(&fixture.swav), loss_3, 2e-6);
         for (int crop = 0; crop < 3; crop++)
             for (int i = 0; i < CROP; i++) {

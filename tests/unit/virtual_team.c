@@ -8,6 +8,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "worker/device/device.h"
 
 enum { PIECE_BYTES = 1 << 18 };
 
@@ -15,6 +16,7 @@ struct collective {
     struct virtual_team *team;
     int rank;
     uint64_t generation, tickets;
+    struct device *device; /* whose memory it is; NULL: the host's */
     int colors[COLLECTIVE_CUTS];
     struct collective_part parts[COLLECTIVE_CUTS];
 };
@@ -67,6 +69,11 @@ int collective_rank(const struct collective *collective)
     return collective->rank;
 }
 
+int collective_is_alone(const struct collective *collective)
+{
+    return collective->team->size == 1;
+}
+
 int64_t collective_waited_us(const struct collective *collective)
 {
     (void)collective;
@@ -92,6 +99,29 @@ void virtual_team_leave_out(struct virtual_team *team, int rank)
 {
     CHECK(rank > 0);
     team->left_out = rank;
+}
+
+void virtual_team_on_device(struct virtual_team *team, int rank, struct device *device)
+{
+    team->members[rank].device = device;
+}
+
+/* Where the host can read and write it: there, or in a copy that staged_up brings back. */
+static void *staged_down(const struct collective *collective, void *data, size_t bytes)
+{
+    if (collective->device == NULL || bytes == 0)
+        return data;
+    void *copy = mem_alloc(bytes);
+    collective->device->ops->download(collective->device, copy, data, bytes);
+    return copy;
+}
+
+static void staged_up(const struct collective *collective, void *data, void *copy, size_t bytes)
+{
+    if (copy == data)
+        return;
+    collective->device->ops->upload(collective->device, data, copy, bytes);
+    mem_free(copy);
 }
 
 size_t reduce_op_bytes(enum reduce_op op)
@@ -135,7 +165,8 @@ enum status collective_allreduce(struct collective *collective, void *data, size
 {
     struct virtual_team *team = collective->team;
     const size_t bytes = count * reduce_op_bytes(op);
-    team->data[collective->rank] = data;
+    char *host = staged_down(collective, data, bytes);
+    team->data[collective->rank] = host;
     team->count[collective->rank] = bytes;
     pthread_barrier_wait(&team->barrier);
     for (int rank = 0; rank < team->size; rank++)
@@ -145,9 +176,10 @@ enum status collective_allreduce(struct collective *collective, void *data, size
         if (collective->rank == 0)
             reduce_piece(team, at, piece, op);
         pthread_barrier_wait(&team->barrier);
-        memcpy((char *)data + at, team->sum, piece);
+        memcpy(host + at, team->sum, piece);
         pthread_barrier_wait(&team->barrier);
     }
+    staged_up(collective, data, host, bytes);
     if (collective->rank == 0)
         team->calls++;
     return OK;
@@ -156,13 +188,15 @@ enum status collective_allreduce(struct collective *collective, void *data, size
 enum status collective_allgather(struct collective *collective, void *data, size_t bytes)
 {
     struct virtual_team *team = collective->team;
-    team->data[collective->rank] = data;
+    const size_t all = bytes * (size_t)team->size;
+    char *host = staged_down(collective, data, all);
+    team->data[collective->rank] = host;
     pthread_barrier_wait(&team->barrier);
     for (int rank = 0; rank < team->size; rank++)
         if (rank != collective->rank)
-            memcpy((char *)data + (size_t)rank * bytes, team->data[rank] + (size_t)rank * bytes,
-                   bytes);
+            memcpy(host + (size_t)rank * bytes, team->data[rank] + (size_t)rank * bytes, bytes);
     pthread_barrier_wait(&team->barrier);
+    staged_up(collective, data, host, all);
     return OK;
 }
 
@@ -202,6 +236,9 @@ enum status collective_allreduce_within(struct collective *collective,
 {
     struct virtual_team *team = collective->team;
     memcpy(collective->parts, parts, sizeof(collective->parts));
+    for (int cut = 0; cut < COLLECTIVE_CUTS; cut++)
+        collective->parts[cut].data =
+            staged_down(collective, parts[cut].data, parts[cut].count * reduce_op_bytes(op));
     pthread_barrier_wait(&team->barrier);
     for (int cut = 0; cut < COLLECTIVE_CUTS; cut++) {
         const size_t bytes = parts[cut].count * reduce_op_bytes(op);
@@ -210,9 +247,10 @@ enum status collective_allreduce_within(struct collective *collective,
             sum_within(collective, cut, sum, bytes, op);
         pthread_barrier_wait(&team->barrier);
         if (bytes > 0)
-            memcpy(parts[cut].data, sum, bytes);
+            memcpy(collective->parts[cut].data, sum, bytes);
         mem_free(sum);
         pthread_barrier_wait(&team->barrier);
+        staged_up(collective, parts[cut].data, collective->parts[cut].data, bytes);
     }
     if (collective->rank == 0)
         team->within_calls++;

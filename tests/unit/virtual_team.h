@@ -17,6 +17,8 @@ struct virtual_team *virtual_team_create(int size);
 void virtual_team_destroy(struct virtual_team *team);
 /* Borrowed from the team. */
 struct collective *virtual_team_member(struct virtual_team *team, int rank);
+/* What this rank gives and gets is in a device's memory. */
+void virtual_team_on_device(struct virtual_team *team, int rank, struct device *device);
 /* Calls of all-reduce by rank 0 so far. */
 int virtual_team_calls(const struct virtual_team *team);
 /* From now on this rank thinks that it is in that generation; 1 is everybody's. */

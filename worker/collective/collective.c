@@ -75,6 +75,11 @@ uint64_t collective_generation(const struct collective *collective)
     return collective->generation;
 }
 
+int collective_is_alone(const struct collective *collective)
+{
+    return collective->ops->is_alone;
+}
+
 int64_t collective_waited_us(const struct collective *collective)
 {
     return collective->waited_us;

@@ -81,6 +81,8 @@ void collective_abort(struct collective *collective);
 int collective_rank(const struct collective *collective);
 int collective_size(const struct collective *collective);
 uint64_t collective_generation(const struct collective *collective);
+/* 1: operations do nothing, since every sum is there already (engine self). */
+int collective_is_alone(const struct collective *collective);
 /* Time that the caller spent in the operations below, waiting for others. */
 int64_t collective_waited_us(const struct collective *collective);
 

@@ -9,6 +9,7 @@
 /* As the functions of collective.h; ranges are checked, counts are not 0. */
 struct engine_ops {
     const char *name;
+    int is_alone; /* its operations do nothing */
     void (*destroy)(struct collective *collective);
     void (*abort)(struct collective *collective);
     enum status (*allreduce)(struct collective *collective, void *data, size_t count,

@@ -78,6 +78,7 @@ static enum status self_allgather(struct collective *collective, void *data, siz
 
 static const struct engine_ops self_ops = {
     .name = "self",
+    .is_alone = 1,
     .destroy = self_destroy,
     .abort = self_abort,
     .allreduce = self_allreduce,

@@ -29,6 +29,7 @@ extern "C" {
 
 struct device;
 struct conv; /* one convolution of fixed shape, with its prepared weights */
+struct recording;
 
 struct conv_shape {
     int rows, height, width; /* of the input */
@@ -165,6 +166,22 @@ struct device_ops {
      * when it returns. 0: it cannot, upload them. has_images_ahead: 0 where it never can. */
     int has_images_ahead;
     int (*images_ahead)(struct device *device, void *to, const void *host, size_t bytes);
+    /* Recordings: what the device has to do, given to it once and then again and again at the cost
+     * of one call. has_recordings: 0 never can; then record_begin says ERR_DEVICE.
+     * From record_begin to record_end operations are noted, none is done. They may neither wait for
+     * the device nor allocate or release, nor upload, load images or set the optimizer's rule: what
+     * breaks this, or what a library cannot record, is told by record_end (ERR_DEVICE; nothing was
+     * done, the device is fine, and the operations can be called as ever). NULL: there were none.
+     * replay does them, with the numbers they were given and what memory holds by then. It must not
+     * be called once recordings_epoch is another one than at record_begin: memory that operations
+     * share has moved. recording_destroy waits for the device. */
+    int has_recordings;
+    enum status (*record_begin)(struct device *device);
+    enum status (*record_end)(struct device *device, struct recording **ret_recording);
+    void (*replay)(struct device *device, struct recording *recording);
+    void (*recording_destroy)(struct device *device,
+                              struct recording *recording); /* NULL is fine */
+    uint64_t (*recordings_epoch)(struct device *device);
     /* u8 RGB [pixels][3] -> activation (v/255 - mean)/std, channels kept at 3. mean and std are
      * host memory, read before it returns. */
     void (*images_normalize)(struct device *device, const uint8_t *images, size_t pixels,
@@ -278,9 +295,10 @@ struct device_ops {
 
     /* Per-tensor sums of squares, in a fixed order: the same numbers give the same bits. */
     void (*optimizer_norms)(struct device *device, const struct optimizer_tensors *tensors);
-    /* One update by the rule, with norms as optimizer_norms left them. */
-    void (*optimizer_update)(struct device *device, const struct optimizer_tensors *tensors,
-                             const struct optimizer_rule *rule);
+    /* The rule of the updates that follow. */
+    void (*optimizer_rule)(struct device *device, const struct optimizer_rule *rule);
+    /* One update by it, with norms as optimizer_norms left them. */
+    void (*optimizer_update)(struct device *device, const struct optimizer_tensors *tensors);
 };
 
 struct device {

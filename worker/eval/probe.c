@@ -239,7 +239,8 @@ void probe_learn(struct probe *probe, const float *const *features, const int32_
         classify(probe, &probe->classifiers[i], features[i], probe->rule.batch, 1);
         find_gradients(probe, i);
     }
-    probe->ops->optimizer_update(probe->device, &probe->tensors, &rule);
+    probe->ops->optimizer_rule(probe->device, &rule);
+    probe->ops->optimizer_update(probe->device, &probe->tensors);
     probe->step++;
 }
 

@@ -24,39 +24,37 @@ void buckets_init(struct buckets *buckets, struct team *team, const struct confi
     };
 }
 
-static enum status send(struct buckets *buckets, void *data, size_t count, enum reduce_op op)
+enum status buckets_begin(struct buckets *buckets, uint64_t step, float *data, size_t extra)
 {
-    TRY(collective_allreduce_start(buckets->team->collective, data, count, op, &buckets->ticket));
-    buckets->sent_count++;
-    team_progress(buckets->team);
-    return OK;
+    buckets->step = step;
+    buckets->unsent = 0;
+    buckets->team->started = 0;
+    return extra > 0 ? buckets_add(buckets, data, extra) : OK;
 }
 
-enum status buckets_begin(struct buckets *buckets, uint64_t step, float *data, size_t extra)
+void buckets_expect(struct buckets *buckets)
 {
     const struct team *team = buckets->team;
     const struct state *state = team->state;
     buckets->unsent = state->layout.parameter_floats;
-    buckets->step = step;
-    buckets->sent_count = 0;
     if (team->rows.is_exact)
         team->ops->zero(team->device, state->wide_grads, state->layout.wide_floats * sizeof(float));
-    return extra > 0 ? send(buckets, data, extra, REDUCE_SUM) : OK;
 }
 
 enum status buckets_add(struct buckets *buckets, float *data, size_t count)
 {
-    return send(buckets, data, count, REDUCE_SUM);
+    return team_sum_start(buckets->team, data, count, REDUCE_SUM);
 }
 
 static enum status send_from(struct buckets *buckets, size_t first)
 {
-    const struct state *state = buckets->team->state;
+    struct team *team = buckets->team;
+    const struct state *state = team->state;
     const size_t count = buckets->unsent - first;
     buckets->unsent = first;
-    if (buckets->team->rows.is_exact)
-        return send(buckets, state->wide_grads + 2 * first, 2 * count, REDUCE_SUM_DOUBLE);
-    return send(buckets, state->grads + first, count, REDUCE_SUM_GRADIENTS);
+    if (team->rows.is_exact)
+        return team_sum_start(team, state->wide_grads + 2 * first, 2 * count, REDUCE_SUM_DOUBLE);
+    return team_sum_start(team, state->grads + first, count, REDUCE_SUM_GRADIENTS);
 }
 
 enum status buckets_ready(struct buckets *buckets, const float *first)
@@ -66,12 +64,17 @@ enum status buckets_ready(struct buckets *buckets, const float *first)
     return buckets->unsent - offset < buckets->bucket_floats ? OK : send_from(buckets, offset);
 }
 
+enum status buckets_rest(struct buckets *buckets)
+{
+    return buckets->unsent > 0 ? send_from(buckets, 0) : OK;
+}
+
 static void make_seal(const struct buckets *buckets, double seal[EXCHANGE_SEAL])
 {
     seal[0] = 1;
     seal[1] = (double)collective_generation(buckets->team->collective);
     seal[2] = (double)buckets->step;
-    seal[3] = (double)buckets->sent_count;
+    seal[3] = (double)buckets->team->started;
 }
 
 /* Of such sums every one is exact. */
@@ -93,14 +96,13 @@ static enum status check_seal(const struct buckets *buckets, const double own[EX
 
 enum status buckets_finish(struct buckets *buckets)
 {
-    const struct team *team = buckets->team;
+    struct team *team = buckets->team;
     double seal[EXCHANGE_SEAL];
-    if (buckets->unsent > 0)
-        TRY(send_from(buckets, 0));
+    CHECK(buckets->unsent == 0);
     make_seal(buckets, seal);
     team->ops->upload(team->device, buckets->seal, seal, sizeof(seal));
-    TRY(send(buckets, buckets->seal, EXCHANGE_SEAL, REDUCE_SUM_DOUBLE));
-    TRY(collective_wait(team->collective, buckets->ticket));
+    TRY(team_sum_start(team, buckets->seal, EXCHANGE_SEAL, REDUCE_SUM_DOUBLE));
+    TRY(collective_wait(team->collective, team->ticket));
     TRY(check_seal(buckets, seal));
     if (team->rows.is_exact)
         team->ops->wide_round(team->device, team->state->wide_grads,

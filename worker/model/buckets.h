@@ -19,19 +19,21 @@ struct buckets {
     size_t unsent;        /* floats at the arena's start that are not under way yet */
     double *seal;         /* in the exchange area */
     uint64_t step;
-    uint64_t ticket;     /* of the last one sent */
-    uint64_t sent_count; /* messages of this step */
 };
 
 /* bucket_kib is raised where it would make more buckets than a collective takes at once. */
 void buckets_init(struct buckets *buckets, struct team *team, const struct config *config);
 /* Before backward of `step`; `extra` floats at data (may be 0) go first. */
 enum status buckets_begin(struct buckets *buckets, uint64_t step, float *data, size_t extra);
+/* From here to buckets_rest is backward, which a tape may record: all gradients are to come. */
+void buckets_expect(struct buckets *buckets);
 /* Further floats that are complete, summed as they are. */
 enum status buckets_add(struct buckets *buckets, float *data, size_t count);
 /* Every gradient from `first` to the end of the arena is complete. */
 enum status buckets_ready(struct buckets *buckets, const float *first);
-/* Everything is complete: sends the rest and waits for all. ERR_PROTOCOL: the seal is broken. */
+/* Every gradient is. */
+enum status buckets_rest(struct buckets *buckets);
+/* Seals what was sent and waits for all. ERR_PROTOCOL: the seal is broken. */
 enum status buckets_finish(struct buckets *buckets);
 
 #endif

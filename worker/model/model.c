@@ -69,12 +69,12 @@ enum status model_load(struct model *model, struct collective *collective,
     for (int r = 0; r < rows->resolution_count; r++)
         trunk_load_images(&model->trunk, r, is_there ? NULL : batch->crops[r], rows_count(rows, r));
     model->ahead = 0;
-    trunk_load_weights(&model->trunk);
     return team_meet(&model->team);
 }
 
 enum status model_forward(struct model *model)
 {
+    trunk_load_weights(&model->trunk);
     TRY(trunk_forward(&model->trunk));
     return head_forward(&model->head);
 }
@@ -83,6 +83,7 @@ enum status model_backward(struct model *model, struct buckets *buckets)
 {
     const struct state *state = model->team.state;
     int pixels[CONFIG_CROPS_MAX];
+    buckets_expect(buckets);
     if (model->team.groups.key != 0)
         TRY(buckets_add(buckets, state->group_statistics, state->layout.group_statistic_floats));
     for (int r = 0; r < model->team.rows.resolution_count; r++)

@@ -26,11 +26,11 @@ enum status model_create(const struct config *config, struct state *state, int s
 void model_destroy(struct model *model); /* NULL is fine */
 /* Images of the next batch travel while this step is computed, where the device can. */
 void model_load_ahead(struct model *model, const struct batch *batch);
-/* Images of the batch and the present parameters. ERR_INPUT: a batch of another shape. */
+/* Images of the batch. ERR_INPUT: a batch of another shape. */
 enum status model_load(struct model *model, struct collective *collective,
                        const struct batch *batch);
-/* -> head's embeddings and scores. Errors of both ways are collective_allreduce's: BN sums are
- * exchanged. */
+/* With the present parameters -> head's embeddings and scores. Errors of both ways are
+ * collective_allreduce's: BN sums are exchanged. */
 enum status model_forward(struct model *model);
 /* From head.scores_grad. */
 enum status model_backward(struct model *model, struct buckets *buckets);

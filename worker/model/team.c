@@ -3,9 +3,13 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/model/team.h"
 
+#include <string.h>
+
 #include "common/check.h"
+#include "common/hash.h"
 #include "common/mem.h"
 #include "worker/exchange.h"
+#include "worker/model/tape.h"
 
 static float *take_ones(struct team *team, int count)
 {
@@ -102,26 +106,79 @@ enum status team_meet(struct team *team)
     return collective_split(team->collective, team->groups.key, team->groups.group);
 }
 
-enum status team_sum_groups(struct team *team, const struct collective_part parts[COLLECTIVE_CUTS],
-                            enum reduce_op op)
+uint64_t team_key(const struct team *team)
 {
-    TRY(collective_allreduce_within(team->collective, parts, op));
+    const struct rows *rows = &team->rows;
+    uint64_t words[] = {
+        team->ops->recordings_epoch(team->device),
+        (uint64_t)collective_is_alone(team->collective),
+        (uint64_t)collective_rank(team->collective),
+        (uint64_t)collective_size(team->collective),
+        team->groups.key != 0,
+        (uint64_t)team->groups.group[0],
+        (uint64_t)team->groups.group[1],
+        (uint64_t)rows->run_count,
+    };
+    _Static_assert(COLLECTIVE_CUTS == 2, "the group of every cut");
+    return hash_bytes_seed(rows->runs, (size_t)rows->run_count * sizeof(*rows->runs),
+                           hash_bytes(words, sizeof(words)));
+}
+
+enum status team_perform(struct team *team, const struct team_call *call)
+{
+    struct collective *collective = team->collective;
+    switch (call->kind) {
+    case TEAM_SUM:
+        TRY(collective_allreduce(collective, call->data, call->count, call->op));
+        break;
+    case TEAM_SUM_WITHIN:
+        TRY(collective_allreduce_within(collective, call->parts, call->op));
+        break;
+    case TEAM_SUM_START:
+        TRY(collective_allreduce_start(collective, call->data, call->count, call->op,
+                                       &team->ticket));
+        team->started++;
+        break;
+    }
     team_progress(team);
     return OK;
+}
+
+static enum status exchange(struct team *team, const struct team_call *call)
+{
+    return team->tape != NULL ? tape_cut(team->tape, call) : team_perform(team, call);
+}
+
+enum status team_max(struct team *team, float *value)
+{
+    const struct team_call call = {TEAM_SUM, REDUCE_MAX, .data = value, .count = 1};
+    return exchange(team, &call);
+}
+
+enum status team_sum_start(struct team *team, void *data, size_t count, enum reduce_op op)
+{
+    const struct team_call call = {TEAM_SUM_START, op, .data = data, .count = count};
+    return exchange(team, &call);
 }
 
 enum status team_sum(struct team *team, float *data, size_t count)
 {
-    TRY(collective_allreduce(team->collective, data, count, REDUCE_SUM));
-    team_progress(team);
-    return OK;
+    const struct team_call call = {TEAM_SUM, REDUCE_SUM, .data = data, .count = count};
+    return exchange(team, &call);
 }
 
 enum status team_sum_wide(struct team *team, double *wide, size_t count)
 {
-    TRY(collective_allreduce(team->collective, wide, 2 * count, REDUCE_SUM_DOUBLE));
-    team_progress(team);
-    return OK;
+    const struct team_call call = {TEAM_SUM, REDUCE_SUM_DOUBLE, .data = wide, .count = 2 * count};
+    return exchange(team, &call);
+}
+
+enum status team_sum_groups(struct team *team, const struct collective_part parts[COLLECTIVE_CUTS],
+                            enum reduce_op op)
+{
+    struct team_call call = {.kind = TEAM_SUM_WITHIN, .op = op};
+    memcpy(call.parts, parts, sizeof(call.parts));
+    return exchange(team, &call);
 }
 
 float *team_gradient(const struct team *team, const struct parameter *parameter)

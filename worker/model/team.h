@@ -1,7 +1,8 @@
 /* team.h - what a layer needs of its surroundings: device, rows, and the members to sum with.
  *
  * One team serves one model for as long as its share of slots stays the same; the collective
- * changes with the generation. */
+ * changes with the generation. Layers exchange through the team alone, so that a tape (tape.h) can
+ * note where. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_MODEL_TEAM_H
@@ -17,11 +18,25 @@
 #include "worker/model/rows.h"
 #include "worker/state.h"
 
+struct tape;
+
+/* An exchange with the other members. */
+enum team_call_kind { TEAM_SUM, TEAM_SUM_WITHIN, TEAM_SUM_START };
+struct team_call {
+    enum team_call_kind kind;
+    enum reduce_op op;
+    void *data; /* but for TEAM_SUM_WITHIN */
+    size_t count;
+    struct collective_part parts[COLLECTIVE_CUTS]; /* TEAM_SUM_WITHIN */
+};
+
 struct team {
     struct device *device;         /* borrowed */
     const struct device_ops *ops;  /* device->ops */
     struct state *state;           /* borrowed */
     struct collective *collective; /* borrowed; NULL while inference only */
+    struct tape *tape;             /* which records at present; NULL: none */
+    uint64_t ticket, started;      /* of the last sum in the background; how many in this step */
     struct rows rows;
     struct bn_groups groups;      /* of the present step */
     struct bn_share *shares;      /* of all members, on the host; several BN groups only; owned */
@@ -45,7 +60,15 @@ void team_done(struct team *team);
 /* Before a step, with its rows: who sums which BN group with whom. Errors as collective_allgather.
  */
 enum status team_meet(struct team *team);
-/* Sum over members, in place. Errors as collective_allreduce. */
+/* Now, whether or not a tape records. Errors as the collective's operation. */
+enum status team_perform(struct team *team, const struct team_call *call);
+/* What the operations of a step depend on, besides the addresses of memory: a hash. */
+uint64_t team_key(const struct team *team);
+/* Largest of all members, of one value. Errors as collective_allreduce, here and below. */
+enum status team_max(struct team *team, float *value);
+/* Sum over members, in place, in the background: counts in started, sets ticket. */
+enum status team_sum_start(struct team *team, void *data, size_t count, enum reduce_op op);
+/* Sum over members, in place. */
 enum status team_sum(struct team *team, float *data, size_t count);
 /* Sum over members of `count` pairs of doubles (device.h, wide_add). */
 enum status team_sum_wide(struct team *team, double *wide, size_t count);

@@ -342,10 +342,20 @@ static enum status stem_backward(struct trunk *trunk)
     return OK;
 }
 
+/* NULL: there is none. */
+static struct block *last_recomputed(const struct trunk *trunk)
+{
+    for (int j = trunk->regnet.block_count - 1; j >= 0; j--)
+        if (trunk->blocks[j].interior != NULL)
+            return &trunk->blocks[j];
+    return NULL;
+}
+
 enum status trunk_backward(struct trunk *trunk, const float *pixel_grad, struct buckets *buckets)
 {
     const struct rows *rows = &trunk->team->rows;
     const size_t width = (size_t)architecture_width(&trunk->architecture);
+    trunk->interior.holder = last_recomputed(trunk); /* also if forward was replayed */
     for (int r = 0; r < rows->resolution_count; r++) {
         trunk->gradient[r].dy = trunk->gradient[r].dy2 = NULL;
         trunk->gradient[r].row_add = pixel_grad + (size_t)rows_first(rows, r) * width;
@@ -355,7 +365,7 @@ enum status trunk_backward(struct trunk *trunk, const float *pixel_grad, struct 
         TRY(buckets_ready(buckets, block_first_gradient(&trunk->blocks[j])));
     }
     TRY(stem_backward(trunk));
-    return buckets_ready(buckets, trunk->team->state->grads);
+    return buckets_rest(buckets);
 }
 
 int trunk_last_pixels(const struct trunk *trunk, int resolution)

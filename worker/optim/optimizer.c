@@ -92,9 +92,15 @@ void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret
     *ret_grad_norm = sqrt(square);
 }
 
-void optimizer_update(struct optimizer *optimizer, double lr)
+void optimizer_prepare(struct optimizer *optimizer, double lr)
 {
     struct device *device = optimizer->state->device;
     optimizer->rule.lr = (float)lr;
-    device->ops->optimizer_update(device, &optimizer->tensors, &optimizer->rule);
+    device->ops->optimizer_rule(device, &optimizer->rule);
+}
+
+void optimizer_update(struct optimizer *optimizer)
+{
+    struct device *device = optimizer->state->device;
+    device->ops->optimizer_update(device, &optimizer->tensors);
 }

@@ -31,7 +31,9 @@ void optimizer_done(struct optimizer *optimizer);
 /* Norms of the present parameters and gradients, for the update of that step. ret_grad_norm: over
  * all tensors that will move. */
 void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret_grad_norm);
+/* The learning rate of the next update. */
+void optimizer_prepare(struct optimizer *optimizer, double lr);
 /* With the norms as measured. */
-void optimizer_update(struct optimizer *optimizer, double lr);
+void optimizer_update(struct optimizer *optimizer);
 
 #endif

@@ -85,7 +85,7 @@ static enum status find_max(struct codes *codes, const float *scores, int queue_
                               codes->prototypes, codes->maxima + crop + 1);
     team->ops->scores_max(team->device, codes->maxima, 1, queue_count > 0 ? codes->crops + 1 : 1,
                           codes->max);
-    return collective_allreduce(team->collective, codes->max, 1, REDUCE_MAX);
+    return team_max(codes->team, codes->max);
 }
 
 /* From rows [slot][crop][image] to [crop][slot][image], the queue behind. */

@@ -85,7 +85,7 @@ void feature_queue_collect(const struct feature_queue *queue, const struct head 
 /* Entries move back by a batch, the last ones first, so that no copy overlaps. */
 void feature_queue_push(struct feature_queue *queue)
 {
-    struct state *state = queue->team->state;
+    const struct state *state = queue->team->state;
     const struct device_ops *ops = queue->team->ops;
     const size_t batch = (size_t)queue->batch_images * (size_t)queue->embedding;
     const size_t length = (size_t)queue->images * (size_t)queue->embedding;
@@ -98,6 +98,11 @@ void feature_queue_push(struct feature_queue *queue)
         ops->copy(state->device, entries, queue->collected + (size_t)crop * batch,
                   batch * sizeof(float));
     }
+}
+
+void feature_queue_count(struct feature_queue *queue)
+{
+    struct state *state = queue->team->state;
     const int filled = (int)state->queue_filled + queue->batch_images;
     state->queue_filled = (uint32_t)(filled < queue->images ? filled : queue->images);
 }

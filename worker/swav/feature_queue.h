@@ -35,5 +35,7 @@ void feature_queue_collect(const struct feature_queue *queue, const struct head 
                            const uint32_t *slots);
 /* On commit: what was collected and summed goes in front, the oldest images fall out. */
 void feature_queue_push(struct feature_queue *queue);
+/* And so many are in it by then, says the state. */
+void feature_queue_count(struct feature_queue *queue);
 
 #endif

@@ -61,19 +61,7 @@ static void predict(struct swav *swav, int resolution, int slot, int crop)
                          swav->loss_sums + 2 * slot, swav->head->scores_grad + (size_t)row * k);
 }
 
-/* On the device alone: the host waits for no loss before the step's end. */
-static void place_losses(struct swav *swav, const uint32_t *slots)
-{
-    const struct team *team = swav->team;
-    const size_t slot_count = (size_t)team->rows.slot_count;
-    team->ops->wide_round(team->device, swav->loss_sums, slot_count, swav->losses);
-    team->ops->multiply(team->device, swav->losses, slot_count, (float)swav->scale);
-    team->ops->zero(team->device, swav->tail, (size_t)team->rows.slot_total * sizeof(float));
-    for (size_t i = 0; i < slot_count; i++)
-        team->ops->copy(team->device, swav->tail + slots[i], swav->losses + i, sizeof(float));
-}
-
-enum status swav_loss(struct swav *swav, const uint32_t *slots)
+void swav_loss(struct swav *swav)
 {
     const struct team *team = swav->team;
     const struct rows *rows = &team->rows;
@@ -83,9 +71,21 @@ enum status swav_loss(struct swav *swav, const uint32_t *slots)
         for (int slot = 0; slot < rows->slot_count; slot++)
             for (int crop = 0; crop < rows->crops[r]; crop++)
                 predict(swav, r, slot, crop);
+    team->ops->wide_round(team->device, swav->loss_sums, slot_count, swav->losses);
+    team->ops->multiply(team->device, swav->losses, slot_count, (float)swav->scale);
+}
+
+/* On the device alone: the host waits for no loss before the step's end. */
+void swav_place(struct swav *swav, const uint32_t *slots)
+{
+    const struct team *team = swav->team;
+    const struct rows *rows = &team->rows;
+    const int run = rows->is_run ? rows->slot_count : 1;
     feature_queue_collect(&swav->queue, swav->head, slots);
-    place_losses(swav, slots);
-    return OK;
+    team->ops->zero(team->device, swav->tail, (size_t)rows->slot_total * sizeof(float));
+    for (int i = 0; i < rows->slot_count; i += run)
+        team->ops->copy(team->device, swav->tail + slots[i], swav->losses + i,
+                        (size_t)run * sizeof(float));
 }
 
 double swav_loss_of_all(const struct swav *swav)

@@ -35,8 +35,10 @@ void swav_init(struct swav *swav, struct team *team, struct head *head, const st
                int group_size);
 /* Codes of the assigned crops of all members. */
 enum status swav_codes(struct swav *swav, uint64_t number);
-/* head->scores_grad, times loss_scale; and fills the tail, which is to be summed over members. */
-enum status swav_loss(struct swav *swav, const uint32_t *slots);
+/* -> head->scores_grad, times loss_scale; and losses. */
+void swav_loss(struct swav *swav);
+/* Fills the tail, which is to be summed over members, from losses and embeddings. */
+void swav_place(struct swav *swav, const uint32_t *slots);
 /* The loss of the whole batch, once the tail is summed. */
 double swav_loss_of_all(const struct swav *swav);
 

@@ -203,6 +203,40 @@ void cpu_tune(struct device *device, const char *folder)
     (void)device, (void)folder; /* oneDNN knows what is fastest without trying */
 }
 
+void cpu_optimizer_rule(struct device *device, const struct optimizer_rule *rule)
+{
+    ((struct cpu *)device)->rule = *rule;
+}
+
+enum status cpu_record_begin(struct device *device)
+{
+    (void)device;
+    return fail(ERR_DEVICE, "cpu: it records nothing");
+}
+
+enum status cpu_record_end(struct device *device, struct recording **ret_recording)
+{
+    (void)ret_recording;
+    return cpu_record_begin(device);
+}
+
+void cpu_replay(struct device *device, struct recording *recording)
+{
+    (void)device, (void)recording;
+    CHECK(!"there are no recordings");
+}
+
+void cpu_recording_destroy(struct device *device, struct recording *recording)
+{
+    (void)device, (void)recording;
+}
+
+uint64_t cpu_recordings_epoch(struct device *device)
+{
+    (void)device;
+    return 0;
+}
+
 enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct device **ret_device)
 {
     char name[64];

@@ -35,6 +35,7 @@ struct cpu {
     struct dnnl_engine *engine;
     struct dnnl_stream *stream;
     struct cpu_scratch scratch[CONV_SHARED_MAX];
+    struct optimizer_rule rule; /* of the updates that follow */
 };
 
 /* One instruction set: our kernels compiled for it. */
@@ -82,6 +83,13 @@ enum status cpu_synchronize(struct device *device);
 void cpu_destroy(struct device *device);
 int cpu_images_ahead(struct device *device, void *to, const void *host, size_t bytes);
 void cpu_tune(struct device *device, const char *folder);
+void cpu_optimizer_rule(struct device *device, const struct optimizer_rule *rule);
+/* It records nothing: a call costs less than what it does. */
+enum status cpu_record_begin(struct device *device);
+enum status cpu_record_end(struct device *device, struct recording **ret_recording);
+void cpu_replay(struct device *device, struct recording *recording);
+void cpu_recording_destroy(struct device *device, struct recording *recording);
+uint64_t cpu_recordings_epoch(struct device *device);
 
 /* dnnl_conv.c: oneDNN. */
 enum status dnnl_conv_start(struct cpu *cpu);

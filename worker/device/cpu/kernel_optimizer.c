@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "worker/device/cpu/cpu.h"
 #include "worker/device/cpu/dot.h"
 
 void KERNEL(optimizer_norms)(struct device *device, const struct optimizer_tensors *tensors)
@@ -37,10 +38,9 @@ static void larc_scales(const struct optimizer_rule *rule, const float *norms, f
 }
 
 /* v = momentum v + g';  w = w - lr v, or with Nesterov's momentum w - lr (g' + momentum v). */
-void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tensors *tensors,
-                              const struct optimizer_rule *rule)
+void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tensors *tensors)
 {
-    (void)device;
+    const struct optimizer_rule *rule = &((const struct cpu *)device)->rule;
     const float lr = rule->lr, momentum = rule->momentum;
     const int is_nesterov = rule->is_nesterov;
     for (int i = 0; i < tensors->count; i++) {

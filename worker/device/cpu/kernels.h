@@ -75,7 +75,6 @@ void KERNEL(wide_round)(struct device *device, const double *wide, size_t count,
 
 /* kernel_optimizer.c */
 void KERNEL(optimizer_norms)(struct device *device, const struct optimizer_tensors *tensors);
-void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tensors *tensors,
-                              const struct optimizer_rule *rule);
+void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tensors *tensors);
 
 #endif

@@ -27,10 +27,11 @@ static const struct kind {
 
 void cuda_failed(struct cuda *cuda, const char *what, const char *words)
 {
-    if (cuda->is_failed)
+    char *to = cuda->is_recording ? cuda->unrecorded : cuda->failure;
+    if (to[0] != '\0')
         return;
-    cuda->is_failed = 1;
-    snprintf(cuda->failure, sizeof(cuda->failure), "cuda:%d: %s: %s", cuda->index, what, words);
+    cuda->is_failed |= !cuda->is_recording;
+    snprintf(to, sizeof(cuda->failure), "cuda:%d: %s: %s", cuda->index, what, words);
 }
 
 void cuda_note(struct cuda *cuda, const char *what, cudaError_t error)
@@ -130,17 +131,23 @@ static void move(struct device *device, void *to, const void *from, size_t bytes
 /* Pageable memory has been read when the call returns. */
 void cuda_upload(struct device *device, void *to, const void *host, size_t bytes)
 {
+    struct cuda *cuda = (struct cuda *)device;
+    if (cuda->is_recording) { /* the runtime may take it, and read what is there at every replay */
+        cuda_failed(cuda, "upload", "memory of the host is gone when a recording is replayed");
+        return;
+    }
     cuda_images_join(device); /* to may be where images are on their way to */
     move(device, to, host, bytes, cudaMemcpyHostToDevice, "upload");
 }
 
-/* On a device that failed the host gets NaN: nothing that could be taken for a result. */
+/* On a device that failed, or records, the host gets NaN: nothing that could be taken for a result.
+ */
 void cuda_download(struct device *device, void *host, const void *from, size_t bytes)
 {
     struct cuda *cuda = (struct cuda *)device;
     move(device, host, from, bytes, cudaMemcpyDeviceToHost, "download");
     cuda_note(cuda, "download", cudaStreamSynchronize(cuda_stream(device)));
-    if (cuda->is_failed && bytes > 0)
+    if ((cuda->is_failed || cuda->is_recording) && bytes > 0)
         memset(host, 0xff, bytes);
 }
 
@@ -185,6 +192,7 @@ enum status cuda_scratch_grow(struct cuda *cuda, struct cuda_scratch *scratch, s
 {
     if (bytes <= scratch->bytes)
         return OK;
+    cuda->epoch += scratch->memory != NULL;
     scratch_done(cuda, scratch);
     TRY(cuda_allocate(&cuda->device, bytes, NULL, &scratch->memory));
     scratch->bytes = bytes;

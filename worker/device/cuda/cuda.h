@@ -62,6 +62,9 @@ struct cuda {
     struct gemm_engine *gemm;
     struct conv_engines *conv;
     size_t held, peak, fixed; /* as struct device_memory has them */
+    uint64_t epoch;           /* counts up when scratch that was there before moves */
+    int is_recording;         /* failures are then the recording's alone */
+    char unrecorded[256];     /* why what is recorded cannot be; "" while it can */
     int is_failed;
     char failure[256]; /* the first one; "" while there is none */
 };
@@ -72,7 +75,7 @@ cudaStream_t cuda_stream(struct device *device);
  * there is not so much: no shape that fits a GPU asks for it. */
 void *cuda_parts(struct device *device, size_t bytes);
 
-/* Keeps `words` and what error means as the device's failure, if it is the first. */
+/* Keeps `words` as the failure of the device, or of what it records, if it is the first. */
 void cuda_failed(struct cuda *cuda, const char *what, const char *words);
 /* As cuda_failed, unless error is cudaSuccess. */
 void cuda_note(struct cuda *cuda, const char *what, cudaError_t error);
@@ -109,6 +112,13 @@ void cuda_images_stop(struct cuda *cuda);
 int cuda_images_ahead(struct device *device, void *to, const void *host, size_t bytes);
 void cuda_images_join(struct device *device);
 void cuda_images_read(struct device *device);
+
+/* cuda_record.c: device_ops of recordings, by stream capture and CUDA graphs. */
+enum status cuda_record_begin(struct device *device);
+enum status cuda_record_end(struct device *device, struct recording **ret_recording);
+void cuda_replay(struct device *device, struct recording *recording);
+void cuda_recording_destroy(struct device *device, struct recording *recording);
+uint64_t cuda_recordings_epoch(struct device *device);
 
 /* cuda_gemm.c */
 void cuda_gemm(struct device *device, int trans_a, int trans_b, int m, int n, int k, float alpha,

@@ -150,13 +150,26 @@ static __global__ void update_kernel(struct optimizer_tensors tensors,
     }
 }
 
-/* The rule is read from device memory, so that a captured graph follows it from step to step. */
-void cuda_optimizer_update(struct device *device, const struct optimizer_tensors *tensors,
-                           const struct optimizer_rule *rule)
+/* In device memory, so that a replayed update follows it from step to step. */
+static struct optimizer_rule *rule_of(struct device *device)
 {
-    struct optimizer_rule *to = (struct optimizer_rule *)((struct cuda *)device)->rule.memory;
-    LAUNCH(rule_kernel, dim3(1), dim3(1), cuda_stream(device), *rule, to);
+    return (struct optimizer_rule *)((struct cuda *)device)->rule.memory;
+}
+
+void cuda_optimizer_rule(struct device *device, const struct optimizer_rule *rule)
+{
+    struct cuda *cuda = (struct cuda *)device;
+    if (cuda->is_recording) {
+        cuda_failed(cuda, "optimizer_rule", "a recording would bring back the present one");
+        return;
+    }
+    LAUNCH(rule_kernel, dim3(1), dim3(1), cuda_stream(device), *rule, rule_of(device));
+    cuda_launched(device, "optimizer_rule");
+}
+
+void cuda_optimizer_update(struct device *device, const struct optimizer_tensors *tensors)
+{
     LAUNCH(update_kernel, share_blocks(tensors->count), dim3(ROW_THREADS), cuda_stream(device),
-           *tensors, (const struct optimizer_rule *)to);
+           *tensors, (const struct optimizer_rule *)rule_of(device));
     cuda_launched(device, "optimizer_update");
 }

@@ -134,8 +134,8 @@ void cuda_wide_round(struct device *device, const double *wide, size_t count, fl
 
 /* kernel_optimizer.cu */
 void cuda_optimizer_norms(struct device *device, const struct optimizer_tensors *tensors);
-void cuda_optimizer_update(struct device *device, const struct optimizer_tensors *tensors,
-                           const struct optimizer_rule *rule);
+void cuda_optimizer_rule(struct device *device, const struct optimizer_rule *rule);
+void cuda_optimizer_update(struct device *device, const struct optimizer_tensors *tensors);
 
 #ifdef __cplusplus
 }
