@@ -38,6 +38,48 @@ static void print_workers(const json_t *workers)
                integer(worker, "heartbeat_age_ms"), integer(worker, "pid"), text(worker, "host"));
 }
 
+/* A figure of a GPU, in units of `unit`; "-" where it is not told. */
+static void print_figure(const json_t *gpu, const char *key, long long unit, int width)
+{
+    const json_t *value = json_object_get(gpu, key);
+    if (json_is_integer(value))
+        printf(" %*lld", width, (long long)json_integer_value(value) / unit);
+    else
+        printf(" %*s", width, "-");
+}
+
+static void print_gpu(const json_t *worker)
+{
+    const json_t *gpu = json_object_get(worker, "gpu");
+    printf("%-16s", text(worker, "name"));
+    print_figure(gpu, "utilization_percent", 1, 5);
+    print_figure(gpu, "memory_used_bytes", 1 << 20, 9);
+    print_figure(gpu, "memory_total_bytes", 1 << 20, 9);
+    print_figure(gpu, "temperature_c", 1, 6);
+    print_figure(gpu, "power_mw", 1000, 6);
+    print_figure(gpu, "ecc_errors", 1, 4);
+    print_figure(gpu, "xid", 1, 4);
+    printf(" %s\n", text(worker, "device"));
+}
+
+/* Of workers that have one and can tell. */
+static void print_gpus(const json_t *workers)
+{
+    size_t i;
+    json_t *worker;
+    int is_first = 1;
+    json_array_foreach(workers, i, worker)
+    {
+        if (json_object_get(worker, "gpu") == NULL)
+            continue;
+        if (is_first)
+            printf("\n%-16s %5s %9s %9s %6s %6s %4s %4s %s\n", "GPU OF", "BUSY%", "USED MIB",
+                   "OF MIB", "TEMP C", "WATTS", "ECC", "XID", "DEVICE");
+        is_first = 0;
+        print_gpu(worker);
+    }
+}
+
 static void print_table(const json_t *status)
 {
     const json_t *stream = json_object_get(status, "stream");
@@ -53,6 +95,7 @@ static void print_table(const json_t *status)
            integer(stream, "backlog_images"), integer(stream, "shards"));
     printf("snapshot   %s\n", text(status, "snapshot")[0] != 0 ? text(status, "snapshot") : "none");
     print_workers(json_object_get(status, "workers"));
+    print_gpus(json_object_get(status, "workers"));
 }
 
 static int status_run(int argc, char **argv)

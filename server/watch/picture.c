@@ -283,6 +283,10 @@ static void take_worker(struct picture *picture, const struct feed_worker *heard
     worker->images_trained = heard->images_trained;
     worker->heartbeat_age_ms = heard->heartbeat_age_ms;
     worker->images_per_second = heard->images_per_second;
+    worker->gpu_utilization_percent = heard->gpu_utilization_percent;
+    worker->gpu_memory_used_bytes = heard->gpu_memory_used_bytes;
+    worker->gpu_temperature_c = heard->gpu_temperature_c;
+    worker->gpu_power_mw = heard->gpu_power_mw;
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         sum_us += heard->phase_us[phase];
     worker->step_ms = (double)sum_us / 1000;
@@ -396,6 +400,12 @@ static int64_t integer(const json_t *object, const char *key)
     return (int64_t)json_integer_value(json_object_get(object, key));
 }
 
+static int64_t gpu_figure(const json_t *worker, const char *key)
+{
+    const json_t *value = json_object_get(json_object_get(worker, "gpu"), key);
+    return json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
+}
+
 static void status_worker(struct picture *picture, const json_t *object)
 {
     const char *id = json_string_value(json_object_get(object, "worker"));
@@ -414,6 +424,10 @@ static void status_worker(struct picture *picture, const json_t *object)
     worker->images_trained = (uint64_t)integer(object, "images_trained");
     worker->heartbeat_age_ms = integer(object, "heartbeat_age_ms");
     worker->images_per_second = json_number_value(json_object_get(object, "images_per_second"));
+    worker->gpu_utilization_percent = gpu_figure(object, "utilization_percent");
+    worker->gpu_memory_used_bytes = gpu_figure(object, "memory_used_bytes");
+    worker->gpu_temperature_c = gpu_figure(object, "temperature_c");
+    worker->gpu_power_mw = gpu_figure(object, "power_mw");
 }
 
 void picture_status(struct picture *picture, const json_t *status)

@@ -73,6 +73,8 @@ struct picture_worker {
     uint32_t pid;
     int64_t rank, heartbeat_age_ms;
     double images_per_second, step_ms, data_wait_percent;
+    /* Of its GPU; -1: not told. */
+    int64_t gpu_utilization_percent, gpu_memory_used_bytes, gpu_temperature_c, gpu_power_mw;
     uint64_t round; /* last heard in */
 };
 

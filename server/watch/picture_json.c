@@ -25,6 +25,12 @@ static void put_number(json_t *object, const char *key, double value)
     json_object_set_new(object, key, json_number(value));
 }
 
+/* What is not told is null. */
+static void put_figure(json_t *object, const char *key, int64_t value)
+{
+    json_object_set_new(object, key, value >= 0 ? json_integer((json_int_t)value) : json_null());
+}
+
 static json_t *worker_json(const struct picture_worker *worker)
 {
     char id[17];
@@ -45,6 +51,10 @@ static json_t *worker_json(const struct picture_worker *worker)
     put_number(object, "data_wait_percent", worker->data_wait_percent);
     put_count(object, "memory_bytes", worker->memory_bytes);
     json_object_set_new(object, "heartbeat_age_ms", json_integer(worker->heartbeat_age_ms));
+    put_figure(object, "gpu_utilization_percent", worker->gpu_utilization_percent);
+    put_figure(object, "gpu_memory_used_bytes", worker->gpu_memory_used_bytes);
+    put_figure(object, "gpu_temperature_c", worker->gpu_temperature_c);
+    put_figure(object, "gpu_power_mw", worker->gpu_power_mw);
     return object;
 }
 

@@ -199,6 +199,32 @@ static void metrics_escape_names_and_leave_out_what_is_not_known(void **state)
     buf_done(&text);
 }
 
+/* From the feed, and from the status that a viewer begins with. */
+static void json_has_what_a_gpu_tells(void **state)
+{
+    struct picture *picture = *state;
+    json_t *status =
+        json_pack("{s:[{s:s,s:{s:i}}]}", "workers", "worker", "2", "gpu", "power_mw", 412000);
+    picture_status(picture, status);
+    json_decref(status);
+    hear(picture, (struct feed_message){.kind = FEED_WORKER,
+                                        .worker = {.name = "a",
+                                                   .worker = 1,
+                                                   .gpu_utilization_percent = 97,
+                                                   .gpu_memory_used_bytes = -1,
+                                                   .gpu_temperature_c = 61,
+                                                   .gpu_power_mw = -1}});
+    json_t *all = picture_json(picture, 1, "");
+    const json_t *workers = json_object_get(all, "workers");
+    const json_t *one = json_array_get(workers, 1), *two = json_array_get(workers, 0);
+    assert_int_equal(json_integer_value(json_object_get(one, "gpu_utilization_percent")), 97);
+    assert_int_equal(json_integer_value(json_object_get(one, "gpu_temperature_c")), 61);
+    assert_true(json_is_null(json_object_get(one, "gpu_power_mw")));
+    assert_int_equal(json_integer_value(json_object_get(two, "gpu_power_mw")), 412000);
+    assert_true(json_is_null(json_object_get(two, "gpu_utilization_percent")));
+    json_decref(all);
+}
+
 static void json_has_null_for_what_is_no_number(void **state)
 {
     struct picture *picture = *state;
@@ -270,6 +296,7 @@ int main(void)
         TEST(a_snapshot_that_is_removed_leaves_the_list),
         TEST(metrics_escape_names_and_leave_out_what_is_not_known),
         TEST(json_has_null_for_what_is_no_number),
+        TEST(json_has_what_a_gpu_tells),
         TEST(lines_fit_their_width_and_no_control_character_is_in_them),
         TEST(a_filter_leaves_the_workers_that_it_names),
     };
