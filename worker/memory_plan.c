@@ -33,9 +33,9 @@ static void add_row(struct memory_plan *plan, const char *name, size_t bytes)
     plan->total_bytes += bytes;
 }
 
-static void add_state(struct memory_plan *plan, const struct state_layout *layout,
-                      size_t optimizer_bytes)
+static void add_state(struct memory_plan *plan, const struct state *state, size_t optimizer_bytes)
 {
+    const struct state_layout *layout = &state->layout;
     add_row(plan, "parameters", layout->parameter_floats * sizeof(float));
     add_row(plan, "running_statistics", layout->statistic_floats * sizeof(float));
     add_row(plan, "momentum", layout->momentum_floats * sizeof(float));
@@ -44,6 +44,7 @@ static void add_state(struct memory_plan *plan, const struct state_layout *layou
     add_row(plan, "exact_gradients", layout->wide_floats * sizeof(float));
     add_row(plan, "exchange", layout->exchange_floats * sizeof(float));
     add_row(plan, "group_statistics", layout->group_statistic_floats * sizeof(float));
+    add_row(plan, "gradient_wire", state->wire_bytes);
     add_row(plan, "optimizer_tables", optimizer_bytes);
     plan->state_bytes = plan->total_bytes;
 }
@@ -83,7 +84,7 @@ static enum status build(const struct config *config, struct planner *planner, i
     TRY_OUT(state_create(config, &planner->device, &state));
     const size_t state_bytes = planner->allocated;
     TRY_OUT(optimizer_init(&optimizer, config, state));
-    add_state(plan, &state->layout, planner->allocated - state_bytes);
+    add_state(plan, state, planner->allocated - state_bytes);
     TRY_OUT(model_create(config, state, plan->slots, 0, &model));
     swav_init(&swav, &model->team, &model->head, config, members);
     add_model(plan, &model->team.arena);

@@ -12,6 +12,7 @@
 #include "common/hash.h"
 #include "common/mem.h"
 #include "common/random.h"
+#include "worker/collective/collective.h"
 #include "worker/exchange.h"
 
 enum { DIGEST_BYTES = 1 << 20 };
@@ -208,6 +209,21 @@ const struct state_tensor *state_find(const struct state_layout *layout, const c
     return NULL;
 }
 
+/* Engine nccl rounds gradients into it, whichever generation is at work. */
+static enum status take_wire(struct state *state, const struct config *config)
+{
+    const char *engine = config->collective.engine;
+    const int may_be_nccl = strcmp(state->device->ops->name, "cuda") == 0 &&
+                            (strcmp(engine, "auto") == 0 || strcmp(engine, "nccl") == 0);
+    if (!may_be_nccl || config->train.reduction == REDUCTION_EXACT ||
+        strcmp(config->collective.wire, "bf16") != 0)
+        return OK;
+    const size_t bytes = state->layout.parameter_floats * sizeof(uint16_t) + COLLECTIVE_WIRE_SPARE;
+    TRY(state->device->ops->allocate(state->device, bytes, NULL, &state->wire));
+    state->wire_bytes = bytes;
+    return OK;
+}
+
 enum status state_create(const struct config *config, struct device *device,
                          struct state **ret_state)
 {
@@ -236,6 +252,7 @@ enum status state_create(const struct config *config, struct device *device,
     if (layout->wide_floats > 0)
         state->wide_grads = (double *)(void *)(state->exchange + layout->exchange_floats);
     state->group_statistics = state->exchange + layout->exchange_floats + layout->wide_floats;
+    TRY_OUT(take_wire(state, config));
     *ret_state = state;
     state = NULL; /* given to the caller */
 out:
@@ -249,6 +266,8 @@ void state_destroy(struct state *state)
         return;
     if (state->block != NULL)
         state->device->ops->release(state->device, state->block, state->bytes, state->fd);
+    if (state->wire != NULL)
+        state->device->ops->release(state->device, state->wire, state->wire_bytes, -1);
     state_layout_done(&state->layout);
     mem_free(state->digest_piece);
     mem_free(state);

@@ -73,6 +73,8 @@ struct state {
     float *params, *statistics, *momentum, *queue; /* into block */
     float *grads;                                  /* [parameter_floats], laid out as params */
     float *exchange;                               /* [exchange_floats] */
+    void *wire; /* memory of the device for gradients that travel as bf16; NULL: they do not */
+    size_t wire_bytes;
     uint8_t *digest_piece; /* host memory through which digests read the device's; owned */
     double *wide_grads; /* [parameter_floats] pairs (device.h wide_add); NULL with fast reduction */
     float *group_statistics; /* [BN group][resolution][statistic_floats] of the present step, each

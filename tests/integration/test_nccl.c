@@ -35,6 +35,8 @@ struct member {
     int rank, size;
     int cancel_fd;
     enum collective_wire wire;
+    void *wire_memory;
+    size_t wire_bytes;
     int64_t form_ms, timeout_ms, abort_ms;
     struct device *device;
     float *region;
@@ -92,6 +94,8 @@ static enum status form(struct member *member)
         .timeout_ms = member->timeout_ms,
         .abort_timeout_ms = member->abort_ms,
         .wire = member->wire,
+        .wire_memory = member->wire_memory,
+        .wire_bytes = member->wire_bytes,
         .publish = publish,
         .await = await,
     };
@@ -300,7 +304,9 @@ static int check_wire(struct member *m)
 {
     uint64_t ticket = 0, digest = 0;
     m->wire = WIRE_BF16;
-    if (form(m) != OK)
+    m->wire_bytes = 100000 * sizeof(uint16_t) + COLLECTIVE_WIRE_SPARE;
+    if (m->device->ops->allocate(m->device, m->wire_bytes, NULL, &m->wire_memory) != OK ||
+        form(m) != OK)
         return 1;
     for (int round = 0; round < 12; round++) { /* more than there is room for at once */
         fill(m, 0, 100000);
@@ -462,6 +468,7 @@ static void member_main(int rank, int size, int (*run)(struct member *))
         leave_together(&m);
     collective_destroy(m.collective);
     m.device->ops->release(m.device, m.region, FLOATS * sizeof(float), -1);
+    m.device->ops->release(m.device, m.wire_memory, m.wire_bytes, -1);
     device_close(m.device);
     _exit(code);
 }

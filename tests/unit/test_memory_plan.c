@@ -94,6 +94,7 @@ static const struct {
     {{NULL}, 3},
     {{NULL}, 1},
     {{"train.reduction=fast", NULL}, 3},
+    {{"train.reduction=fast", "collective.wire=bf16", NULL}, 3},
     {{"train.recompute=block", NULL}, 3},
     {{"train.recompute=block", "train.reduction=fast", NULL}, 2},
     {{"train.recompute=stages", "train.recompute_stages=[1, 3]", NULL}, 3},

@@ -59,7 +59,9 @@ struct collective_group {
     int64_t form_timeout_ms;
     int64_t timeout_ms;             /* deadline of each operation once formed */
     int64_t abort_timeout_ms;       /* nccl: an abort that takes longer ends the process */
-    enum collective_wire wire;      /* nccl: of sums of floats in the background */
+    enum collective_wire wire;      /* nccl: of gradients */
+    void *wire_memory;              /* nccl, WIRE_BF16: of the device, borrowed: 2 bytes for each */
+    size_t wire_bytes;              /* gradient of a step, and COLLECTIVE_WIRE_SPARE */
     struct collective_pulse *pulse; /* borrowed; NULL: nobody watches */
     /* nccl: how members meet, while they form. Rank 0 makes an id and publishes it; the others
      * await it (ERR_TIMEOUT, ERR_STALE). */
@@ -108,6 +110,11 @@ enum status collective_allreduce_within(struct collective *collective,
 /* In the background; data belongs to the collective until waited for. At most
  * COLLECTIVE_PENDING_MAX at once; tickets complete in order. */
 enum { COLLECTIVE_PENDING_MAX = 256 };
+/* Each begins at a multiple of so many bytes on the wire. */
+enum {
+    COLLECTIVE_WIRE_ALIGNMENT = 256,
+    COLLECTIVE_WIRE_SPARE = COLLECTIVE_PENDING_MAX * COLLECTIVE_WIRE_ALIGNMENT
+};
 enum status collective_allreduce_start(struct collective *collective, void *data, size_t count,
                                        enum reduce_op op, uint64_t *ret_ticket);
 /* Blocks until that ticket and all before it are done. */

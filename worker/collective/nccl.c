@@ -37,7 +37,7 @@ struct nccl {
     struct nccl_sum sums[COLLECTIVE_PENDING_MAX]; /* by ticket */
     uint64_t started, finished;                   /* tickets */
     enum collective_wire wire;
-    char *wire_memory; /* of the device; NULL until the first sum that needs it */
+    char *wire_memory; /* of the device; borrowed */
     size_t wire_bytes, wire_used;
 };
 
@@ -148,24 +148,15 @@ static enum status nccl_allreduce_within(struct collective *collective,
     return OK;
 }
 
-enum { WIRE_ALIGNMENT = 256 };
-
-/* Room for `count` values on the wire until all that is under way is done. Gradients are all that
- * travels so: a quarter of the region holds them, since weights, momentum and gradients are in it
- * as floats. */
-static enum status take_wire(struct nccl *nccl, size_t count, void **ret_wire)
+/* Room for `count` values on the wire until all that is under way is done. */
+static void *take_wire(struct nccl *nccl, size_t count)
 {
     const size_t bytes = count * sizeof(uint16_t);
-    if (nccl->wire_memory == NULL) {
-        void *memory = NULL;
-        nccl->wire_bytes = nccl->base.region_bytes / 4 + COLLECTIVE_PENDING_MAX * WIRE_ALIGNMENT;
-        TRY(nccl->device->ops->allocate(nccl->device, nccl->wire_bytes, NULL, &memory));
-        nccl->wire_memory = memory;
-    }
+    char *wire = nccl->wire_memory + nccl->wire_used;
     CHECK(bytes <= nccl->wire_bytes - nccl->wire_used);
-    *ret_wire = nccl->wire_memory + nccl->wire_used;
-    nccl->wire_used += (bytes + WIRE_ALIGNMENT - 1) / WIRE_ALIGNMENT * WIRE_ALIGNMENT;
-    return OK;
+    nccl->wire_used += (bytes + COLLECTIVE_WIRE_ALIGNMENT - 1) / COLLECTIVE_WIRE_ALIGNMENT *
+                       COLLECTIVE_WIRE_ALIGNMENT;
+    return wire;
 }
 
 static enum status nccl_allreduce_start(struct collective *collective, void *data, size_t count,
@@ -183,7 +174,7 @@ static enum status nccl_allreduce_start(struct collective *collective, void *dat
     CHECK(nccl->started - nccl->finished < COLLECTIVE_PENDING_MAX);
     sum->data = NULL;
     if (op == REDUCE_SUM_GRADIENTS && nccl->wire == WIRE_BF16) {
-        TRY(broken_by(nccl, take_wire(nccl, count, &sum->wire)));
+        sum->wire = take_wire(nccl, count);
         sum->data = data;
         sum->count = count;
         cuda_ops_bf16.from_float(nccl->device, data, count, sum->wire);
@@ -269,8 +260,6 @@ static void nccl_destroy(struct collective *collective)
         cudaEventDestroy(nccl->ready);
     if (nccl->small_done != NULL)
         cudaEventDestroy(nccl->small_done);
-    if (nccl->wire_memory != NULL)
-        nccl->device->ops->release(nccl->device, nccl->wire_memory, nccl->wire_bytes, -1);
     mem_free(nccl);
 }
 
@@ -324,6 +313,8 @@ enum status collective_nccl_form(const struct collective_group *group,
     nccl->device = group->device;
     nccl->timeout_ms = group->timeout_ms;
     nccl->wire = group->wire;
+    nccl->wire_memory = group->wire_memory;
+    nccl->wire_bytes = group->wire_bytes;
     TRY_OUT(nccl_comms_form(&nccl->comms, group, gpu));
     TRY_OUT(make_streams(nccl, gpu));
     *ret_collective = &nccl->base;

@@ -53,7 +53,7 @@ void planner_init(struct planner *planner, struct device *real)
     *planner = (struct planner){
         .ops =
             {
-                .name = "planner",
+                .name = real->ops->name, /* what depends on it is to be planned as well */
                 .activation_bytes = real->ops->activation_bytes,
                 .allocate = allocate,
                 .release = release,
