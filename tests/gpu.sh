@@ -184,17 +184,17 @@ swav: {sinkhorn_iterations: 10}
 END
 }
 
-bench() { # MODEL IMAGES PEER
-    local file=$build/$1.yaml got=$build/$1.json peer=-
+bench() { # MODEL IMAGES PEER [KEY=VALUE]
+    local file=$build/$1.yaml got=$build/$1.json peer=- setting=${4:-train.cuda_graph=auto} model="$1${4:+, $4}"
     config "$1" "$2" >"$file"
-    if ! timeout 60 "$bin/seer" bench step --config "$file" --device cuda:0 --steps 5 -o json >"$got" 2>"$got.err"; then
-        line "| $1 | $2 | failed: $(tail -n 1 "$got.err") | | | |"
+    if ! timeout 60 "$bin/seer" bench step --config "$file" --set "$setting" --device cuda:0 --steps 5 -o json >"$got" 2>"$got.err"; then
+        line "| $model | $2 | failed: $(tail -n 1 "$got.err") | | | |"
         return 0
     fi
     if [ -n "$3" ] && python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
         peer=$(timeout 60 python3 "$3" "$1" "$2" nhwc eager bf16 2>/dev/null | tail -n 1 || true)
     fi
-    line "$(jq -r --arg model "$1" --arg peer "${peer:-failed}" '"| \($model) | \(.batch_images) | \(.images_per_second * 10 | round / 10) | \(
+    line "$(jq -r --arg model "$model" --arg peer "${peer:-failed}" '"| \($model) | \(.batch_images) | \(.images_per_second * 10 | round / 10) | \(
         .step_ms | round) | \(.memory_peak_bytes / 1073741824 * 100 | round / 100) | \($peer) |"' "$got")"
 }
 
@@ -206,6 +206,7 @@ run_benches() { # PEER
     fi
     line '| RegNetY | images a step | images/s | step ms | memory GiB | PyTorch, the same call |' '|---|---|---|---|---|---|'
     bench 8gf 64 "$1"
+    bench 8gf 64 '' train.cuda_graph=off
     bench 32gf 64 "$1"
     bench 128gf 32 "$1"
     bench 256gf 16 "$1"
