@@ -294,12 +294,14 @@ static int linear_run(int argc, char **argv)
         {0},
     };
     const struct usage usage = {
-        "seer eval linear",
-        "--snapshot FILE --train STORE --test STORE [options]",
-        "Trains linear classifiers on frozen features of several layers, as the paper does, and\n"
-        "says what each gets right of the test images.",
-        "  seer eval linear --snapshot run/snapshots/000500.safetensors --train a --test b",
-        rows,
+        .program = "seer eval linear",
+        .synopsis = "--snapshot FILE --train STORE --test STORE [options]",
+        .summary = "Trains linear classifiers on frozen features of several layers, as the paper "
+                   "does, and\n"
+                   "says what each gets right of the test images.",
+        .examples =
+            "  seer eval linear --snapshot run/snapshots/000500.safetensors --train a --test b",
+        .options = rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);

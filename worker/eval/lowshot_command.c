@@ -311,13 +311,15 @@ static int lowshot_run(int argc, char **argv)
         {0},
     };
     const struct usage usage = {
-        "seer eval lowshot",
-        "--snapshot FILE --train STORE --test STORE [options]",
-        "Trains linear classifiers on frozen features of a few labelled images, of several\n"
-        "draws, and says what they get right of the test images.",
-        "  seer eval lowshot --snapshot run/snapshots/000500.safetensors --train a --test b\n"
-        "  seer eval lowshot -s x.safetensors --train a --test b --per-class 1,5,10",
-        rows,
+        .program = "seer eval lowshot",
+        .synopsis = "--snapshot FILE --train STORE --test STORE [options]",
+        .summary =
+            "Trains linear classifiers on frozen features of a few labelled images, of several\n"
+            "draws, and says what they get right of the test images.",
+        .examples =
+            "  seer eval lowshot --snapshot run/snapshots/000500.safetensors --train a --test b\n"
+            "  seer eval lowshot -s x.safetensors --train a --test b --per-class 1,5,10",
+        .options = rows,
     };
     int first;
     enum status status = options_parse(&usage, argc, argv, &first);

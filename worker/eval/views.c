@@ -62,7 +62,7 @@ enum status views_open(const struct labelled *labelled, const struct subset *cho
     views->records = mem_array((size_t)rule->batch, sizeof(*views->records));
     views->labels = mem_array((size_t)rule->batch, sizeof(*views->labels));
     make_config(rule, config);
-    enum status status = loader_create(config, rule->seed, &views->loader);
+    enum status status = loader_create(config, rule->seed, NULL, &views->loader);
     for (uint32_t i = 0; i < labelled->store.shard_count && status == OK; i++)
         status = loader_add_shard(views->loader, i, labelled->store.shards[i].path);
     mem_free(config);

@@ -345,7 +345,7 @@ static enum status stem_backward(struct trunk *trunk)
 /* NULL: there is none. */
 static struct block *last_recomputed(const struct trunk *trunk)
 {
-    for (int j = trunk->regnet.block_count - 1; j >= 0; j--)
+    for (int j = trunk->architecture.block_count - 1; j >= 0; j--)
         if (trunk->blocks[j].interior != NULL)
             return &trunk->blocks[j];
     return NULL;
