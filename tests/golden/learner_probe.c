@@ -135,6 +135,7 @@ static enum status run_trunk(struct probe *probe)
                 (float)trunk_last_pixels(trunk, r);
     buckets_init(&buckets, &model->team, &probe->config);
     TRY(buckets_begin(&buckets, 0, NULL, 0));
+    buckets_expect(&buckets);
     TRY(trunk_backward(trunk, grad, &buckets));
     TRY(buckets_finish(&buckets));
     TRY(write_floats(probe, "grads.f32", probe->state->grads,
