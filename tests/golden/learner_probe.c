@@ -123,6 +123,7 @@ static enum status run_trunk(struct probe *probe)
     const size_t width = (size_t)architecture_width(&trunk->architecture);
     take_batch(probe, 0);
     TRY(model_load(model, probe->collective, &probe->batch));
+    trunk_load_weights(trunk);
     TRY(trunk_forward(trunk));
     TRY(write_floats(probe, "features.f32", trunk->features,
                      (size_t)rows_total(&model->team.rows) * width));
