@@ -41,6 +41,7 @@ void case_swav_loss(struct fixture *fixture, const struct case_shape *shape);
 void case_swav_loss_golden(struct fixture *fixture, const struct case_shape *shape);
 void case_nan(struct fixture *fixture, const struct case_shape *shape);
 void case_optimizer(struct fixture *fixture, const struct case_shape *shape);
+void case_optimizer_halves(struct fixture *fixture, const struct case_shape *shape);
 void case_larc_golden(struct fixture *fixture, const struct case_shape *shape);
 
 #endif

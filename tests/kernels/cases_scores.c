@@ -267,6 +267,62 @@ void case_optimizer(struct fixture *f, const struct case_shape *c)
     }
 }
 
+static void expect_same(struct fixture *f, const char *what, const struct array *got,
+                        const struct array *want)
+{
+    array_pull(f, got);
+    array_pull(f, want);
+    if (memcmp(got->host, want->host, want->count * sizeof(float)) != 0)
+        fail_msg("%s, %s kernels: %s differ", f->label, f->isa, what);
+}
+
+/* The new momentum from two slices, cut in the midst of a tensor, then the move: the bits of the
+ * update. The third tensor is frozen. */
+static void halves_variant(struct fixture *f, size_t n, const struct optimizer_rule *rule)
+{
+    const size_t lengths[3] = {n, n + 3, 5}, offsets[3] = {0, n, 2 * n + 3}, total = 2 * n + 8;
+    const size_t cuts[3] = {0, n + n / 3, total};
+    const uint8_t frozen[3] = {0, 0, 1};
+    const struct array *w = fixture_normal(f, FLOATS, total), *g = fixture_normal(f, FLOATS, total);
+    const struct array *v = fixture_normal(f, FLOATS, total);
+    const struct array *moved = fixture_copy(f, FLOATS, w->host, total);
+    const struct array *advanced = fixture_copy(f, FLOATS, g->host, total);
+    struct optimizer_tensors whole = tensors_on(f, 3, offsets, lengths, frozen);
+    whole.weights = w->on;
+    whole.grads = g->on;
+    whole.momentum = v->on;
+    whole.norms = fixture_poisoned(f, FLOATS, 6)->on;
+    struct optimizer_tensors halves = whole;
+    halves.weights = moved->on;
+    halves.grads = advanced->on;
+    halves.momentum = NULL;
+    f->ops->optimizer_norms(f->device, &whole);
+    f->ops->optimizer_rule(f->device, rule);
+    for (int i = 0; i < 2; i++) {
+        const size_t first = cuts[i], count = cuts[i + 1] - cuts[i];
+        const struct array *held = fixture_copy(f, FLOATS, v->host + first, count);
+        f->ops->optimizer_momentum(f->device, &halves, held->on, first, count);
+    }
+    f->ops->optimizer_move(f->device, &halves);
+    f->ops->optimizer_update(f->device, &whole);
+    expect_same(f, "momentum and its slices", advanced, v);
+    expect_same(f, "weights of the update and its halves", moved, w);
+}
+
+void case_optimizer_halves(struct fixture *f, const struct case_shape *c)
+{
+    for (int is_larc = 0; is_larc < 2; is_larc++) {
+        const struct optimizer_rule rule = {.is_larc = is_larc,
+                                            .lr = 0.3f,
+                                            .momentum = 0.9f,
+                                            .weight_decay = 1e-2f,
+                                            .trust = 1e-3f,
+                                            .eps = 1e-8f};
+        fixture_begin(f, "optimizer in halves, length=%d larc=%d", c->channels, is_larc);
+        halves_variant(f, (size_t)c->channels, &rule);
+    }
+}
+
 /* w=(3,4) and w=(0,0), g=(.6,-.8), wd=1e-5: the scaled gradient, read off the first momentum; that
  * of zero weights is the gradient itself. */
 void case_larc_golden(struct fixture *f, const struct case_shape *c)

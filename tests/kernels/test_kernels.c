@@ -102,6 +102,7 @@ static const struct operation operations[] = {
     {"swav_loss golden values", case_swav_loss_golden, one_shape},
     {"every operation that could hide a NaN", case_nan, one_shape},
     {"optimizer", case_optimizer, row_shapes},
+    {"optimizer in halves", case_optimizer_halves, row_shapes},
     {"LARC golden values", case_larc_golden, one_shape},
 };
 enum {

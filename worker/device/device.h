@@ -299,6 +299,15 @@ struct device_ops {
     void (*optimizer_rule)(struct device *device, const struct optimizer_rule *rule);
     /* One update by it, with norms as optimizer_norms left them. */
     void (*optimizer_update)(struct device *device, const struct optimizer_tensors *tensors);
+    /* The same update in two halves, to the bit, where a member keeps only slices of the momentum
+     * and the rule has neither clip nor Nesterov's momentum. First: `held`, the momentum of the
+     * arena's elements [first, first + count), as the update would leave it, goes over their
+     * gradients; that of frozen tensors goes there as it is. Gaps between tensors are left alone.
+     */
+    void (*optimizer_momentum)(struct device *device, const struct optimizer_tensors *tensors,
+                               const float *held, size_t first, size_t count);
+    /* Second: with the whole of it in place of the gradients, w = w - lr v, but for frozen ones. */
+    void (*optimizer_move)(struct device *device, const struct optimizer_tensors *tensors);
 };
 
 struct device {

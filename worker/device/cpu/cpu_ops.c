@@ -64,4 +64,6 @@ const struct device_ops KERNEL(cpu_ops) = {
     .optimizer_norms = KERNEL(optimizer_norms),
     .optimizer_rule = cpu_optimizer_rule,
     .optimizer_update = KERNEL(optimizer_update),
+    .optimizer_momentum = KERNEL(optimizer_momentum),
+    .optimizer_move = KERNEL(optimizer_move),
 };

@@ -4,6 +4,7 @@
 #include "worker/device/cpu/kernels.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "worker/device/cpu/cpu.h"
 #include "worker/device/cpu/dot.h"
@@ -37,6 +38,12 @@ static void larc_scales(const struct optimizer_rule *rule, const float *norms, f
     *ret_decay = (float)(local * decay);
 }
 
+/* v = momentum v + g', with g' as scaled and decayed: the same bits wherever it is called. */
+static inline float next_momentum(float momentum, float v, float change)
+{
+    return momentum * v + change;
+}
+
 /* v = momentum v + g';  w = w - lr v, or with Nesterov's momentum w - lr (g' + momentum v). */
 void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tensors *tensors)
 {
@@ -54,8 +61,55 @@ void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tens
         larc_scales(rule, tensors->norms + (ptrdiff_t)2 * i, &grad, &decay);
         for (size_t j = 0; j < tensors->length[i]; j++) {
             const float change = grad * g[j] + decay * w[j];
-            v[j] = momentum * v[j] + change;
+            v[j] = next_momentum(momentum, v[j], change);
             w[j] -= lr * (is_nesterov ? change + momentum * v[j] : v[j]);
         }
+    }
+}
+
+/* Of a tensor the part that lies in the arena's elements [first, end): from, and how many. */
+static size_t overlap(const struct optimizer_tensors *tensors, int i, size_t first, size_t end,
+                      size_t *ret_from)
+{
+    const size_t begin = tensors->offset[i], until = begin + tensors->length[i];
+    const size_t from = begin > first ? begin : first, to = until < end ? until : end;
+    *ret_from = from;
+    return to > from ? to - from : 0;
+}
+
+void KERNEL(optimizer_momentum)(struct device *device, const struct optimizer_tensors *tensors,
+                                const float *held, size_t first, size_t count)
+{
+    const struct optimizer_rule *rule = &((const struct cpu *)device)->rule;
+    const float momentum = rule->momentum;
+    for (int i = 0; i < tensors->count; i++) {
+        size_t from = 0;
+        const size_t length = overlap(tensors, i, first, first + count, &from);
+        if (length == 0)
+            continue;
+        const float *restrict w = tensors->weights + from;
+        const float *restrict v = held + (from - first);
+        float *restrict g = tensors->grads + from;
+        float grad = 0, decay = 0;
+        if (tensors->is_frozen[i]) {
+            memcpy(g, v, length * sizeof(*g));
+            continue;
+        }
+        larc_scales(rule, tensors->norms + (ptrdiff_t)2 * i, &grad, &decay);
+        for (size_t j = 0; j < length; j++)
+            g[j] = next_momentum(momentum, v[j], grad * g[j] + decay * w[j]);
+    }
+}
+
+void KERNEL(optimizer_move)(struct device *device, const struct optimizer_tensors *tensors)
+{
+    const float lr = ((const struct cpu *)device)->rule.lr;
+    for (int i = 0; i < tensors->count; i++) {
+        if (tensors->is_frozen[i])
+            continue;
+        float *restrict w = tensors->weights + tensors->offset[i];
+        const float *restrict v = tensors->grads + tensors->offset[i];
+        for (size_t j = 0; j < tensors->length[i]; j++)
+            w[j] -= lr * v[j];
     }
 }

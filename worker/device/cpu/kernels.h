@@ -76,5 +76,8 @@ void KERNEL(wide_round)(struct device *device, const double *wide, size_t count,
 /* kernel_optimizer.c */
 void KERNEL(optimizer_norms)(struct device *device, const struct optimizer_tensors *tensors);
 void KERNEL(optimizer_update)(struct device *device, const struct optimizer_tensors *tensors);
+void KERNEL(optimizer_momentum)(struct device *device, const struct optimizer_tensors *tensors,
+                                const float *held, size_t first, size_t count);
+void KERNEL(optimizer_move)(struct device *device, const struct optimizer_tensors *tensors);
 
 #endif

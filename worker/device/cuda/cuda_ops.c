@@ -72,4 +72,6 @@ const struct device_ops KERNEL(ops) = {
     .optimizer_norms = cuda_optimizer_norms,
     .optimizer_rule = cuda_optimizer_rule,
     .optimizer_update = cuda_optimizer_update,
+    .optimizer_momentum = cuda_optimizer_momentum,
+    .optimizer_move = cuda_optimizer_move,
 };

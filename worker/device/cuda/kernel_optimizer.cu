@@ -96,11 +96,17 @@ struct update {
     int is_nesterov;
 };
 
+/* v = momentum v + g', with g' as scaled and decayed: the same bits wherever it is called. */
+static __device__ inline float next_momentum(const struct update &u, float v, float change)
+{
+    return u.momentum * v + change;
+}
+
 /* v = momentum v + g';  w = w - lr v, or with Nesterov's momentum w - lr (g' + momentum v). */
 static __device__ inline void update_value(const struct update &u, float g, float *w, float *v)
 {
     const float change = u.grad * g + u.decay * *w;
-    *v = u.momentum * *v + change;
+    *v = next_momentum(u, *v, change);
     *w -= u.lr * (u.is_nesterov ? change + u.momentum * *v : *v);
 }
 
@@ -172,4 +178,74 @@ void cuda_optimizer_update(struct device *device, const struct optimizer_tensors
     LAUNCH(update_kernel, share_blocks(tensors->count), dim3(ROW_THREADS), cuda_stream(device),
            *tensors, (const struct optimizer_rule *)rule_of(device));
     cuda_launched(device, "optimizer_update");
+}
+
+/* The elements [first, first + count) of the arena, and their momentum. */
+struct slice {
+    const float *held;
+    size_t first, count;
+};
+
+/* Of a tensor the part that lies in the slice: from, and how many. */
+static __device__ inline size_t overlap(const struct optimizer_tensors &tensors, int t,
+                                        const struct slice &slice, size_t *ret_from)
+{
+    const size_t begin = tensors.offset[t], until = begin + tensors.length[t];
+    const size_t end = slice.first + slice.count;
+    const size_t from = begin > slice.first ? begin : slice.first, to = until < end ? until : end;
+    *ret_from = from;
+    return to > from ? to - from : 0;
+}
+
+static __global__ void momentum_kernel(struct optimizer_tensors tensors,
+                                       const struct optimizer_rule *rule, struct slice slice)
+{
+    SHARED(float, scales, 2);
+    for (int t = (int)blockIdx.y; t < tensors.count; t += (int)gridDim.y) {
+        size_t from = 0;
+        const size_t length = overlap(tensors, t, slice, &from);
+        if ((size_t)blockIdx.x * ROW_THREADS >= length)
+            continue; /* the whole block */
+        const float *v = slice.held + (from - slice.first);
+        float *g = tensors.grads + from;
+        const float *w = tensors.weights + from;
+        if (threadIdx.x == 0)
+            larc_scales(*rule, tensors.norms + 2 * (size_t)t, &scales[0], &scales[1]);
+        __syncthreads();
+        const struct update u = {nullptr,   nullptr,  nullptr,        length, scales[0],
+                                 scales[1], rule->lr, rule->momentum, 0};
+        for (size_t i = share_first(); i < length; i += share_step)
+            g[i] = tensors.is_frozen[t] ? v[i]
+                                        : next_momentum(u, v[i], u.grad * g[i] + u.decay * w[i]);
+        __syncthreads(); /* before the next tensor's scales */
+    }
+}
+
+void cuda_optimizer_momentum(struct device *device, const struct optimizer_tensors *tensors,
+                             const float *held, size_t first, size_t count)
+{
+    const struct slice slice = {held, first, count};
+    LAUNCH(momentum_kernel, share_blocks(tensors->count), dim3(ROW_THREADS), cuda_stream(device),
+           *tensors, (const struct optimizer_rule *)rule_of(device), slice);
+    cuda_launched(device, "optimizer_momentum");
+}
+
+static __global__ void move_kernel(struct optimizer_tensors tensors,
+                                   const struct optimizer_rule *rule)
+{
+    for (int t = (int)blockIdx.y; t < tensors.count; t += (int)gridDim.y) {
+        if (tensors.is_frozen[t])
+            continue;
+        float *w = tensors.weights + tensors.offset[t];
+        const float *v = tensors.grads + tensors.offset[t];
+        for (size_t i = share_first(); i < tensors.length[t]; i += share_step)
+            w[i] -= rule->lr * v[i];
+    }
+}
+
+void cuda_optimizer_move(struct device *device, const struct optimizer_tensors *tensors)
+{
+    LAUNCH(move_kernel, share_blocks(tensors->count), dim3(ROW_THREADS), cuda_stream(device),
+           *tensors, (const struct optimizer_rule *)rule_of(device));
+    cuda_launched(device, "optimizer_move");
 }

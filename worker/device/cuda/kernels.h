@@ -136,6 +136,9 @@ void cuda_wide_round(struct device *device, const double *wide, size_t count, fl
 void cuda_optimizer_norms(struct device *device, const struct optimizer_tensors *tensors);
 void cuda_optimizer_rule(struct device *device, const struct optimizer_rule *rule);
 void cuda_optimizer_update(struct device *device, const struct optimizer_tensors *tensors);
+void cuda_optimizer_momentum(struct device *device, const struct optimizer_tensors *tensors,
+                             const float *held, size_t first, size_t count);
+void cuda_optimizer_move(struct device *device, const struct optimizer_tensors *tensors);
 
 #ifdef __cplusplus
 }
