@@ -112,6 +112,7 @@ struct config {
         int64_t kind; /* enum optimizer_kind */
         double momentum, weight_decay, trust, eps;
         int64_t clip;
+        int64_t sharded;
     } optimizer;
     struct {
         int64_t kind; /* enum schedule_kind */

@@ -129,6 +129,16 @@ static enum status check_schedule(const struct config *config)
     return OK;
 }
 
+/* What a member computes of the next momentum before the verdict must not depend on its rate. */
+static enum status check_optimizer(const struct config *config)
+{
+    if (config->optimizer.sharded && config->optimizer.clip &&
+        config->optimizer.kind == OPTIMIZER_LARC)
+        return fail(ERR_INPUT, "optimizer.sharded does not go with optimizer.clip, whose momentum "
+                               "depends on the rate: set one of them to false");
+    return OK;
+}
+
 static enum status check_server(const struct config *config)
 {
     if (config->server.lost_ms < 2 * config->server.heartbeat_ms)
@@ -147,5 +157,6 @@ enum status config_check(const struct config *config)
     TRY(check_crops(config));
     TRY(check_model(config));
     TRY(check_schedule(config));
+    TRY(check_optimizer(config));
     return check_server(config);
 }

@@ -250,6 +250,13 @@ static const struct config_row rows[] = {
      .meaning = "larc: added to the norms it divides by."},
     {"optimizer.clip", BOOL(optimizer.clip), MATHS, .fallback = "false",
      .meaning = "larc: never go above the plain learning rate."},
+    /* The bits are the same either way, but all members must do alike. */
+    {"optimizer.sharded", BOOL(optimizer.sharded), MATHS, .fallback = "false",
+     .meaning = "Each of n members keeps two slices of n of the momentum (ZeRO-1) in place of all "
+                "of it: less memory from three members on, the same bits, one more exchange of the "
+                "parameters' size each step. A death still loses nothing; members of neighbouring "
+                "ranks that die at once lose the step, and the run goes back to its newest "
+                "snapshot. Not with optimizer.clip."},
 
     {"schedule.kind", CHOICE(schedule.kind), MATHS, .names = schedule_names, .fallback = "plateau",
      .meaning = "After the warm-up: 'plateau' keeps the rate and lowers it when the loss no longer "

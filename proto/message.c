@@ -64,6 +64,8 @@ static const struct field hello_fields[] = {
     FIELD_SCALAR(message_hello, Seer__Hello, digest),
     FIELD_SCALAR(message_hello, Seer__Hello, is_ready_pending),
     FIELD_DATA(message_hello, Seer__Hello, record_length, record, MESSAGE_RECORD_BYTES),
+    FIELD_SCALAR(message_hello, Seer__Hello, slice_rank),
+    FIELD_SCALAR(message_hello, Seer__Hello, slice_count),
     {.kind = FIELD_END},
 };
 
@@ -134,7 +136,9 @@ static const struct field ready_fields[] = {
 };
 
 static const struct field broken_fields[] = {
-    FIELD_STRING(message_broken, Seer__Reason, reason, MESSAGE_TEXT_MAX),
+    FIELD_STRING(message_broken, Seer__Broken, reason, MESSAGE_TEXT_MAX),
+    FIELD_SCALAR(message_broken, Seer__Broken, slice_rank),
+    FIELD_SCALAR(message_broken, Seer__Broken, slice_count),
     {.kind = FIELD_END},
 };
 
@@ -269,6 +273,9 @@ static const struct field snapshot_begin_fields[] = {
     FIELD_STRING(message_snapshot_begin, Seer__SnapshotBegin, name, MESSAGE_TEXT_MAX),
     FIELD_SCALAR(message_snapshot_begin, Seer__SnapshotBegin, share),
     FIELD_SCALAR(message_snapshot_begin, Seer__SnapshotBegin, share_count),
+    FIELD_SCALAR(message_snapshot_begin, Seer__SnapshotBegin, slice),
+    FIELD_SCALAR(message_snapshot_begin, Seer__SnapshotBegin, slice_count),
+    FIELD_SCALAR(message_snapshot_begin, Seer__SnapshotBegin, has_slice_before),
     {.kind = FIELD_END},
 };
 
@@ -327,7 +334,7 @@ static const struct row rows[] = {
     ROW(HEARTBEAT, heartbeat, heartbeat),
     ROW(FORMED, formed, formed),
     ROW(READY, ready, ready),
-    ROW(BROKEN, broken, reason),
+    ROW(BROKEN, broken, broken),
     ROW(LEAVE, leave, reason),
     {MESSAGE_BYE, "bye", {0, &seer__empty__descriptor, no_fields}},
     ROW(SNAPSHOT_PART, snapshot_part, snapshot_part),

@@ -106,6 +106,8 @@ struct message_hello {
      * another way. A server whose host fell learns from it what it had decided. */
     uint32_t record_length;
     uint8_t *record;
+    /* What it has of a sharded momentum of header.step (common/slice.h); count 0: all of it. */
+    uint32_t slice_rank, slice_count;
 };
 
 /* A GPU as its driver sees it; -1: not told. */
@@ -161,6 +163,7 @@ struct message_ready {
 /* A collective failed or could not be formed: this generation is over for the sender. */
 struct message_broken {
     char *reason;
+    uint32_t slice_rank, slice_count; /* as in a Hello */
 };
 
 /* The sender cannot read a shard that it was told of, and does not go on with plans that need it
@@ -286,6 +289,10 @@ struct message_shards {
 struct message_snapshot_begin {
     char *name;
     uint32_t share, share_count;
+    /* Of a sharded momentum, cut into slice_count (0: it is not), this share has `slice`, and the
+     * one before it as well if nobody else pushes that. */
+    uint32_t slice, slice_count;
+    int has_slice_before;
 };
 
 /* Bytes [offset, offset+length) of the snapshot's file of total bytes. */

@@ -5,6 +5,14 @@
 
 enum { ENGINE_MAX = 2 /* enum collective_engine */ };
 
+/* Of a sharded momentum; count 0: all of it. */
+static enum status check_slice(uint32_t slice, uint32_t count)
+{
+    if (count > MESSAGE_MEMBERS_MAX || (count > 0 && slice >= count))
+        return fail(ERR_PROTOCOL, "slice %u of %u", slice, count);
+    return OK;
+}
+
 static enum status check_heartbeat(const struct message *message)
 {
     if (message->heartbeat.phase >= PHASE_COUNT)
@@ -65,7 +73,7 @@ static enum status check_snapshot_begin(const struct message *message)
     const struct message_snapshot_begin *begin = &message->snapshot_begin;
     if (begin->share >= begin->share_count)
         return fail(ERR_PROTOCOL, "share %u of %u", begin->share, begin->share_count);
-    return OK;
+    return check_slice(begin->slice, begin->slice_count);
 }
 
 static enum status check_snapshot_part(const struct message *message)
@@ -95,6 +103,10 @@ static enum status check_reply(const struct message *message)
 enum status message_check(const struct message *message)
 {
     switch (message->kind) {
+    case MESSAGE_HELLO:
+        return check_slice(message->hello.slice_rank, message->hello.slice_count);
+    case MESSAGE_BROKEN:
+        return check_slice(message->broken.slice_rank, message->broken.slice_count);
     case MESSAGE_HEARTBEAT:
         return check_heartbeat(message);
     case MESSAGE_REGROUP:

@@ -70,6 +70,7 @@ int admission_note_state(struct worker *worker, const struct message *message)
         worker->has_state = message->hello.has_state;
         worker->is_prepared = message->hello.is_ready_pending;
         worker->prepared_generation = header->generation;
+        core_note_slices(worker, message->hello.slice_rank, message->hello.slice_count);
     }
     return 1;
 }

@@ -24,6 +24,17 @@ static int has_present_snapshot(const struct coordinator *c)
     return newest != NULL && newest->step == c->step;
 }
 
+/* Of a member that has been lost since, the next one pushes the slice. */
+static void choose_slices(struct coordinator *c, const struct worker *worker,
+                          struct message_snapshot_begin *begin)
+{
+    const uint32_t rank = (uint32_t)worker->rank, count = c->member_count;
+    begin->slice = rank;
+    begin->slice_count = count;
+    begin->has_slice_before =
+        roster_find_rank(&c->roster, (int)((rank + count - 1) % count)) == NULL;
+}
+
 enum status boundary_snapshot(struct coordinator *c, const char *name)
 {
     struct core_snapshot *snapshot = &c->snapshot;
@@ -32,6 +43,8 @@ enum status boundary_snapshot(struct coordinator *c, const char *name)
                     snapshot->name);
     if (c->world_size == 0)
         return fail(ERR_STALE, "no worker is training: there is nothing to save");
+    if (c->config->optimizer.sharded && c->state == RUN_FORMING) /* slices are changing hands */
+        return fail(ERR_STALE, "members come or go: ask again in a moment");
     *snapshot = (struct core_snapshot){
         .is_pending = 1,
         .step = c->step,
@@ -62,6 +75,8 @@ enum status boundary_snapshot(struct coordinator *c, const char *name)
                                .share = share,
                                .share_count = c->world_size},
         };
+        if (c->config->optimizer.sharded)
+            choose_slices(c, worker, &message.snapshot_begin);
         core_send(c, worker, &message);
         snapshot->workers[share++] = worker->id;
     }
@@ -96,6 +111,18 @@ void boundary_finish(struct coordinator *c)
     boundary_see_off(c);
 }
 
+/* Were too many members lost while they were saving it? */
+static int is_lost(struct coordinator *c)
+{
+    if (!c->config->optimizer.sharded || core_is_covered(c, core_is_member))
+        return 0;
+    actions_event(c->out, "state_lost", 1,
+                  "step=%llu reason=\"neighbours were lost at once, and with them a slice of the "
+                  "momentum\"",
+                  (unsigned long long)c->step);
+    return 1;
+}
+
 /* The state is safe, or cannot be saved: those who wanted to go may go. */
 static void close_generation(struct coordinator *c)
 {
@@ -116,7 +143,7 @@ static void close_or_snapshot(struct coordinator *c)
     succession_drop(c, "the generation closes");
     round_clear(c);
     int is_moot = c->step == 0 || c->world_size == 0 || c->closing_failures >= CLOSING_ATTEMPTS;
-    if (is_moot || has_present_snapshot(c)) {
+    if (is_moot || has_present_snapshot(c) || is_lost(c)) {
         c->closing_failures = 0;
         close_generation(c);
         return;
@@ -151,6 +178,18 @@ static void count_wishes(const struct coordinator *c, int *ret_joining, int *ret
         *ret_staying = 0; /* no generation has room for who has the state and who wants it */
 }
 
+static int is_staying(const struct worker *worker)
+{
+    return worker->rank >= 0 && worker->state != WORKER_DRAINING;
+}
+
+/* In the midst of a step, when the run is paused, those who go may have slices of the momentum that
+ * nobody else has: then they wait for its end. */
+static int may_go(const struct coordinator *c)
+{
+    return !c->config->optimizer.sharded || core_is_covered(c, is_staying);
+}
+
 /* Nobody trains who could be disturbed. */
 static void change_members(struct coordinator *c)
 {
@@ -178,7 +217,7 @@ void boundary_pass(struct coordinator *c)
         succession_happen(c);
     else if (c->state == RUN_TRAINING)
         boundary_dismiss_idle(c); /* members come and go by succession.h */
-    else if (joining > 0 || leaving > 0)
+    else if (joining > 0 || (leaving > 0 && may_go(c)))
         change_members(c);
 }
 
@@ -271,16 +310,13 @@ uint64_t boundary_oldest_step(const struct coordinator *c)
 
 void boundary_dismiss_idle(struct coordinator *c)
 {
-    int others = 0;
-    for (uint32_t i = 0; i < c->roster.count; i++)
-        others += formation_is_candidate(&c->roster.workers[i]) &&
-                  core_is_holder(c, &c->roster.workers[i]);
+    int is_safe = core_is_covered(c, formation_is_candidate);
     for (uint32_t i = c->roster.count; i-- > 0;) {
         struct worker *worker = &c->roster.workers[i];
         if (worker->state != WORKER_DRAINING || worker->rank >= 0 || worker->next_rank >= 0)
             continue;
         int is_needed =
-            others == 0 && c->step > 0 && core_is_holder(c, worker) && !has_present_snapshot(c);
+            !is_safe && c->step > 0 && core_is_holder(c, worker) && !has_present_snapshot(c);
         if (!is_needed)
             admission_dismiss(c, worker, "drained");
     }

@@ -108,6 +108,8 @@ static void handle_broken(struct coordinator *c, struct worker *worker,
                           const struct message *message)
 {
     const char *reason = message->broken.reason != NULL ? message->broken.reason : "";
+    if (worker->rank < 0 || message->header.generation == c->generation) /* it has stopped */
+        core_note_slices(worker, message->broken.slice_rank, message->broken.slice_count);
     if (c->next.state != NEXT_NONE && message->header.generation == c->next.generation) {
         succession_broken(c, worker, reason);
         return;

@@ -113,3 +113,28 @@ int core_is_holder(const struct coordinator *c, const struct worker *worker)
     return (worker->has_state && worker->lineage == c->lineage && worker->step == c->step) ||
            core_awaits_verdict(c, worker);
 }
+
+int core_is_member(const struct worker *worker)
+{
+    return worker->rank >= 0;
+}
+
+int core_is_covered(const struct coordinator *c, int (*is_chosen)(const struct worker *worker))
+{
+    const struct slice_holding all = {0, 1};
+    struct slice_holding *holdings = mem_array(c->roster.count, sizeof(*holdings));
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->roster.count; i++) {
+        const struct worker *worker = &c->roster.workers[i];
+        if (is_chosen(worker) && core_is_holder(c, worker))
+            holdings[count++] = c->config->optimizer.sharded ? worker->slices : all;
+    }
+    const uint32_t cut = slice_find_cut(holdings, count);
+    mem_free(holdings);
+    return cut > 0;
+}
+
+void core_note_slices(struct worker *worker, uint32_t rank, uint32_t count)
+{
+    worker->slices = (struct slice_holding){rank, count > 0 ? count : 1};
+}

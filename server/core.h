@@ -219,6 +219,13 @@ uint64_t core_nonce(struct coordinator *c);
 void core_note_member(struct coordinator *c, uint32_t rank, const struct journal_member *member);
 /* Holds, or can make by applying the last verdict, the state of the present step. */
 int core_is_holder(const struct coordinator *c, const struct worker *worker);
+/* Can those who are chosen make the state of the present step together? With a sharded momentum it
+ * takes more than one holder. */
+int core_is_covered(const struct coordinator *c, int (*is_chosen)(const struct worker *worker));
+/* Is it in the present generation? A choice for core_is_covered. */
+int core_is_member(const struct worker *worker);
+/* A worker says what it has of a sharded momentum; count 0: all of it. */
+void core_note_slices(struct worker *worker, uint32_t rank, uint32_t count);
 /* Is it waiting for exactly the last verdict? */
 int core_awaits_verdict(const struct coordinator *c, const struct worker *worker);
 

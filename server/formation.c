@@ -60,15 +60,29 @@ static uint32_t choose_others(struct coordinator *c, uint32_t count)
     return count;
 }
 
+/* Of the ranks given only those below `count` stand. */
+static uint32_t let_go(struct coordinator *c, uint32_t count)
+{
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        if (c->roster.workers[i].rank >= (int)count)
+            c->roster.workers[i].rank = -1;
+    return count;
+}
+
 /* Marks the members by rank >= 0, holders of the state first, never more than there are slots. Who
- * drains stays in only while nobody else holds the state. Who is not warm yet comes later: all
+ * drains stays in only while the others do not hold the state. Who is not warm yet comes later: all
  * would wait for its first step, of which nobody knows how long it takes. Returns their number. */
 static uint32_t choose_members(struct coordinator *c)
 {
     for (uint32_t i = 0; i < c->roster.count; i++)
         c->roster.workers[i].rank = -1;
-    uint32_t staying = choose_holders(c, 0, 0);
-    uint32_t count = staying > 0 || c->step == 0 ? staying : choose_holders(c, 0, 1);
+    uint32_t count = choose_holders(c, 0, 0);
+    if (c->step > 0 && !core_is_covered(c, core_is_member)) {
+        const uint32_t staying = count;
+        count = choose_holders(c, staying, 1);
+        if (!core_is_covered(c, core_is_member))
+            count = let_go(c, staying);
+    }
     return choose_others(c, count);
 }
 
@@ -100,10 +114,12 @@ static int is_still_gathering(const struct coordinator *c)
     return is_bunch || (is_one_warming_up && c->now_ms - oldest < c->config->server.form_ms);
 }
 
-/* State from one of the members. 0 if none of them holds it. */
+/* State from one of the members, a sharded momentum from several. 0 if they do not hold it. */
 static int take_from_member(struct coordinator *c, uint32_t count)
 {
     uint32_t holders = 0;
+    if (!core_is_covered(c, core_is_member))
+        return 0;
     for (uint32_t i = c->roster.count; i-- > 0;) {
         const struct worker *worker = &c->roster.workers[i];
         if (worker->rank < 0 || !core_is_holder(c, worker))
@@ -112,7 +128,7 @@ static int take_from_member(struct coordinator *c, uint32_t count)
         c->group.source_rank = (uint32_t)worker->rank;
     }
     c->group.source = holders == count ? STATE_KEEP : STATE_MEMBER;
-    return holders > 0;
+    return 1;
 }
 
 /* State from the newest snapshot. Unless it is of this very step, those who may hold newer state
@@ -249,15 +265,30 @@ static void change_seats(struct coordinator *c)
     }
 }
 
+/* The generation has begun and nothing of the present step is planned to it: by the last verdict,
+ * or the forming, each of its members has the momentum whole. */
+static void note_whole(struct coordinator *c)
+{
+    int has_begun = c->state == RUN_TRAINING || c->state == RUN_PAUSED || c->state == RUN_STARVED;
+    if (!has_begun || c->planned > c->step)
+        return;
+    for (uint32_t i = 0; i < c->roster.count; i++)
+        if (core_is_member(&c->roster.workers[i]))
+            core_note_slices(&c->roster.workers[i], 0, 1);
+}
+
+static int is_next(const struct worker *worker)
+{
+    return worker->next_rank >= 0;
+}
+
 int formation_take_over(struct coordinator *c)
 {
     const struct core_next *next = &c->next;
     uint64_t old_generation = c->generation;
-    int had_helpers = c->group.has_helpers, has_holder = 0;
-    for (uint32_t i = 0; i < c->roster.count; i++)
-        has_holder |=
-            c->roster.workers[i].next_rank >= 0 && core_is_holder(c, &c->roster.workers[i]);
-    if (!has_holder)
+    int had_helpers = c->group.has_helpers;
+    note_whole(c);
+    if (!core_is_covered(c, is_next))
         return 0;
     say_ended(c, "members come or go");
     round_clear(c);
@@ -349,6 +380,7 @@ void formation_formed(struct coordinator *c, struct worker *worker, const struct
     if (core_refuses(c, &message->header) || c->state != RUN_FORMING || worker->rank < 0)
         return;
     worker->is_formed = 1;
+    core_note_slices(worker, 0, 1); /* until a step of this generation is begun */
     worker->formed_digest = message->formed.digest;
     worker->has_state = 1;
     worker->lineage = c->lineage;
@@ -377,6 +409,7 @@ void formation_end(struct coordinator *c, const char *reason, int64_t delay_ms)
     if (c->group.has_helpers) /* also when all members were lost one by one */
         stop_helpers(c, c->generation);
     c->group.has_helpers = 0;
+    note_whole(c);
     succession_drop(c, reason);
     round_clear(c);
     c->world_size = 0;

@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "common/slice.h"
 #include "common/status.h"
 #include "proto/message.h"
 
@@ -43,7 +44,8 @@ struct worker {
     uint64_t step;    /* committed steps that it holds */
     int is_prepared;  /* has voted for `step` in prepared_generation */
     uint64_t prepared_generation;
-    uint32_t deviations; /* in a row: its digest differed from the others' */
+    struct slice_holding slices; /* of a sharded momentum of that state: what it has for sure */
+    uint32_t deviations;         /* in a row: its digest differed from the others' */
 
     int rank;                          /* in the present generation; -1 = none */
     int next_rank;                     /* in the one that is prepared; -1 = none */

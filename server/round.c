@@ -22,8 +22,17 @@ void round_prepare(struct coordinator *c)
     c->planned = c->step;
 }
 
+/* From now on it may be at a step, in which the momentum is nowhere whole: what it has for sure are
+ * the slices that it keeps. */
+static void note_begun(const struct coordinator *c, struct worker *worker)
+{
+    core_note_slices(worker, (uint32_t)worker->rank, c->world_size);
+}
+
 void round_begin(struct coordinator *c)
 {
+    for (uint32_t rank = 0; rank < c->world_size; rank++)
+        note_begun(c, roster_find_rank(&c->roster, (int)rank));
     core_set_state(c, RUN_TRAINING);
     c->planned = c->step;
     c->step_ms = c->now_ms;
@@ -154,8 +163,10 @@ void round_send_verdict(struct coordinator *c, const struct worker *worker)
     core_send(c, worker, &message);
 }
 
-void round_resume(struct coordinator *c, const struct worker *worker)
+void round_resume(struct coordinator *c, struct worker *worker)
 {
+    if (worker->rank >= 0)
+        note_begun(c, worker);
     if (core_awaits_verdict(c, worker))
         round_send_verdict(c, worker);
     for (uint64_t step = c->step; step < c->planned; step++)

@@ -21,7 +21,7 @@ void round_plan(struct coordinator *c);
 void round_revise(struct coordinator *c);
 /* Says to a member, of the present generation or the next, what it may have missed while it was cut
  * off. */
-void round_resume(struct coordinator *c, const struct worker *worker);
+void round_resume(struct coordinator *c, struct worker *worker);
 /* A member's vote. */
 void round_ready(struct coordinator *c, struct worker *worker, const struct message *message);
 /* Decides the present step if all have voted and nothing holds it. */

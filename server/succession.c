@@ -296,7 +296,7 @@ void succession_lose(struct coordinator *c, struct worker *worker)
         succession_drop(c, text);
 }
 
-void succession_resume(struct coordinator *c, const struct worker *worker)
+void succession_resume(struct coordinator *c, struct worker *worker)
 {
     if (worker->next_rank < 0)
         return;

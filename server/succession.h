@@ -40,6 +40,6 @@ void succession_helpers_failed(struct coordinator *c, const char *reason);
 /* This worker is about to be forgotten. */
 void succession_lose(struct coordinator *c, struct worker *worker);
 /* Says again what a worker may have missed that was cut off. */
-void succession_resume(struct coordinator *c, const struct worker *worker);
+void succession_resume(struct coordinator *c, struct worker *worker);
 
 #endif

@@ -5,9 +5,13 @@
 
 #include "common/architecture.h"
 #include "common/check.h"
+#include "common/slice.h"
 #include "worker/model/bn_groups.h"
 
-enum { SHARE_FLOATS = sizeof(struct bn_share) / sizeof(float) };
+enum {
+    SHARE_FLOATS = sizeof(struct bn_share) / sizeof(float),
+    HOLDING_FLOATS = sizeof(struct slice_holding) / sizeof(float),
+};
 
 /* Channels of the widest pair of BN layers that share a message (see norm_share). */
 static size_t widest_norms(const struct config *config)
@@ -50,6 +54,9 @@ void exchange_init(struct exchange *exchange, const struct config *config)
     exchange->tail_floats = exchange_align(slots) + embeddings;
     exchange->seal = exchange->tail + exchange_align(exchange->tail_floats);
     exchange->shares = exchange->seal + exchange_align(EXCHANGE_SEAL * 2);
-    exchange->total_floats =
+    exchange->holdings =
         exchange->shares + (groups == 1 ? 0 : exchange_align(SHARE_FLOATS * slots));
+    exchange->total_floats =
+        exchange->holdings +
+        (config->optimizer.sharded ? exchange_align(HOLDING_FLOATS * slots) : 0);
 }

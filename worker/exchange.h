@@ -29,6 +29,7 @@ struct exchange {
     size_t tail_floats;
     size_t seal;   /* what goes behind the last gradients, to be checked: doubles [EXCHANGE_SEAL] */
     size_t shares; /* struct bn_share [member], whose number is at most that of slots */
+    size_t holdings; /* struct slice_holding [member]; none if the momentum is not sharded */
     size_t total_floats;
 };
 

@@ -62,6 +62,7 @@ static void compute_next(struct member *m)
     struct member_action *action = member_push(m, MEMBER_COMPUTE);
     action->ticket = ++m->ticket;
     action->wants_parameter_digest = m->plans[0].wants_parameter_digest;
+    m->is_whole = 0;
     m->plan_count--;
     memmove(m->plans, m->plans + 1, m->plan_count * sizeof(m->plans[0]));
     m->state = MEMBER_STATE_BUSY;
@@ -319,6 +320,7 @@ void member_view(const struct member *m, struct member_view *ret_view)
         .generation = m->generation,
         .lineage = m->lineage,
         .has_state = m->has_state,
+        .slices = member_holding(m),
         .name = m->name,
         .heartbeat_ms = m->heartbeat_ms,
     };

@@ -21,6 +21,7 @@
 
 #include <stdint.h>
 
+#include "common/slice.h"
 #include "proto/message.h"
 
 /* What it says about itself in Hello; strings are copied. */
@@ -85,6 +86,7 @@ struct member_action {
     uint64_t step;
     double lr;                  /* APPLY */
     int takes_over;             /* FORM: the collective is the prepared one */
+    int holds_state;            /* FORM: what is held is the state that it starts from */
     int wants_parameter_digest; /* COMPUTE */
     int exit_code;              /* EXIT */
     struct message message;     /* owned by the list */
@@ -115,8 +117,9 @@ struct member_view {
     uint64_t step, generation; /* committed steps held; generation formed or being formed */
     uint32_t lineage;
     int has_state;
-    const char *name;      /* as the server knows it */
-    uint32_t heartbeat_ms; /* as the server asked; 0 before Welcome */
+    struct slice_holding slices; /* of a sharded momentum, that it has for sure */
+    const char *name;            /* as the server knows it */
+    uint32_t heartbeat_ms;       /* as the server asked; 0 before Welcome */
 };
 
 struct member;

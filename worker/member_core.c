@@ -63,8 +63,14 @@ uint64_t member_present_generation(const struct member *m)
     return m->is_formed ? m->generation : 0;
 }
 
+struct slice_holding member_holding(const struct member *m)
+{
+    return m->is_whole ? (struct slice_holding){0, 1} : m->slices;
+}
+
 void member_say_hello(struct member *m)
 {
+    const struct slice_holding holding = member_holding(m);
     const struct member_proof *proof = &m->proof;
     int has_proof = m->has_state && proof->step == m->step && proof->lineage == m->lineage;
     m->is_welcome = 0;
@@ -86,6 +92,8 @@ void member_say_hello(struct member *m)
                 .is_ready_pending = m->is_prepared,
                 .record_length = has_proof ? proof->length : 0,
                 .record = proof->record,
+                .slice_rank = holding.rank,
+                .slice_count = holding.count,
             },
     };
     member_send(m, &message, member_present_generation(m));
@@ -105,7 +113,11 @@ void member_say_prepared(struct member *m)
 
 void member_say_broken(struct member *m, uint64_t generation, const char *reason)
 {
-    const struct message message = {.kind = MESSAGE_BROKEN, .broken = {.reason = (char *)reason}};
+    const struct slice_holding holding = member_holding(m);
+    const struct message message = {.kind = MESSAGE_BROKEN,
+                                    .broken = {.reason = (char *)reason,
+                                               .slice_rank = holding.rank,
+                                               .slice_count = holding.count}};
     member_send(m, &message, generation);
 }
 
@@ -147,6 +159,7 @@ void member_obey(struct member *m, const struct message_verdict *verdict)
 {
     struct member_action *action = member_push(m, verdict->is_commit ? MEMBER_APPLY : MEMBER_SKIP);
     action->lr = verdict->lr;
+    m->is_whole = verdict->is_commit == m->ready.ready.is_finite; /* step.c foresaw it, mostly */
     member_drop_vote(m);
     m->step++;
     m->digest = 0;

@@ -10,6 +10,7 @@
 
 #include <stdint.h>
 
+#include "common/slice.h"
 #include "worker/member.h"
 
 enum { MEMBER_PLANS_MAX = 65 }; /* config's plan_ahead_steps is at most 64 */
@@ -54,6 +55,10 @@ struct member {
     uint32_t lineage;
     uint64_t step;
     uint64_t digest; /* of those parameters; 0 = not known */
+    /* If the run shards its momentum, which only the server need know: what is kept of it, and is
+     * the whole of it still in place? */
+    struct slice_holding slices;
+    int is_whole;
 
     uint64_t generation; /* formed or being formed; the newest that ever replaced another */
     int is_formed;       /* it works, as far as known */
@@ -83,6 +88,8 @@ void member_say_broken(struct member *m, uint64_t generation, const char *reason
 void member_say_leave(struct member *m);
 /* The generation in which what we hold means something: prepared or formed; 0 = none. */
 uint64_t member_present_generation(const struct member *m);
+/* What it has of a sharded momentum. */
+struct slice_holding member_holding(const struct member *m);
 /* Forgets the vote on `step`. */
 void member_drop_vote(struct member *m);
 /* The one place where parameters change by a step; keeps the verdict's record. */

@@ -94,7 +94,8 @@ static void take_over(struct member *m)
     m->next = (struct member_next){0};
 }
 
-static void order_form(struct member *m, const struct message *message, int is_prepared)
+static void order_form(struct member *m, const struct message *message, int is_prepared,
+                       int is_held)
 {
     message_done(&m->regroup);
     message_copy(message, &m->regroup);
@@ -102,6 +103,7 @@ static void order_form(struct member *m, const struct message *message, int is_p
     action->ticket = ++m->ticket;
     action->step = message->header.step;
     action->takes_over = is_prepared;
+    action->holds_state = is_held;
     message_copy(message, &action->message);
     m->state = MEMBER_STATE_FORMING;
 }
@@ -164,7 +166,7 @@ void member_group_regroup(struct member *m, const struct message *message)
     }
     if (!is_held)
         m->has_state = 0; /* what we hold is about to be overwritten */
-    order_form(m, message, is_prepared);
+    order_form(m, message, is_prepared, is_held);
 }
 
 void member_group_formed(struct member *m, uint64_t digest)
@@ -173,6 +175,8 @@ void member_group_formed(struct member *m, uint64_t digest)
     m->step = m->regroup.header.step;
     m->lineage = m->regroup.header.lineage;
     m->is_formed = 1;
+    m->slices = (struct slice_holding){m->regroup.regroup.rank, m->regroup.regroup.member_count};
+    m->is_whole = 1;
     m->formed_digest = m->digest = digest;
     m->state = MEMBER_STATE_IDLE;
     if (m->plan_count > 0 && m->plans[0].step != m->step) {

@@ -36,9 +36,10 @@ static void add_row(struct memory_plan *plan, const char *name, size_t bytes)
 static void add_state(struct memory_plan *plan, const struct state *state, size_t optimizer_bytes)
 {
     const struct state_layout *layout = &state->layout;
+    const size_t momentum_floats = state->is_sharded ? state->kept.floats : layout->momentum_floats;
     add_row(plan, "parameters", layout->parameter_floats * sizeof(float));
     add_row(plan, "running_statistics", layout->statistic_floats * sizeof(float));
-    add_row(plan, "momentum", layout->momentum_floats * sizeof(float));
+    add_row(plan, "momentum", momentum_floats * sizeof(float));
     add_row(plan, "feature_queue", layout->queue_floats * sizeof(float));
     add_row(plan, "gradients", layout->parameter_floats * sizeof(float));
     add_row(plan, "exact_gradients", layout->wide_floats * sizeof(float));
@@ -84,7 +85,10 @@ static enum status build(const struct config *config, struct planner *planner, i
     TRY_OUT(state_create(config, &planner->device, &state));
     const size_t state_bytes = planner->allocated;
     TRY_OUT(optimizer_init(&optimizer, config, state));
-    add_state(plan, state, planner->allocated - state_bytes);
+    const size_t optimizer_bytes = planner->allocated - state_bytes;
+    if (state->is_sharded)
+        TRY_OUT(momentum_hold(&state->kept, (struct slice_holding){0, (uint32_t)members}, NULL));
+    add_state(plan, state, optimizer_bytes);
     TRY_OUT(model_create(config, state, plan->slots, 0, &model));
     swav_init(&swav, &model->team, &model->head, config, members);
     add_model(plan, &model->team.arena);

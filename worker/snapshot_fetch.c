@@ -92,6 +92,7 @@ enum status snapshot_fetch(struct handover *handover, const struct job *job, con
         }
     }
     state->step = step;
+    state->is_whole = 1;
 out:
     snapshot_reader_done(&reader);
     return status;

@@ -65,10 +65,60 @@ static struct range tensor_range(const struct safetensors_header *header,
     return (struct range){header->data_start + tensor->begin, header->data_start + tensor->end};
 }
 
+void snapshot_share_add(struct snapshot_share *share, uint64_t offset, uint64_t length)
+{
+    while (length > 0) {
+        struct snapshot_part *last =
+            share->part_count > 0 ? &share->parts[share->part_count - 1] : NULL;
+        if (last == NULL || last->offset + last->length != offset ||
+            last->length == MESSAGE_PART_BYTES) {
+            if (share->part_count == share->part_capacity) {
+                share->part_capacity = share->part_capacity * 2 + 16;
+                share->parts =
+                    mem_resize(share->parts, share->part_capacity * sizeof(*share->parts));
+            }
+            last = &share->parts[share->part_count++];
+            *last = (struct snapshot_part){.offset = offset, .at = share->length};
+        }
+        const uint64_t room = MESSAGE_PART_BYTES - last->length;
+        const uint64_t taken = length < room ? length : room;
+        last->length += (uint32_t)taken;
+        share->length += taken;
+        offset += taken;
+        length -= taken;
+    }
+}
+
+/* Of a tensor of the momentum that is not whole in its place, from the slices that are kept. */
+static void read_kept(struct state *state, size_t byte, uint64_t length, uint8_t *bytes)
+{
+    while (length > 0) {
+        size_t floats = 0;
+        const float *kept = momentum_find(&state->kept, byte / sizeof(float), &floats);
+        CHECK(kept != NULL); /* can_give */
+        const size_t skip = byte % sizeof(float);
+        const uint64_t here = floats * sizeof(float) - skip;
+        const uint64_t part = length < here ? length : here;
+        state->device->ops->download(state->device, bytes, (const char *)kept + skip, part);
+        byte += part;
+        bytes += part;
+        length -= part;
+    }
+}
+
+static void read_state(struct state *state, const char *from, uint64_t length, uint8_t *bytes)
+{
+    const char *momentum = (const char *)state->momentum;
+    const size_t momentum_bytes = state->layout.momentum_floats * sizeof(float);
+    if (!state->is_whole && from >= momentum && from < momentum + momentum_bytes)
+        read_kept(state, (size_t)(from - momentum), length, bytes);
+    else
+        state->device->ops->download(state->device, bytes, from, length);
+}
+
 static void gather(const struct safetensors_header *header, const struct buf *head,
                    struct state *state, struct range wanted, uint8_t *bytes)
 {
-    struct device *device = state->device;
     struct range part = overlap(wanted, (struct range){0, head->length});
     memcpy(bytes, head->bytes + part.begin, part.end - part.begin);
     for (int i = 0; i < header->tensor_count; i++) {
@@ -76,9 +126,92 @@ static void gather(const struct safetensors_header *header, const struct buf *he
         struct range whole = tensor_range(header, tensor);
         part = overlap(wanted, whole);
         if (part.end > part.begin)
-            device->ops->download(device, bytes + (part.begin - wanted.begin),
-                                  (const char *)tensor->data + (part.begin - whole.begin),
-                                  part.end - part.begin);
+            read_state(state, (const char *)tensor->data + (part.begin - whole.begin),
+                       part.end - part.begin, bytes + (part.begin - wanted.begin));
+    }
+}
+
+/* Of the momentum, in bytes from its start. */
+struct slices {
+    struct range ranges[MOMENTUM_RUNS];
+};
+
+static struct range slice_range(const struct state *state, uint32_t slice, uint32_t count)
+{
+    const uint64_t bytes =
+        momentum_slice_floats(state->layout.momentum_floats, count) * sizeof(float);
+    return (struct range){slice * bytes, (slice + 1) * bytes};
+}
+
+/* What is left over, which everybody has, comes with the first share. */
+static struct slices slices_of(const struct state *state,
+                               const struct message_snapshot_begin *begin)
+{
+    const uint32_t count = begin->slice_count;
+    struct slices slices = {.ranges[0] = slice_range(state, begin->slice, count)};
+    if (begin->has_slice_before)
+        slices.ranges[1] = slice_range(state, (begin->slice + count - 1) % count, count);
+    if (begin->share == 0)
+        slices.ranges[2] = (struct range){slice_range(state, count, count).begin,
+                                          state->layout.momentum_floats * sizeof(float)};
+    return slices;
+}
+
+static int can_give(const struct state *state, const struct message_snapshot_begin *begin)
+{
+    const struct slice_holding *kept = &state->kept.holding;
+    const uint32_t count = begin->slice_count;
+    return state->is_whole || begin->slice_count == 0 ||
+           (slice_is_held(kept, begin->slice, count) &&
+            (!begin->has_slice_before ||
+             slice_is_held(kept, (begin->slice + count - 1) % count, count)));
+}
+
+/* Of a tensor at `place` in the momentum and from `offset` on in the file, what the slices have. By
+ * rising offset: they are no more than three. */
+static void add_slices(struct snapshot_share *share, const struct slices *slices,
+                       struct range place, uint64_t offset)
+{
+    for (uint64_t at = place.begin; at < place.end;) {
+        struct range next = {place.end, place.end};
+        for (int i = 0; i < MOMENTUM_RUNS; i++) {
+            const struct range part = overlap((struct range){at, place.end}, slices->ranges[i]);
+            if (part.begin < part.end && part.begin < next.begin)
+                next = part;
+        }
+        snapshot_share_add(share, offset + (next.begin - place.begin), next.end - next.begin);
+        at = next.end;
+    }
+}
+
+/* A run of the file; with a sharded momentum without it, but with its slices. */
+static void choose_parts(const struct message_snapshot_begin *begin, const struct state *state,
+                         const struct safetensors_header *header, struct snapshot_share *share)
+{
+    const uint64_t piece =
+        (share->total / begin->share_count + SHARE_ALIGN) / SHARE_ALIGN * SHARE_ALIGN;
+    const struct range run =
+        overlap((struct range){0, share->total},
+                (struct range){begin->share * piece, (begin->share + 1) * piece});
+    if (begin->slice_count == 0) {
+        snapshot_share_add(share, run.begin, run.end - run.begin);
+        return;
+    }
+    const struct slices slices = slices_of(state, begin);
+    const struct range head = overlap(run, (struct range){0, header->data_start});
+    snapshot_share_add(share, head.begin, head.end - head.begin);
+    for (int i = 0; i < header->tensor_count; i++) {
+        const struct safetensors_tensor *tensor = &header->tensors[i];
+        const struct range whole = tensor_range(header, tensor);
+        const float *data = tensor->data;
+        if (data < state->momentum || data >= state->momentum + state->layout.momentum_floats) {
+            const struct range part = overlap(run, whole);
+            snapshot_share_add(share, part.begin, part.end - part.begin);
+            continue;
+        }
+        const uint64_t first = (uint64_t)((const char *)data - (const char *)state->momentum);
+        const struct range place = {first, first + (whole.end - whole.begin)};
+        add_slices(share, &slices, place, whole.begin);
     }
 }
 
@@ -89,22 +222,24 @@ enum status snapshot_share_create(const struct message_snapshot_begin *begin,
     enum status status = OK;
     struct safetensors_header header;
     struct buf head;
+    if (!can_give(state, begin))
+        return fail(ERR_STALE, "snapshot '%s': slice %u of %u is not here", begin->name,
+                    begin->slice, begin->slice_count);
     safetensors_init(&header);
     buf_init(&head, SAFETENSORS_HEADER_BYTES_MAX);
     TRY_OUT(header_create(identity, state, &header, &head));
-    uint64_t total = header.data_start + header.data_bytes;
-    uint64_t piece = (total / begin->share_count + SHARE_ALIGN) / SHARE_ALIGN * SHARE_ALIGN;
-    struct range wanted = overlap((struct range){0, total},
-                                  (struct range){begin->share * piece, (begin->share + 1) * piece});
     struct snapshot_share *share = mem_zero(sizeof(*share));
     share->name = mem_string(begin->name);
     share->step = identity->step;
     share->lineage = identity->lineage;
-    share->offset = wanted.begin;
-    share->length = wanted.end - wanted.begin;
-    share->total = total;
+    share->total = header.data_start + header.data_bytes;
+    choose_parts(begin, state, &header, share);
     share->bytes = mem_alloc(share->length);
-    gather(&header, &head, state, wanted, share->bytes);
+    for (uint32_t i = 0; i < share->part_count; i++) {
+        const struct snapshot_part *part = &share->parts[i];
+        const struct range wanted = {part->offset, part->offset + part->length};
+        gather(&header, &head, state, wanted, share->bytes + part->at);
+    }
     *ret_share = share;
 out:
     safetensors_done(&header);
@@ -118,6 +253,7 @@ void snapshot_share_destroy(struct snapshot_share *share)
         return;
     mem_free(share->name);
     mem_free(share->bytes);
+    mem_free(share->parts);
     mem_free(share);
 }
 

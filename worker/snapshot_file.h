@@ -24,16 +24,28 @@ struct snapshot_identity {
     const char *config_text; /* as the server sent it */
 };
 
-/* Bytes [offset, offset+length) of a snapshot of total bytes. */
+/* At most MESSAGE_PART_BYTES of the file from `offset` on; they lie at bytes + at. */
+struct snapshot_part {
+    uint64_t offset, at;
+    uint32_t length;
+};
+
+/* Some of the bytes of a snapshot of total bytes. */
 struct snapshot_share {
     char *name;
     uint64_t step;
     uint32_t lineage;
-    uint64_t offset, length, total;
-    uint8_t *bytes; /* [length]; owned, like the name */
+    uint64_t length, total;
+    uint8_t *bytes; /* [length]; owned, like the name and the parts */
+    uint32_t part_count, part_capacity;
+    struct snapshot_part *parts; /* by rising offset */
 };
 
-/* Copies share `begin->share` of `begin->share_count` of the state as it is. */
+/* The share has bytes [offset, offset + length) of the file too, which lie behind all that it has
+ * added before. */
+void snapshot_share_add(struct snapshot_share *share, uint64_t offset, uint64_t length);
+/* Copies share `begin->share` of `begin->share_count` of the state as it is: a run of the file, but
+ * of a sharded momentum the slices that begin names. ERR_STALE: those are not here. */
 enum status snapshot_share_create(const struct message_snapshot_begin *begin,
                                   const struct snapshot_identity *identity, struct state *state,
                                   struct snapshot_share **ret_share);

@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/snapshot_push.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/hash.h"
@@ -26,17 +27,26 @@ void snapshot_push_start(struct snapshot_push *push, struct snapshot_share **sha
     snapshot_push_done(push);
     push->share = *share;
     *share = NULL;
-    push->part_count =
-        (uint32_t)((push->share->length + MESSAGE_PART_BYTES - 1) / MESSAGE_PART_BYTES);
+    push->part_count = push->share->part_count;
     push->states = mem_zero(push->part_count);
     if (push->part_count == 0)
         snapshot_push_done(push); /* more members than pages */
 }
 
-static uint64_t part_length(const struct snapshot_push *push, uint32_t part)
+static int compare_offsets(const void *key, const void *element)
 {
-    uint64_t left = push->share->length - (uint64_t)part * MESSAGE_PART_BYTES;
-    return left < MESSAGE_PART_BYTES ? left : MESSAGE_PART_BYTES;
+    const uint64_t offset = *(const uint64_t *)key;
+    const struct snapshot_part *part = element;
+    return (offset > part->offset) - (offset < part->offset);
+}
+
+/* The number of the part that begins there; part_count: none does. */
+static uint32_t find_part(const struct snapshot_push *push, uint64_t offset)
+{
+    const struct snapshot_part *parts = push->share->parts;
+    const struct snapshot_part *found =
+        bsearch(&offset, parts, push->part_count, sizeof(*parts), compare_offsets);
+    return found == NULL ? push->part_count : (uint32_t)(found - parts);
 }
 
 int snapshot_push_next(struct snapshot_push *push, struct message_snapshot_part *ret_part)
@@ -49,13 +59,13 @@ int snapshot_push_next(struct snapshot_push *push, struct message_snapshot_part 
     uint32_t part = (uint32_t)(found - push->states);
     push->states[part] = PART_FLYING;
     push->flying_count++;
-    uint64_t begin = (uint64_t)part * MESSAGE_PART_BYTES;
+    const struct snapshot_part *place = &push->share->parts[part];
     *ret_part = (struct message_snapshot_part){
         .name = push->share->name,
-        .offset = push->share->offset + begin,
+        .offset = place->offset,
         .total = push->share->total,
-        .length = (uint32_t)part_length(push, part),
-        .data = push->share->bytes + begin,
+        .length = place->length,
+        .data = push->share->bytes + place->at,
     };
     ret_part->checksum = hash_bytes(ret_part->data, ret_part->length);
     return 1;
@@ -63,7 +73,7 @@ int snapshot_push_next(struct snapshot_push *push, struct message_snapshot_part 
 
 void snapshot_push_put_back(struct snapshot_push *push, const struct message_snapshot_part *part)
 {
-    push->states[(part->offset - push->share->offset) / MESSAGE_PART_BYTES] = PART_WAITING;
+    push->states[find_part(push, part->offset)] = PART_WAITING;
     push->flying_count--;
 }
 
@@ -72,10 +82,9 @@ void snapshot_push_acknowledge(struct snapshot_push *push, const struct message 
     const struct message_snapshot_ack *acknowledged = &message->snapshot_ack;
     const struct snapshot_share *share = push->share;
     if (share == NULL || strcmp(share->name, acknowledged->name) != 0 ||
-        message->header.step != share->step || message->header.lineage != share->lineage ||
-        acknowledged->offset < share->offset)
+        message->header.step != share->step || message->header.lineage != share->lineage)
         return;
-    uint64_t part = (acknowledged->offset - push->share->offset) / MESSAGE_PART_BYTES;
+    const uint32_t part = find_part(push, acknowledged->offset);
     if (part >= push->part_count || push->states[part] != PART_FLYING)
         return;
     push->states[part] = PART_ACKNOWLEDGED;

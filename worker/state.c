@@ -227,6 +227,7 @@ static enum status take_wire(struct state *state, const struct config *config)
 enum status state_create(const struct config *config, struct device *device,
                          struct state **ret_state)
 {
+    struct exchange exchange;
     enum status status = OK;
     TRY(architecture_check(config));
     struct state *state = mem_zero(sizeof(*state));
@@ -236,9 +237,12 @@ enum status state_create(const struct config *config, struct device *device,
     state_layout_init(&state->layout, config);
 
     const struct state_layout *layout = &state->layout;
-    const size_t floats = layout->total_floats + layout->parameter_floats +
-                          layout->exchange_floats + layout->wide_floats +
-                          layout->group_statistic_floats;
+    state->is_sharded = (int)config->optimizer.sharded;
+    state->is_whole = 1;
+    momentum_init(&state->kept, device, layout->momentum_floats);
+    const size_t floats =
+        layout->total_floats + (state->is_sharded ? 0 : layout->parameter_floats) +
+        layout->exchange_floats + layout->wide_floats + layout->group_statistic_floats;
     void *memory = NULL;
     TRY_OUT(device->ops->allocate(device, floats * sizeof(float), &state->fd, &memory));
     state->bytes = floats * sizeof(float);
@@ -247,8 +251,14 @@ enum status state_create(const struct config *config, struct device *device,
     state->statistics = state->params + layout->parameter_floats;
     state->momentum = state->statistics + layout->statistic_floats;
     state->queue = state->momentum + layout->momentum_floats;
-    state->grads = state->block + layout->total_floats;
-    state->exchange = state->grads + layout->parameter_floats;
+    state->exchange = state->block + layout->total_floats;
+    state->grads = state->momentum;
+    if (!state->is_sharded) {
+        state->grads = state->exchange;
+        state->exchange += layout->parameter_floats;
+    }
+    exchange_init(&exchange, config);
+    state->holdings = (struct slice_holding *)(void *)(state->exchange + exchange.holdings);
     if (layout->wide_floats > 0)
         state->wide_grads = (double *)(void *)(state->exchange + layout->exchange_floats);
     state->group_statistics = state->exchange + layout->exchange_floats + layout->wide_floats;
@@ -268,6 +278,7 @@ void state_destroy(struct state *state)
         state->device->ops->release(state->device, state->block, state->bytes, state->fd);
     if (state->wire != NULL)
         state->device->ops->release(state->device, state->wire, state->wire_bytes, -1);
+    momentum_done(&state->kept);
     state_layout_done(&state->layout);
     mem_free(state->digest_piece);
     mem_free(state);
@@ -330,8 +341,24 @@ void state_reset(struct state *state, uint64_t seed)
         mem_free(values);
     }
     state->step = 0;
+    state->is_whole = 1;
     state->queue_filled = 0;
     state->loss_scale = (struct loss_scale){0};
+}
+
+enum status state_keep_slices(struct state *state, int rank, int size)
+{
+    if (!state->is_sharded)
+        return OK;
+    CHECK(state->is_whole);
+    const struct slice_holding holding = {(uint32_t)rank, (uint32_t)size};
+    return momentum_hold(&state->kept, holding, state->momentum);
+}
+
+void state_forget_momentum(struct state *state)
+{
+    momentum_done(&state->kept);
+    state->is_whole = !state->is_sharded;
 }
 
 /* In pieces through the host, since the block may lie on another device. */

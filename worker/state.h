@@ -7,6 +7,11 @@
  * small reductions, because a collective works on a single region. state_layout depends only on the
  * config: any two members of a run have the same.
  *
+ * With optimizer.sharded gradients have no place of their own: they lie where the block has the
+ * momentum. From a verdict (or forming) until the next step is computed the whole momentum is
+ * there, and the block is what it is without sharding (is_whole); in between, what counts are the
+ * slices that members keep (momentum.h).
+ *
  * Names are torchvision's with a prefix: trunk.stem.0.weight,
  * trunk.trunk_output.block1.block1-0.f.a.0.weight, or trunk.layer1.0.conv1.weight, ...; the head is
  * numbered as a torch Sequential (head.0 linear, head.1 BN if there is one, then ReLU, and so on),
@@ -27,6 +32,7 @@
 #include "common/status.h"
 #include "worker/device/device.h"
 #include "worker/loss_scale.h"
+#include "worker/momentum.h"
 
 enum state_kind { STATE_PARAMETER, STATE_STATISTIC, STATE_MOMENTUM, STATE_QUEUE };
 
@@ -71,9 +77,14 @@ struct state {
     size_t bytes;          /* of all five: the region for collective_form */
     int fd;                /* memfd of it, -1 if the device has none */
     float *params, *statistics, *momentum, *queue; /* into block */
-    float *grads;                                  /* [parameter_floats], laid out as params */
-    float *exchange;                               /* [exchange_floats] */
-    void *wire; /* memory of the device for gradients that travel as bf16; NULL: they do not */
+    float *grads;         /* [parameter_floats], laid out as params; sharded: == momentum */
+    int is_sharded;       /* optimizer.sharded */
+    int is_whole;         /* the block has the momentum of `step`; not sharded: always */
+    struct momentum kept; /* sharded: the slices, of `step`, that are kept here */
+    struct slice_holding
+        *holdings;   /* [member] in the exchange area, while one is formed; sharded */
+    float *exchange; /* [exchange_floats] */
+    void *wire;      /* memory of the device for gradients that travel as bf16; NULL: they do not */
     size_t wire_bytes;
     uint8_t *digest_piece; /* host memory through which digests read the device's; owned */
     double *wide_grads; /* [parameter_floats] pairs (device.h wide_add); NULL with fast reduction */
@@ -104,6 +115,11 @@ float *state_statistic(const struct state *state, const char *name);
  * uniform in 1/sqrt(fan-in) as torch does, prototypes unit vectors. step, queue_filled and
  * loss_scale become 0. */
 void state_reset(struct state *state, uint64_t seed);
+/* Sharded: keeps the slices of member `rank` of `size` out of the whole momentum. ERR_DEVICE: not
+ * enough memory. Not sharded: does nothing. */
+enum status state_keep_slices(struct state *state, int rank, int size);
+/* Sharded: what there is of the momentum is of another state. */
+void state_forget_momentum(struct state *state);
 /* XXH3 of the block (padding is zero), piece by piece. */
 uint64_t state_digest(struct state *state);
 uint64_t state_gradient_digest(struct state *state);

@@ -12,5 +12,9 @@
  * before.
  */
 enum status state_share(struct state *state, struct collective *collective, int root);
+/* Sharded: the momentum becomes whole on every member, out of what each has of it. Part of
+ * state_share. Not sharded: does nothing. All members call it. Blocks. ERR_STALE: they do not have
+ * all of it together; errors as collective_broadcast. Who had it whole still does. */
+enum status state_share_momentum(struct state *state, struct collective *collective);
 
 #endif

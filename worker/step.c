@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/step.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ struct step {
     struct inference *inference; /* NULL until features are asked for */
     int group_size;              /* members the model was built for */
     uint64_t computed;           /* 1 + the step that step_apply may follow; 0: none */
+    int is_advanced;             /* sharded: the new momentum of that step is there */
     const struct batch *(*next)(void *errand); /* NULL: nobody knows */
     void *errand;
     struct step_progress *progress;
@@ -62,6 +64,12 @@ static void allow_tuning(const struct config *config, struct device *device)
 static int is_recording_wanted(const struct config *config)
 {
     return config->train.cuda_graph == CUDA_GRAPH_AUTO;
+}
+
+/* A sharded update copies into slices that another generation keeps elsewhere. */
+static int is_recorded(const struct step *step, int part)
+{
+    return is_recording_wanted(step->config) && !(part == PART_APPLY && step->state->is_sharded);
 }
 
 static void tell_how_parts_run(struct step *step)
@@ -99,6 +107,11 @@ static void drop_model(struct step *step)
         tape_done(&step->tapes[part]);
     model_destroy(step->model);
     step->model = NULL;
+}
+
+void step_release(struct step *step)
+{
+    drop_model(step);
 }
 
 void step_destroy(struct step *step)
@@ -158,7 +171,7 @@ static enum status build_model(struct step *step, int slots, int size)
     swav_init(&step->swav, team, &step->model->head, step->config, size);
     buckets_init(&step->buckets, team, step->config);
     for (int part = 0; part < PARTS; part++)
-        tape_init(&step->tapes[part], team, part_names[part], is_recording_wanted(step->config));
+        tape_init(&step->tapes[part], team, part_names[part], is_recorded(step, part));
     step->group_size = size;
     step_watch(step, step->progress);
     return arena_check(&team->arena);
@@ -173,6 +186,8 @@ static enum status prepare(struct step *step, struct collective *collective,
     step->phase = PHASE_IDLE; /* it was another one if the last step was given up */
     step->phase_start_us = clock_us();
     step->computed = 0;
+    step->is_advanced = 0;
+    step->state->is_whole = !step->state->is_sharded; /* gradients are about to lie there */
     if (slots == 0)
         return fail(ERR_INPUT, "a batch without slots: a member needs at least one");
     const int is_same_share = step->model != NULL && step->model->team.rows.slot_count == slots;
@@ -201,20 +216,55 @@ static void unscale(struct step *step)
                                      (float)(1 / scale));
 }
 
+/* Sharded: the momentum that the verdict is to leave, from those who keep it to everybody, in place
+ * of gradients that nobody needs any more. Whether that will be a new one or the present one,
+ * because the step is going to be skipped, follows from the votes to come. A rehearsal keeps none.
+ */
+static enum status advance(struct step *step, int is_void)
+{
+    struct state *state = step->state;
+    const struct slice_holding *holding = &state->kept.holding;
+    const struct collective *collective = step->model->team.collective;
+    int void_count = 0;
+    if (holding->count == 0)
+        return OK;
+    if (holding->count != (uint32_t)collective_size(collective) ||
+        holding->rank != (uint32_t)collective_rank(collective))
+        return fail(ERR_PROTOCOL, "momentum of member %u of %u, in a generation of %d members",
+                    holding->rank, holding->count, collective_size(collective));
+    TRY(buckets_count(&step->buckets, is_void, &void_count));
+    optimizer_advance(&step->optimizer, void_count > 0);
+    TRY(buckets_gather(&step->buckets, state->momentum,
+                       momentum_slice_floats(state->kept.arena_floats, holding->count)));
+    step->is_advanced = void_count == 0;
+    return OK;
+}
+
+uint32_t step_unaccounted(const struct batch *batch)
+{
+    const uint32_t told =
+        batch->skip_count < MESSAGE_SKIPS_MAX ? batch->skip_count : MESSAGE_SKIPS_MAX;
+    return batch->blank_count + batch->skip_count - told;
+}
+
 /* What the vote says, from numbers that are the same on every member. */
-static enum status measure(struct step *step, uint64_t number, struct step_result *ret_result)
+static enum status measure(struct step *step, uint64_t number, const struct batch *batch,
+                           struct step_result *ret_result)
 {
     const struct rows *rows = &step->model->team.rows;
     double grad_norm = 0;
     optimizer_measure(&step->optimizer, number, &grad_norm);
     const double loss = swav_loss_of_all(&step->swav);
     const uint64_t digest = state_gradient_digest(step->state);
+    const int is_finite = isfinite(loss) && isfinite(grad_norm);
+    if (step->state->is_sharded)
+        TRY(advance(step, !is_finite || step_unaccounted(batch) > 0));
     TRY(step->state->device->ops->synchronize(step->state->device));
     enter(step, PHASE_READY);
     *ret_result = (struct step_result){
         .loss = loss,
         .grad_norm = grad_norm,
-        .is_finite = isfinite(loss) && isfinite(grad_norm),
+        .is_finite = is_finite,
         .images = (uint32_t)(rows->slot_count * rows->slot_images),
         .digest = digest,
     };
@@ -305,15 +355,19 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
     load_ahead(step);
     TRY(buckets_finish(&step->buckets));
     unscale(step);
-    return measure(step, number, ret_result);
+    return measure(step, number, batch, ret_result);
 }
 
 enum status step_apply(struct step *step, uint64_t number, double lr)
 {
     CHECK(step->computed == number + 1);
+    if (step->state->is_sharded && !step->is_advanced)
+        return fail(ERR_PROTOCOL, "step %" PRIu64 " is committed, but its votes were against it",
+                    number);
     enter(step, PHASE_APPLY);
     optimizer_prepare(&step->optimizer, lr);
     TRY(run(step, PART_APPLY));
+    step->state->is_whole = 1;
     feature_queue_count(&step->swav.queue);
     loss_scale_commit(&step->state->loss_scale);
     step->state->step = number + 1;
@@ -327,6 +381,7 @@ void step_skip(struct step *step, uint64_t number)
 {
     loss_scale_skip(&step->state->loss_scale, (double)step->config->train.loss_scale);
     step->state->step = number + 1;
+    step->state->is_whole |= step->computed == number + 1 && !step->is_advanced;
     step->computed = 0;
 }
 

@@ -34,6 +34,8 @@ struct step_result {
 /* config and state are borrowed for the step's life. */
 enum status step_create(const struct config *config, struct state *state, struct step **ret_step);
 void step_destroy(struct step *step);
+/* Releases what the next step_compute plans and takes anew for its share. */
+void step_release(struct step *step);
 /* What watchers in other threads may follow; relaxed atomics. */
 struct step_progress {
     _Atomic uint32_t phase;    /* enum worker_phase */
@@ -53,6 +55,8 @@ void step_expect(struct step *step, const struct batch *(*next)(void *errand), v
  * ERR_UNREACHABLE, ERR_TIMEOUT, ERR_STALE from the collective; ERR_DEVICE. */
 enum status step_compute(struct step *step, struct collective *collective, uint64_t number,
                          const struct batch *batch, struct step_result *ret_result);
+/* Images of the batch that the vote cannot account for: with any, the step is not committed. */
+uint32_t step_unaccounted(const struct batch *batch);
 /* The verdict "commit": optimizer, running statistics, prototypes, queue; state->step becomes
  * number+1. Must follow step_compute of the same number. */
 enum status step_apply(struct step *step, uint64_t number, double lr);

@@ -144,6 +144,15 @@ static enum status form_collective(struct worker *worker, const struct job *job)
     return group_form(&means, job, &worker->collective);
 }
 
+/* With fewer members slices grow: the model makes room, whose share changes with them anyway. */
+static enum status keep_slices(struct worker *worker, const struct message_regroup *regroup)
+{
+    struct state *state = worker->state;
+    if (state->is_sharded && state->kept.holding.count != regroup->member_count)
+        step_release(worker->step);
+    return state_keep_slices(state, (int)regroup->rank, (int)regroup->member_count);
+}
+
 /* The collective of a new generation, then the state that it starts from. */
 static enum status form(struct worker *worker, const struct job *job)
 {
@@ -156,6 +165,8 @@ static enum status form(struct worker *worker, const struct job *job)
     worker->group = message->header;
     TRY(handover_check(&worker->handover, job));
     TRY(form_collective(worker, job));
+    if (!job->action.holds_state)
+        state_forget_momentum(state);
     if (regroup->source == STATE_INIT)
         state_reset(state, (uint64_t)worker->config->run.seed);
     if (regroup->source == STATE_SNAPSHOT && regroup->rank == 0)
@@ -164,10 +175,12 @@ static enum status form(struct worker *worker, const struct job *job)
     if (regroup->source == STATE_SNAPSHOT || regroup->source == STATE_MEMBER)
         TRY(state_share(state, worker->collective,
                         regroup->source == STATE_MEMBER ? (int)regroup->source_rank : 0));
+    if (regroup->source == STATE_KEEP)
+        TRY(state_share_momentum(state, worker->collective));
     if (state->step != message->header.step)
         return fail(ERR_PROTOCOL, "the state is of step %" PRIu64 ", the generation of %" PRIu64,
                     state->step, message->header.step);
-    return OK;
+    return keep_slices(worker, regroup);
 }
 
 static void tell_failed(struct worker *worker, const struct job *job)
@@ -209,7 +222,7 @@ static void copy_skips(const struct batch *batch, struct message_ready *ready)
 {
     ready->skip_count =
         batch->skip_count < MESSAGE_SKIPS_MAX ? batch->skip_count : MESSAGE_SKIPS_MAX;
-    ready->unaccounted = batch->blank_count + batch->skip_count - ready->skip_count;
+    ready->unaccounted = step_unaccounted(batch);
     if (ready->skip_count == 0)
         return;
     ready->skips = mem_array(ready->skip_count, sizeof(*ready->skips));
@@ -269,8 +282,9 @@ static enum status compute(struct worker *worker, const struct job *job, struct 
     if (worker->collective == NULL)
         return fail(ERR_STALE, "no generation is formed");
     /* Before the step: its digest belongs to the parameters that the step starts from. */
-    report->ready.parameter_digest =
-        job->action.wants_parameter_digest ? state_digest(worker->state) : 0;
+    report->ready.parameter_digest = job->action.wants_parameter_digest && worker->state->is_whole
+                                         ? state_digest(worker->state)
+                                         : 0;
     TRY(loader_take(worker->loader, clock_ms() + worker->config->server.step_ms, &batch));
     int64_t data_us = clock_us() - start_us;
     enum status status =
@@ -336,7 +350,12 @@ static enum status worker_snapshot(struct worker *worker, struct job *job)
     struct snapshot_share *share = NULL;
     if (worker->state->step != message->header.step)
         return OK; /* too late: the server sees no parts and gives it up */
-    TRY(snapshot_share_create(&message->snapshot_begin, &identity, worker->state, &share));
+    const enum status status =
+        snapshot_share_create(&message->snapshot_begin, &identity, worker->state, &share);
+    if (status == ERR_STALE)
+        log_warn("event=snapshot_without_us reason=\"%s\"", fail_message());
+    if (status != OK)
+        return status == ERR_STALE ? OK : status;
     struct report *report = report_create(REPORT_SHARE, 0);
     report->share = share;
     handover_tell(&worker->handover, &report);

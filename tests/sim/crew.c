@@ -240,11 +240,20 @@ static struct meeting *find_meeting(struct world *world, uint64_t generation, ui
     return meeting;
 }
 
+struct slice_holding crew_holding(const struct sim_worker *worker)
+{
+    return worker->model.is_whole ? (struct slice_holding){0, 1} : worker->model.slices;
+}
+
 /* All are there: each gets its result at its own time, unless somebody dies before. */
 static void finish_meeting(struct world *world, struct meeting *meeting)
 {
     if (!meeting->is_forming)
         meeting->gradient = oracle_gradient(world, meeting);
+    else if (world->config.optimizer.sharded &&
+             slice_find_cut(meeting->holdings, meeting->size) == 0)
+        world_violation(world, "I16: members form at step %llu without a slice of its momentum",
+                        (unsigned long long)meeting->step);
     for (uint32_t rank = 0; rank < meeting->size; rank++)
         for (int i = 0; i < WORLD_WORKERS; i++)
             if (world->workers[i].is_alive && world->workers[i].id == meeting->guests[rank].worker)
@@ -323,6 +332,13 @@ static void arrive_to_form(struct world *world, struct sim_worker *worker, struc
                   worker->model.lineage == job->message.header.lineage;
     if (!is_source && regroup->source != STATE_KEEP && !is_held)
         worker->model.is_valid = 0; /* it is being overwritten */
+    int is_fresh = is_source && regroup->source != STATE_MEMBER && regroup->source != STATE_KEEP;
+    if (!is_held) {
+        worker->model.slices = (struct slice_holding){0};
+        worker->model.is_whole = 0;
+    }
+    meeting->holdings[regroup->rank] =
+        is_fresh ? (struct slice_holding){0, 1} : crew_holding(worker);
     arrive(world, worker, meeting, regroup->rank);
 }
 
@@ -354,6 +370,8 @@ static void start_job(struct world *world, struct sim_worker *worker)
     const struct job *job = &worker->jobs[0];
     const struct message *plan = job->kind == MEMBER_COMPUTE ? find_plan(worker, job->step) : NULL;
     int64_t longest_ms = longest[job->kind];
+    if (job->kind == MEMBER_COMPUTE)
+        worker->model.is_whole = 0; /* gradients lie there now */
     if (plan != NULL)
         longest_ms = plan->plan.slot_count * world->slot_ms[worker->place];
     worker->compute_ms = longest_ms / 2 + 1 + world_delay(world, longest_ms / 2);
@@ -374,6 +392,9 @@ static void finish_form(struct world *world, struct sim_worker *worker, struct j
     worker->group.generation = job->message.header.generation;
     worker->group.rank = regroup->rank;
     worker->group.size = regroup->member_count;
+    worker->model.is_whole = 1;
+    if (world->bug != BUG_KEEP_NO_SLICE)
+        worker->model.slices = (struct slice_holding){regroup->rank, regroup->member_count};
     testimony_state(world, worker);
     crew_handle(world, worker->place,
                 &(struct member_event){
@@ -463,7 +484,25 @@ static void apply(struct world *world, struct sim_worker *worker, const struct j
     worker->model.hash = oracle_apply(worker->model.hash, job->step, job->kind == MEMBER_APPLY,
                                       worker->gradient, job->lr);
     worker->model.step++;
+    worker->model.is_whole = 1; /* it came with the step, before the vote */
     testimony_step(world, worker, job->kind == MEMBER_APPLY);
+}
+
+static int can_give(const struct slice_holding *holding, const struct message_snapshot_begin *begin)
+{
+    uint32_t count = begin->slice_count;
+    return count == 0 || (slice_is_held(holding, begin->slice, count) &&
+                          (!begin->has_slice_before ||
+                           slice_is_held(holding, (begin->slice + count - 1) % count, count)));
+}
+
+static void push_share(struct world *world, const struct sim_worker *worker,
+                       const struct message *begin)
+{
+    struct slice_holding holding = crew_holding(worker);
+    if (!can_give(&holding, &begin->snapshot_begin))
+        return; /* it came again, or late */
+    world_share_arrives(world, begin, worker->model.hash);
 }
 
 static void finish_job(struct world *world, struct sim_worker *worker, struct job *job)
@@ -475,7 +514,7 @@ static void finish_job(struct world *world, struct sim_worker *worker, struct jo
     else if (job->kind == MEMBER_APPLY || job->kind == MEMBER_SKIP)
         apply(world, worker, job);
     else if (job->kind == MEMBER_SNAPSHOT)
-        world_share_arrives(world, &job->message, worker->model.hash);
+        push_share(world, worker, &job->message);
     else
         crew_kill(world, worker->place); /* MEMBER_EXIT */
 }

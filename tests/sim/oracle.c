@@ -16,6 +16,8 @@
  *   I13  without faults steps are committed, and a run that is told to stop ends (world.c)
  *   I14  no innocent worker is sent away
  *   I15  a shard is broken for all from one step on, or for none; what is closed is not planned
+ *   I16  nobody says that it has a slice of a sharded momentum which it does not have; who forms
+ * has all of them together (crew.c)
  *
  * and at the end by `seer audit` (testimony.c): what it must find is in tests/unit/test_hearing.c,
  * here it must find nothing. */
@@ -194,12 +196,12 @@ static void check_step(struct world *world, const struct journal_step *step)
     world->commits++;
 }
 
-static void check_rollback(struct world *world, const struct journal_rollback *rollback)
+/* Nothing goes wrong any more, so what living workers hold is not given up. */
+static void check_holders(struct world *world)
 {
-    if (rollback->step > world->committed || rollback->lineage != world->lineage + 1)
-        world_violation(world, "rollback to step %llu, lineage %u",
-                        (unsigned long long)rollback->step, rollback->lineage);
-    for (int i = 0; i < WORLD_WORKERS && world->is_calm; i++) {
+    struct slice_holding holdings[WORLD_WORKERS];
+    uint32_t count = 0;
+    for (int i = 0; i < WORLD_WORKERS; i++) {
         const struct model *model = &world->workers[i].model;
         struct member_view view;
         if (!world->workers[i].is_alive)
@@ -207,10 +209,21 @@ static void check_rollback(struct world *world, const struct journal_rollback *r
         member_view(world->workers[i].member, &view);
         if (view.state != MEMBER_STATE_GONE && view.has_state && model->is_valid &&
             model->lineage == world->lineage && model->step == world->committed)
-            world_violation(world, "the state of step %llu is given up while worker %llu has it",
-                            (unsigned long long)world->committed,
-                            (unsigned long long)world->workers[i].id);
+            holdings[count++] =
+                world->config.optimizer.sharded ? view.slices : (struct slice_holding){0, 1};
     }
+    if (slice_find_cut(holdings, count) > 0)
+        world_violation(world, "the state of step %llu is given up while %u workers have it",
+                        (unsigned long long)world->committed, count);
+}
+
+static void check_rollback(struct world *world, const struct journal_rollback *rollback)
+{
+    if (rollback->step > world->committed || rollback->lineage != world->lineage + 1)
+        world_violation(world, "rollback to step %llu, lineage %u",
+                        (unsigned long long)rollback->step, rollback->lineage);
+    if (world->is_calm)
+        check_holders(world);
     if (memcmp(&rollback->schedule, &world->schedules[rollback->step],
                sizeof(rollback->schedule)) != 0)
         world_violation(world, "I9: the rollback to step %llu brings another schedule",
@@ -354,6 +367,22 @@ static void check_model(struct world *world, const struct sim_worker *worker)
                         (unsigned long long)worker->id, (unsigned long long)model->step);
 }
 
+/* I16 */
+static void check_slices(struct world *world, const struct sim_worker *worker)
+{
+    const struct model *model = &worker->model;
+    const struct slice_holding has = crew_holding(worker);
+    struct member_view says;
+    member_view(worker->member, &says);
+    if (!world->config.optimizer.sharded || says.state == MEMBER_STATE_GONE || !says.has_state ||
+        !model->is_valid || says.step != model->step || says.lineage != model->lineage)
+        return;
+    if (has.count != 1 && memcmp(&has, &says.slices, sizeof(has)) != 0)
+        world_violation(world, "I16: worker %llu has slices %u of %u and says %u of %u",
+                        (unsigned long long)worker->id, has.rank, has.count, says.slices.rank,
+                        says.slices.count);
+}
+
 /* Who is alive, was not told to leave and has had no trouble lately stays in the roster. */
 static void check_innocence(struct world *world, const struct coordinator_view *view,
                             struct sim_worker *worker)
@@ -394,6 +423,7 @@ void oracle_look(struct world *world)
         if (!worker->is_alive)
             continue;
         check_model(world, worker);
+        check_slices(world, worker);
         check_group(world, worker);
         if (worker->plan_count > (uint64_t)world->config.server.plan_ahead_steps + CALM_PLANS)
             world_violation(world, "I12: %u plans wait in a loader", worker->plan_count);

@@ -15,7 +15,7 @@ endforeach()
 seer_script(test_sim_peaceful COMMAND test_sim --peaceful --seeds ${peaceful_seeds} TIMEOUT 400)
 seer_script(test_sim_straggler COMMAND test_sim --straggler)
 # The simulation must find bugs that are planted in it.
-foreach(bug send-first apply-first stale-votes accuse spoilt-snapshot own-word)
+foreach(bug send-first apply-first stale-votes accuse spoilt-snapshot own-word no-slice)
     seer_script(test_sim_finds_${bug} COMMAND test_sim --bug ${bug} --seeds 200)
 endforeach()
 if(NOT EVERSEER_SANITIZE) # a model in another language

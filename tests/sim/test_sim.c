@@ -18,6 +18,7 @@ static enum world_bug parse_bug(const char *name)
         [BUG_SEND_BEFORE_JOURNAL] = "send-first", [BUG_APPLY_WITHOUT_VERDICT] = "apply-first",
         [BUG_COUNT_STALE_VOTES] = "stale-votes",  [BUG_ACCUSE] = "accuse",
         [BUG_SPOIL_SNAPSHOT] = "spoilt-snapshot", [BUG_OWN_WORD] = "own-word",
+        [BUG_KEEP_NO_SLICE] = "no-slice",
     };
     for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(names[i], name) == 0)

@@ -200,6 +200,20 @@ void world_first_tick(struct world *world, int place)
     after(world, world_delay(world, 100), WORKER_TICK, place, world->workers[place].id, 0);
 }
 
+static void note_slices(struct world *world, const struct message_snapshot_begin *begin)
+{
+    uint32_t count = begin->slice_count;
+    if (count == 0)
+        return;
+    world->pushing.slices |= UINT64_C(1) << begin->slice;
+    if (begin->has_slice_before)
+        world->pushing.slices |= UINT64_C(1) << (begin->slice + count - 1) % count;
+    if (world->pushing.arrived + 1 == world->pushing.shares &&
+        world->pushing.slices != (UINT64_C(1) << count) - 1)
+        world_violation(world, "I11: snapshot '%s' lacks a slice of the momentum",
+                        world->pushing.name);
+}
+
 void world_share_arrives(struct world *world, const struct message *begin, uint64_t hash)
 {
     if (world->coordinator == NULL || !world->pushing.is_pending ||
@@ -211,6 +225,10 @@ void world_share_arrives(struct world *world, const struct message *begin, uint6
         world_violation(world, "I11: snapshot '%s' has shares of different states",
                         world->pushing.name);
     world->pushing.hash = hash;
+    if ((world->pushing.came >> begin->snapshot_begin.share & 1) != 0)
+        return; /* it was told twice */
+    world->pushing.came |= UINT64_C(1) << begin->snapshot_begin.share;
+    note_slices(world, &begin->snapshot_begin);
     if (++world->pushing.arrived == world->pushing.shares)
         after(world, 1 + world_delay(world, 50), SNAPSHOT_DONE, 0, world->server_life, 0);
 }
@@ -255,6 +273,7 @@ static void expect_snapshot(struct world *world, const struct action *action)
     world->pushing.step = action->snapshot.step;
     world->pushing.shares = action->snapshot.shares;
     world->pushing.arrived = 0;
+    world->pushing.slices = world->pushing.came = 0;
     after(world, 3000, SNAPSHOT_LATE, 0, world->server_life, action->snapshot.step);
 }
 
@@ -585,6 +604,7 @@ static void configure(struct world *world)
     config->data.block_records = 4;
     config->data.window_blocks = 2;
     config->data.exhausted = world->seed % 4 == 3 ? EXHAUSTED_WAIT : EXHAUSTED_REPEAT;
+    config->optimizer.sharded = world->seed / 4 % 2;
     config->snapshot.every_steps = 10;
     config->schedule.warmup_steps = 3;
     config->schedule.plateau_window_steps = 4; /* many cuts in a short life */

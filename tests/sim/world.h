@@ -42,12 +42,17 @@ enum world_bug {
     BUG_ACCUSE,                /* the server believes that somebody died who did not */
     BUG_OWN_WORD,              /* a worker passes over a shard on its own word alone */
     BUG_SPOIL_SNAPSHOT,        /* a snapshot is not what its members sent */
+    BUG_KEEP_NO_SLICE,         /* members that shard their momentum keep nothing of it */
 };
 
 struct model {
     uint64_t hash, step;
     uint32_t lineage;
     int is_valid;
+    /* With optimizer.sharded: the slices that are kept; the whole of it is there, since a verdict
+     * or forming. */
+    struct slice_holding slices;
+    int is_whole;
 };
 
 struct job {
@@ -118,7 +123,8 @@ struct meeting {
     uint64_t base; /* hash of the state that all must share, or of the source */
     int has_base;
     uint64_t gradient;
-    struct message plans[WORLD_SLOTS_MAX]; /* by rank */
+    struct slice_holding holdings[WORLD_SLOTS_MAX]; /* forming, by rank: of the momentum */
+    struct message plans[WORLD_SLOTS_MAX];          /* by rank */
     struct {
         uint64_t worker, run;
     } guests[WORLD_SLOTS_MAX];
@@ -192,6 +198,7 @@ struct world {
         char name[JOURNAL_NAME_BYTES];
         uint64_t step, hash;
         uint32_t shares, arrived;
+        uint64_t slices, came; /* a bit for each slice, and each share, that has come */
     } pushing;
 
     uint32_t shard_count; /* made so far */
@@ -249,6 +256,8 @@ void crew_connect(struct world *world, int place);
 void crew_handle(struct world *world, int place, const struct member_event *event);
 void crew_tick(struct world *world, int place);
 void meeting_done(struct meeting *meeting);
+/* What a worker has of a sharded momentum. */
+struct slice_holding crew_holding(const struct sim_worker *worker);
 void crew_job_done(struct world *world, int place, uint64_t run, int is_failed);
 /* rehearsal.c: the same for the next generation, in the background. */
 void rehearsal_begin(struct world *world, struct sim_worker *worker,

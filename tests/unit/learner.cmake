@@ -4,6 +4,7 @@ seer_test(test_learner SOURCES test_learner.c virtual_team.c LIBS learner TIMEOU
 target_link_options(test_learner PRIVATE
     LINKER:--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign)
 
+seer_test(test_state_share SOURCES test_state_share.c virtual_team.c LIBS learner LABELS threads)
 seer_test(test_conv_tuning LIBS device)
 seer_test(test_loss_scale LIBS state)
 seer_test(test_bn_groups LIBS model)

@@ -46,7 +46,9 @@ static void fill_hello(struct message_hello *hello)
                                     0xd1d1d1d1d1d1d1,
                                     1,
                                     4,
-                                    make_bytes()};
+                                    make_bytes(),
+                                    5,
+                                    6};
 }
 
 static void fill_ready(struct message_ready *ready)
@@ -158,9 +160,11 @@ static void fill_body(struct message *m)
         fill_ready(&m->ready);
         break;
     case MESSAGE_BROKEN:
+        m->broken = (struct message_broken){mem_string("because"), 2, 3};
+        break;
     case MESSAGE_LEAVE:
     case MESSAGE_DISMISS:
-        m->broken.reason = mem_string("because");
+        m->leave.reason = mem_string("because");
         break;
     case MESSAGE_SNAPSHOT_PART:
     case MESSAGE_SNAPSHOT_DATA:
@@ -197,7 +201,7 @@ static void fill_body(struct message *m)
         m->verdict = (struct message_verdict){1, 0.1, 4, make_bytes()};
         break;
     case MESSAGE_SNAPSHOT_BEGIN:
-        m->snapshot_begin = (struct message_snapshot_begin){mem_string("n"), 2, 3};
+        m->snapshot_begin = (struct message_snapshot_begin){mem_string("n"), 2, 3, 4, 5, 1};
         break;
     case MESSAGE_SNAPSHOT_ACK:
         m->snapshot_ack = (struct message_snapshot_ack){mem_string("n"), 1 << 20};
@@ -234,7 +238,7 @@ static void assert_hello_equal(const struct message_hello *a, const struct messa
 {
     SAME(protocol), TEXT(name), TEXT(host), SAME(boot), SAME(pid), TEXT(device), TEXT(version);
     TEXT(helper_address), SAME(fingerprint), SAME(has_state), SAME(digest);
-    SAME(is_ready_pending);
+    SAME(is_ready_pending), SAME(slice_rank), SAME(slice_count);
 }
 
 static void assert_ready_equal(const struct message_ready *a, const struct message_ready *b)
@@ -313,9 +317,11 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         SAME(formed.digest);
         break;
     case MESSAGE_BROKEN:
+        TEXT(broken.reason), SAME(broken.slice_rank), SAME(broken.slice_count);
+        break;
     case MESSAGE_LEAVE:
     case MESSAGE_DISMISS:
-        TEXT(broken.reason);
+        TEXT(leave.reason);
         break;
     case MESSAGE_PREPARED:
         SAME(prepared.nonce);
@@ -339,7 +345,8 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         break;
     case MESSAGE_SNAPSHOT_BEGIN:
         TEXT(snapshot_begin.name);
-        SAME(snapshot_begin.share), SAME(snapshot_begin.share_count);
+        SAME(snapshot_begin.share), SAME(snapshot_begin.share_count), SAME(snapshot_begin.slice);
+        SAME(snapshot_begin.slice_count), SAME(snapshot_begin.has_slice_before);
         break;
     case MESSAGE_SHARD_UNREADABLE:
         SAME(shard_unreadable.shard), SAME(shard_unreadable.is_damaged);

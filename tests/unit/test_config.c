@@ -104,6 +104,7 @@ static void a_wrong_file_is_refused_with_line_key_and_remedy(void **state)
         {"train:\n  steps: many\n",
          "demo.yaml:2: train.steps must be a whole number from 0 to 1000000000000 (steps), not "
          "'many'"},
+        {"optimizer:\n  sharded: true\n  clip: true\n", "optimizer.sharded does not go with"},
         {"train:\n  loss_scale: 1000\n", "train.loss_scale (1000) must be a power of two"},
         {"train:\n  loss_scale: 131072\n", "train.loss_scale must be a whole number from 1 to"},
         {"train:\n  steps: '3'\n", "demo.yaml:2: train.steps must be a whole number"},

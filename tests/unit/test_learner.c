@@ -200,6 +200,7 @@ static int run_team(const struct config *config, const int *shares, int size, in
             members[m].slots[members[m].slot_count++] =
                 is_dealt ? (uint32_t)(i * size + m) : next++;
         member_open(&members[m]);
+        assert_ok(state_keep_slices(members[m].state, m, size));
     }
     for (int m = 0; m < size; m++)
         assert_ok(thread_start(&members[m].thread, "member", member_run, &members[m]));
@@ -288,6 +289,28 @@ static void bn_groups_may_be_cut_by_members(void **state)
     assert_same_as_one(&config, (int[]){1, 4, 1}, 3, 0);
     assert_same_as_one(&config, (int[]){4, 2}, 2, 0);
     assert_same_as_one(&config, (int[]){3, 3}, 2, 1);
+}
+
+/* To the bits of one member that has its momentum to itself. */
+static void members_that_shard_their_momentum_make_the_step_of_one(void **state)
+{
+    (void)state;
+    static struct member alone[1], members[VIRTUAL_TEAM_MAX];
+    static const int shares[][VIRTUAL_TEAM_MAX] = {{SLOTS}, {4, 2}, {3, 1, 2}, {1, 1, 1, 1, 2}};
+    static const int sizes[] = {1, 2, 3, 5};
+    struct config config = tiny_config(), sharded;
+    config.train.reduction = REDUCTION_EXACT;
+    sharded = config;
+    sharded.optimizer.sharded = 1;
+    run_team(&config, &(int){SLOTS}, 1, 0, alone);
+    for (int i = 0; i < 4; i++) {
+        run_team(&sharded, shares[i], sizes[i], 0, members);
+        for (int t = 0; t < STEPS; t++)
+            for (int m = 0; m < sizes[i]; m++) {
+                assert_true(members[m].results[t].digest == alone[0].results[t].digest);
+                assert_true(members[m].digests[t] == alone[0].digests[t]);
+            }
+    }
 }
 
 static void the_feature_queue_counts_each_image_once(void **state)
@@ -587,6 +610,7 @@ int main(void)
         cmocka_unit_test(members_with_uneven_shares_make_the_step_of_one),
         cmocka_unit_test(slots_may_be_dealt_out_in_turn),
         cmocka_unit_test(bn_groups_may_be_cut_by_members),
+        cmocka_unit_test(members_that_shard_their_momentum_make_the_step_of_one),
         cmocka_unit_test(a_sum_of_another_step_generation_or_number_of_members_counts_for_nothing),
         cmocka_unit_test(what_is_not_finite_for_one_is_so_for_all),
         cmocka_unit_test(the_feature_queue_counts_each_image_once),

@@ -72,6 +72,7 @@ static enum status train(const struct config *config, struct device *device, uin
                                            .region_bytes = state->bytes,
                                            .region_fd = -1};
     TRY_OUT(collective_form(&group, &collective));
+    TRY_OUT(state_keep_slices(state, 0, 1));
     TRY_OUT(step_create(config, state, &step));
     for (uint64_t t = 0; t < steps; t++) {
         TRY_OUT(step_compute(step, collective, t, &batch, &result));
@@ -96,6 +97,7 @@ static const struct {
     {{"train.reduction=fast", NULL}, 3},
     {{"train.reduction=fast", "collective.wire=bf16", NULL}, 3},
     {{"train.recompute=block", NULL}, 3},
+    {{"optimizer.sharded=true", NULL}, 3},
     {{"train.recompute=block", "train.reduction=fast", NULL}, 2},
     {{"train.recompute=stages", "train.recompute_stages=[1, 3]", NULL}, 3},
     {{"swav.queue_images=0", "model.head_batch_norm=false", NULL}, 3},
@@ -144,6 +146,38 @@ static void the_rows_of_a_plan_add_up(void **state)
         sum += plan.rows[i].bytes;
     }
     assert_true(sum == plan.total_bytes && plan.state_bytes < sum && plan.arena_bytes < sum);
+    device_close(device);
+}
+
+static size_t row_bytes(const struct memory_plan *plan, const char *name)
+{
+    for (int i = 0; i < plan->row_count; i++)
+        if (strcmp(plan->rows[i].name, name) == 0)
+            return plan->rows[i].bytes;
+    return 0;
+}
+
+/* Two slices of n, and what is left over. */
+static void a_sharded_momentum_takes_less_the_more_members_there_are(void **state)
+{
+    (void)state;
+    const struct config plain = config_with((const char *[]){NULL});
+    const struct config sharded = config_with((const char *[]){"optimizer.sharded=true", NULL});
+    struct device *device = open_device();
+    struct memory_plan one, many;
+    assert_ok(memory_plan_make(&plain, device, 1, 1, &one));
+    const size_t whole = row_bytes(&one, "momentum");
+    for (int members = 1; members <= SLOTS; members++) {
+        const size_t shares = members > 2 ? 2 : (size_t)members;
+        assert_ok(memory_plan_make(&plain, device, 1, members, &one));
+        assert_ok(memory_plan_make(&sharded, device, 1, members, &many));
+        const size_t bytes = row_bytes(&many, "momentum");
+        assert_true(bytes >= whole * shares / (size_t)members);
+        assert_true(bytes <= whole * shares / (size_t)members + 64 * (size_t)members);
+        /* But for the members' words on who keeps what. */
+        const size_t words = row_bytes(&many, "exchange") - row_bytes(&one, "exchange");
+        assert_true(one.total_bytes - many.total_bytes + words == whole - bytes);
+    }
     device_close(device);
 }
 
@@ -231,6 +265,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_planned_is_what_is_taken),
         cmocka_unit_test(the_rows_of_a_plan_add_up),
+        cmocka_unit_test(a_sharded_momentum_takes_less_the_more_members_there_are),
         cmocka_unit_test(recomputing_gives_the_same_bits_in_less_memory),
         cmocka_unit_test(what_does_not_fit_is_refused_with_the_largest_share_that_does),
     };

@@ -14,8 +14,7 @@ static struct snapshot_share *make_share(const char *name)
     struct snapshot_share *share = mem_zero(sizeof(*share));
     share->name = mem_string(name);
     share->step = STEP;
-    share->offset = OFFSET;
-    share->length = LENGTH;
+    snapshot_share_add(share, OFFSET, LENGTH);
     share->total = 100 << 20;
     share->bytes = mem_alloc(LENGTH);
     for (size_t i = 0; i < LENGTH; i++)

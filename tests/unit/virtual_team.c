@@ -200,6 +200,17 @@ enum status collective_allgather(struct collective *collective, void *data, size
     return OK;
 }
 
+enum status collective_broadcast(struct collective *collective, void *data, size_t bytes, int root)
+{
+    struct virtual_team *team = collective->team;
+    team->data[collective->rank] = data;
+    pthread_barrier_wait(&team->barrier);
+    if (collective->rank != root)
+        memcpy(data, team->data[root], bytes);
+    pthread_barrier_wait(&team->barrier);
+    return OK;
+}
+
 enum status collective_split(struct collective *collective, uint64_t key,
                              const int colors[COLLECTIVE_CUTS])
 {

@@ -65,6 +65,7 @@ static enum status start(struct bench *bench, const char *device)
     TRY(device_open(device, bench->threads, &bench->device));
     TRY(state_create(&bench->config, bench->device, &bench->state));
     state_reset(bench->state, (uint64_t)bench->config.run.seed);
+    TRY(state_keep_slices(bench->state, 0, 1));
     const struct collective_group group = {
         .engine = COLLECTIVE_SELF,
         .size = 1,

@@ -94,7 +94,8 @@ static enum status check_seal(const struct buckets *buckets, const double own[EX
     return OK;
 }
 
-enum status buckets_finish(struct buckets *buckets)
+/* Waits for all that was sent, and for what says that it was whole. */
+static enum status send_seal(struct buckets *buckets)
 {
     struct team *team = buckets->team;
     double seal[EXCHANGE_SEAL];
@@ -103,9 +104,37 @@ enum status buckets_finish(struct buckets *buckets)
     team->ops->upload(team->device, buckets->seal, seal, sizeof(seal));
     TRY(team_sum_start(team, buckets->seal, EXCHANGE_SEAL, REDUCE_SUM_DOUBLE));
     TRY(collective_wait(team->collective, team->ticket));
-    TRY(check_seal(buckets, seal));
+    return check_seal(buckets, seal);
+}
+
+enum status buckets_finish(struct buckets *buckets)
+{
+    const struct team *team = buckets->team;
+    TRY(send_seal(buckets));
     if (team->rows.is_exact)
         team->ops->wide_round(team->device, team->state->wide_grads,
                               team->state->layout.parameter_floats, team->state->grads);
     return OK;
+}
+
+enum status buckets_count(struct buckets *buckets, int is_one, int *ret_count)
+{
+    struct team *team = buckets->team;
+    double count = is_one;
+    team->ops->upload(team->device, buckets->seal, &count, sizeof(count));
+    TRY(team_sum_start(team, buckets->seal, 1, REDUCE_SUM_DOUBLE));
+    TRY(collective_wait(team->collective, team->ticket));
+    team->ops->download(team->device, &count, buckets->seal, sizeof(count));
+    *ret_count = (int)count;
+    return OK;
+}
+
+enum status buckets_gather(struct buckets *buckets, float *data, size_t floats)
+{
+    struct team *team = buckets->team;
+    TRY(team->ops->synchronize(team->device));
+    TRY(collective_allgather(team->collective, data, floats * sizeof(*data)));
+    team->started++;
+    team_progress(team);
+    return send_seal(buckets);
 }

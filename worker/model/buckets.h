@@ -35,5 +35,10 @@ enum status buckets_ready(struct buckets *buckets, const float *first);
 enum status buckets_rest(struct buckets *buckets);
 /* Seals what was sent and waits for all. ERR_PROTOCOL: the seal is broken. */
 enum status buckets_finish(struct buckets *buckets);
+/* After that: how many members say so. */
+enum status buckets_count(struct buckets *buckets, int is_one, int *ret_count);
+/* After that: member r's floats, which lie at data + r*floats on that member, land there on
+ * everybody, under a seal of their own. Errors as buckets_finish. */
+enum status buckets_gather(struct buckets *buckets, float *data, size_t floats);
 
 #endif

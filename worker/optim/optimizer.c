@@ -92,6 +92,27 @@ void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret
     *ret_grad_norm = sqrt(square);
 }
 
+void optimizer_advance(struct optimizer *optimizer, int is_void)
+{
+    const struct state *state = optimizer->state;
+    const struct device_ops *ops = state->device->ops;
+    const struct momentum *kept = &state->kept;
+    /* Its rate is an earlier one; the present comes with the verdict, and only the move needs it.
+     */
+    ops->optimizer_rule(state->device, &optimizer->rule);
+    for (int i = 0; i < MOMENTUM_RUNS; i++) {
+        const struct momentum_run *run = &kept->runs[i];
+        if (i == MOMENTUM_BEFORE)
+            continue; /* comes from the member whose own it is */
+        if (is_void)
+            ops->copy(state->device, state->grads + run->first, kept->memory + run->at,
+                      run->count * sizeof(float));
+        else
+            ops->optimizer_momentum(state->device, &optimizer->tensors, kept->memory + run->at,
+                                    run->first, run->count);
+    }
+}
+
 void optimizer_prepare(struct optimizer *optimizer, double lr)
 {
     struct device *device = optimizer->state->device;
@@ -101,6 +122,12 @@ void optimizer_prepare(struct optimizer *optimizer, double lr)
 
 void optimizer_update(struct optimizer *optimizer)
 {
-    struct device *device = optimizer->state->device;
-    device->ops->optimizer_update(device, &optimizer->tensors);
+    struct state *state = optimizer->state;
+    struct device *device = state->device;
+    if (!state->is_sharded) {
+        device->ops->optimizer_update(device, &optimizer->tensors);
+        return;
+    }
+    device->ops->optimizer_move(device, &optimizer->tensors);
+    momentum_take(&state->kept, state->momentum);
 }

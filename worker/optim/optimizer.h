@@ -31,9 +31,13 @@ void optimizer_done(struct optimizer *optimizer);
 /* Norms of the present parameters and gradients, for the update of that step. ret_grad_norm: over
  * all tensors that will move. */
 void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret_grad_norm);
+/* Sharded: the momentum that the update would leave, of the slice that is this member's own and of
+ * what everybody keeps, goes over the gradients; is_void: the present one, since no update is to
+ * come. */
+void optimizer_advance(struct optimizer *optimizer, int is_void);
 /* The learning rate of the next update. */
 void optimizer_prepare(struct optimizer *optimizer, double lr);
-/* With the norms as measured. */
+/* With the norms as measured. Sharded: with the whole new momentum in place of the gradients. */
 void optimizer_update(struct optimizer *optimizer);
 
 #endif
