@@ -32,7 +32,7 @@ static const char *device_name = "cuda:0";
 struct member {
     const struct config *config;
     struct virtual_team *team;
-    int rank, steps;
+    int rank, size, steps;
     /* What is done before a step; NULL: nothing. */
     void (*between)(struct member *member, struct step *step, uint64_t number);
     uint64_t is_skipped; /* bit t: the verdict of step t */
@@ -129,9 +129,11 @@ static void run_team(const struct config *config, const struct member *as, int s
         members[m].config = config;
         members[m].team = team;
         members[m].rank = m;
+        members[m].size = size;
         assert_ok(device_open(device_name, 1, &members[m].device));
         assert_ok(state_create(config, members[m].device, &members[m].state));
         state_reset(members[m].state, SEED);
+        assert_ok(state_keep_slices(members[m].state, m, size));
         virtual_team_on_device(team, m, members[m].device);
         batch_init(&members[m], (uint32_t)(m * SLOTS / size), (uint32_t)(SLOTS / size));
     }
@@ -304,6 +306,36 @@ static void what_cannot_be_recorded_is_launched(void **state)
     emulator_fail_capture(0);
 }
 
+/* As a new generation of as many members does: memory of the slices moves. */
+static void keep_again(struct member *member, struct step *step, uint64_t number)
+{
+    (void)step;
+    if (number == 3)
+        assert_ok(state_keep_slices(member->state, member->rank, member->size));
+}
+
+/* To the bits of one that is not, by graph and by operation. */
+static void a_sharded_momentum_goes_with_graphs_all_but_apply(void **state)
+{
+    static struct member whole[MEMBERS_MAX], members[MEMBERS_MAX];
+    static const char *const settings[] = {"train.reduction=exact", "optimizer.sharded=true", NULL};
+    const struct config unsharded = tiny_config((const char *const[]){settings[0], NULL});
+    (void)state;
+    for (int size = 1; size <= MEMBERS_MAX; size++) {
+        const struct member as = {.steps = 6, .between = keep_again};
+        run_team(&unsharded, &as, size, whole);
+        assert_same_bits(settings, &as, size, members);
+        for (int m = 0; m < size; m++)
+            for (int t = 0; t < as.steps; t++) {
+                assert_true(members[m].gradients[t] == whole[m].gradients[t]);
+                assert_true(members[m].states[t] == whole[m].states[t]);
+            }
+        if (size == 1)
+            assert_int_equal(members[0].graphs[5], 3);
+        assert_true(graphs_of(&members[0]) > 0);
+    }
+}
+
 static void the_cpu_runs_its_steps_as_ever(void **state)
 {
     static struct member members[1];
@@ -323,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_share_may_move_between_steps),
         cmocka_unit_test(memory_that_moves_makes_recordings_void),
         cmocka_unit_test(what_cannot_be_recorded_is_launched),
+        cmocka_unit_test(a_sharded_momentum_goes_with_graphs_all_but_apply),
         cmocka_unit_test(the_cpu_runs_its_steps_as_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
