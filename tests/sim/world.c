@@ -224,6 +224,10 @@ void world_share_arrives(struct world *world, const struct message *begin, uint6
     if (world->pushing.arrived > 0 && world->pushing.hash != hash)
         world_violation(world, "I11: snapshot '%s' has shares of different states",
                         world->pushing.name);
+    if (begin->header.generation != world->pushing.generation ||
+        begin->snapshot_begin.share_count != world->pushing.shares)
+        return; /* cut for an earlier attempt: of the file its bytes are others than those awaited
+                 */
     world->pushing.hash = hash;
     if ((world->pushing.came >> begin->snapshot_begin.share & 1) != 0)
         return; /* it was told twice */
@@ -296,6 +300,8 @@ static void watch(struct world *world, uint64_t id)
 static void carry_out(struct world *world, const struct action *action)
 {
     if (action->kind == ACTION_SEND) {
+        if (action->send.message.kind == MESSAGE_SNAPSHOT_BEGIN)
+            world->pushing.generation = action->send.message.header.generation;
         oracle_sent(world, &action->send.message);
         send_to_worker(world, action->send.connection, &action->send.message);
     } else if (action->kind == ACTION_JOURNAL)

@@ -196,7 +196,7 @@ struct world {
     struct {
         int is_pending;
         char name[JOURNAL_NAME_BYTES];
-        uint64_t step, hash;
+        uint64_t step, hash, generation;
         uint32_t shares, arrived;
         uint64_t slices, came; /* a bit for each slice, and each share, that has come */
     } pushing;
