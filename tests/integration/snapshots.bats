@@ -143,7 +143,7 @@ start_loose_cluster() { # RUN: server and two workers; adds them to WORKERS
     start_loose_cluster "$RUN"
     server=$(pid_of "$RUN" server)
     wait_until 60 committed_at_least "$RUN" 3
-    wait_until 120 is_gone "$server"
+    wait_until 300 is_gone "$server" # it takes some hundred steps
     grep -q 'event=failed .*no space left: free some, then start again' "$RUN/server.log"
     grow_disk "$RUN/state"
     journal_goes_on "$RUN" "${WORKERS[@]}"
