@@ -113,9 +113,9 @@ void read_queue_forget(struct read_queue *queue, uint64_t first, uint64_t until)
 
 struct queued_read *read_queue_next(struct read_queue *queue)
 {
-    struct queued_read *read = queue->items + queue->first; /* never over: drop_front */
     if (queue->count == 0)
         return NULL;
+    struct queued_read *read = queue->items + queue->first; /* never over: drop_front */
     if (queue->urged_count == 0)
         return read;
     while (!read->is_urged)

@@ -238,10 +238,11 @@ int verdicts_survives(const struct verdicts *v, const struct verdict *verdict)
 int verdicts_is_bad(const struct verdicts *v, const struct verdict *verdict, uint32_t shard,
                     uint32_t record)
 {
-    const struct bad_record *bad = v->bad + verdict->first_skip;
-    for (uint32_t i = 0; i < verdict->skip_count; i++)
-        if (bad[i].shard == shard && bad[i].record == record)
+    for (uint32_t i = 0; i < verdict->skip_count; i++) {
+        const struct bad_record *bad = &v->bad[verdict->first_skip + i];
+        if (bad->shard == shard && bad->record == record)
             return 1;
+    }
     return 0;
 }
 

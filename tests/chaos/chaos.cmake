@@ -7,13 +7,11 @@ foreach(function collective_form loader_take model_forward swav_codes model_back
     target_link_options(seer-worker-trapped PRIVATE -Wl,--wrap=${function})
 endforeach()
 
-# The scripts end themselves earlier; the limit is for SEER_TEST_LONG=1.
+# The scripts end themselves earlier; the limit is for SEER_TEST_LONG=1. Timing is part of them: they run alone.
 foreach(script chaos culprit oversubscribed)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 3600)
+    set_tests_properties(chaos.${script} PROPERTIES RUN_SERIAL ON)
 endforeach()
-# Timing is part of them: they run alone, or with one other where they wait for minutes.
-set_tests_properties(chaos.culprit chaos.oversubscribed PROPERTIES RUN_SERIAL ON)
-set_tests_properties(chaos.chaos PROPERTIES PROCESSORS 2)
 # On an emulated GPU; short here, long with SEER_TEST_LONG=1.
 foreach(script chaos_nccl gpu_bits)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 7200)

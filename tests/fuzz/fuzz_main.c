@@ -63,7 +63,7 @@ static void load(const char *path)
         load_file(path);
     for (int i = 0; i < count; i++) {
         char *child = mem_format("%s/%s", path, names[i]->d_name);
-        if (names[i]->d_name[0] != '.')
+        if (names[i]->d_name[0] != '.' && names[i]->d_type != DT_DIR)
             load_file(child);
         mem_free(child);
         free(names[i]);
