@@ -472,14 +472,14 @@ CASES = {
     # A step of whole models, on small pictures.
     "model_400mf": lambda p: model_case(p, "RegNetY-400MF", case(
         model=dict(depth=16, w0=48, wa=27.89, wm=2.09, stem_stride=2, head=[64, 64, 32],
-                   head_batch_norm=True), crops=[(2, 48), (1, 32)], batch=4, slot=2)),
+                   head_batch_norm=True), crops=[(2, 64), (1, 48)])),
     "model_8gf": lambda p: model_case(p, "RegNetY-8GF with pycls' widths", case(
         model=dict(EIGHT, rounding="pycls"), **SMALL)),
     "model_8gf_torchvision": lambda p: model_case(p, "RegNetY-8GF with torchvision's widths", case(
         model=dict(EIGHT, rounding="torchvision"), **SMALL)),
     "model_resnext_tiny": lambda p: model_case(p, "a ResNeXt of six blocks, head of three layers", case(
         model=dict(RESNET, stage_blocks=[2, 1, 2, 1], groups=4, group_width=8, head=[48, 32, 24],
-                   conv_start="fan_in"), crops=[(2, 48), (1, 32)], batch=4, slot=2)),
+                   conv_start="fan_in"), crops=[(2, 64), (2, 48)])),
     "model_resnet50": lambda p: model_case(p, "ResNet-50, a head of three layers with BN", case(
         model=dict(RESNET, stage_blocks=[3, 4, 6, 3], groups=1, group_width=64,
                    head=[64, 64, 32], head_batch_norm=True), **SMALL)),
