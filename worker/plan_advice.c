@@ -47,7 +47,9 @@ static void describe(const struct config *config, const struct config *changed,
         config->train.recompute == RECOMPUTE_BLOCK ? "" : " --set train.recompute=block";
     const char *fast =
         config->train.reduction == changed->train.reduction ? "" : " --set train.reduction=fast";
-    int length = snprintf(words, WORDS_BYTES, "%s%s", block, fast);
+    const char *stages =
+        config->train.recompute_stage_count == 0 ? "" : " --set train.recompute_stages=[]";
+    int length = snprintf(words, WORDS_BYTES, "%s%s%s", block, stages, fast);
     if (config->train.slot_images != changed->train.slot_images)
         length += snprintf(words + length, (size_t)(WORDS_BYTES - length),
                            " --set train.slot_images=%d", (int)changed->train.slot_images);

@@ -23,6 +23,7 @@ crops:
   - {count: 2, size: 20, scale_min: 0.2, scale_max: 0.6}
 model: {depth: 6, w0: 24, wa: 16, wm: 2, group_width: 8, stem_stride: 1, head: [16, 8],
         head_batch_norm: true, prototypes: 10}
+optimizer: {sharded: true} # of the run; nobody here has a momentum
 """
 MEAN = numpy.array([0.485, 0.456, 0.406], numpy.float32)
 STD = numpy.array([0.229, 0.224, 0.225], numpy.float32)

@@ -189,6 +189,14 @@ END
     run --separate-stderr "$seer" plan --config "$largest" --set train.recompute=keep --slots 4 --device paper:bf16:80GB
     [ "$status" -eq 1 ]
     [[ "$stderr" == *"--set train.recompute=block"* ]]
+    # Its words can be followed, also where stages are recomputed now.
+    run --separate-stderr "$seer" plan --config "$largest" --set train.recompute=stages --set 'train.recompute_stages=[1]' --slots 4 --device paper:bf16:80GB
+    [ "$status" -eq 1 ]
+    [[ "$stderr" =~ (--set train\.recompute=block --set train\.recompute_stages=\[\]) ]]
+    # shellcheck disable=SC2086
+    "$seer" config check "$largest" ${BASH_REMATCH[1]}
+    run --separate-stderr "$seer" plan --config "$largest" --set train.reduction=fast --set collective.wire=bf16 --device paper:bf16:141GB --workers 512 -o json
+    jq -e '.bytes.gradient_wire >= 2 * 1431032042' <<<"$output"
     run "$seer" plan --config "$largest" --device paper:bf16
     [ "$status" -eq 2 ]
     [[ "$output" == *"paper:bf16:141GB"* ]]

@@ -94,7 +94,7 @@ enum status paper_gpu_open(const char *name, struct device **ret_device)
                     name);
     struct paper_gpu *gpu = mem_zero(sizeof(*gpu));
     gpu->ops = (struct device_ops){
-        .name = "paper",
+        .name = "cuda", /* what depends on it is to be planned as well */
         .describe = describe,
         .memory = memory,
         .destroy = destroy,

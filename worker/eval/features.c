@@ -60,6 +60,7 @@ static void make_config(const struct config *from, int64_t rows, struct config *
     ret_config->swav.queue_images = 0;
     ret_config->model.bn_momentum = 1;
     ret_config->optimizer.kind = OPTIMIZER_SGD;
+    ret_config->optimizer.sharded = 0; /* there is nobody to share with */
 }
 
 static enum status create(const struct config *config, int64_t rows, struct device *device,

@@ -48,8 +48,8 @@ static void clear_sums(struct standard *standard)
     memset(standard->sums, 0, 2 * (size_t)standard->channels * sizeof(*standard->sums));
 }
 
-/* From sums over n values to mean and biased variance, in their place. Squares of floats are exact
- * in doubles, so the difference loses nothing that floats could show. */
+/* From sums over n values to mean and biased variance, in their place. What rounding leaves of a
+ * nearly constant channel is small beside BN's epsilon. */
 static void finish_sums(struct standard *standard, double n)
 {
     double *mean = standard->sums, *var = mean + standard->channels;

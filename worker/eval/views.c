@@ -57,8 +57,7 @@ enum status views_open(const struct labelled *labelled, const struct subset *cho
 {
     struct views *views = mem_zero(sizeof(*views));
     struct config *config = mem_zero(sizeof(*config));
-    *views = (struct views){
-        .labelled = labelled, .chosen = chosen, .rule = *rule, .planned = rule->first_batch};
+    *views = (struct views){.labelled = labelled, .chosen = chosen, .rule = *rule};
     views->records = mem_array((size_t)rule->batch, sizeof(*views->records));
     views->labels = mem_array((size_t)rule->batch, sizeof(*views->labels));
     make_config(rule, config);

@@ -25,7 +25,6 @@ struct views_rule {
     int threads;
     int64_t max_pixels; /* of a picture that is decoded */
     uint64_t seed;
-    uint64_t first_batch; /* it begins with */
 };
 
 /* labelled and chosen (not empty) are borrowed for its life. */
