@@ -310,7 +310,7 @@ static const struct config_row rows[] = {
     {"snapshot.push_ms", INT(snapshot.push_ms), RANGE(100, 86400000), .fallback = "600000",
      .unit = "ms",
      .meaning = "Members have so long to push one; then it is given up, and the next comes at its "
-                "time."},
+                "time. When the run ends it is for three attempts together."},
 
     {"collective.engine", STRING(collective.engine), .names = engine_names, .fallback = "auto",
      .meaning = "What adds up gradients: 'auto' is nccl if each worker has a GPU of its own, mpi "

@@ -296,7 +296,10 @@ void boundary_snapshot_failed(struct coordinator *c, const char *name, const cha
 void boundary_check_snapshot(struct coordinator *c)
 {
     char name[JOURNAL_NAME_BYTES];
-    if (!c->snapshot.is_pending || c->now_ms - c->snapshot.begin_ms < c->config->snapshot.push_ms)
+    int64_t patience_ms = c->config->snapshot.push_ms;
+    if (c->state == RUN_CLOSING) /* whoever wants it stopped does not wait for ever */
+        patience_ms /= CLOSING_ATTEMPTS;
+    if (!c->snapshot.is_pending || c->now_ms - c->snapshot.begin_ms < patience_ms)
         return;
     memcpy(name, c->snapshot.name, sizeof(name));
     drop_snapshot(c);

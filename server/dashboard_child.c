@@ -28,6 +28,7 @@ enum {
     PAUSE_MS = 1000, /* before it is started again; twice as long after each that does not last */
     PAUSE_MAX_MS = 60000,
     LASTING_MS = 60000,
+    END_MS = 2000,
 };
 
 struct dashboard_child {
@@ -75,11 +76,24 @@ static void become(const struct dashboard_child *child, int output)
     _exit(127);
 }
 
+/* Is it to end? Waits until then, or until `file` has something (a page's end, its first words; -1:
+ * nothing), or for `patience_ms`. */
+static int is_stopped(const struct dashboard_child *child, int file, int patience_ms)
+{
+    struct pollfd polled[] = {{.fd = child->stop, .events = POLLIN},
+                              {.fd = file, .events = POLLIN}};
+    while (poll(polled, 2, patience_ms) < 0 && errno == EINTR)
+        continue;
+    return polled[0].revents != 0;
+}
+
 /* Its first line is where it listens. */
-static enum status await_line(int input, char line[LINE_BYTES])
+static enum status await_line(const struct dashboard_child *child, int input, char line[LINE_BYTES])
 {
     size_t length = 0;
     while (length + 1 < LINE_BYTES) {
+        if (is_stopped(child, input, -1))
+            return fail(ERR_END, "it is to end");
         ssize_t got = read(input, line + length, 1);
         if (got < 0 && errno == EINTR)
             continue;
@@ -113,11 +127,11 @@ static enum status launch(struct dashboard_child *child)
     close(ends[1]);
     enum status status = child->pid < 0
                              ? fail(ERR_IO, "cannot start the dashboard: %s", strerror(errno))
-                             : await_line(ends[0], line);
+                             : await_line(child, ends[0], line);
     close(ends[0]);
     if (status != OK) {
         if (child->pid > 0)
-            kill(child->pid, SIGTERM);
+            kill(child->pid, SIGKILL); /* it may hang: it has not begun */
         reap(child);
         return status;
     }
@@ -127,23 +141,17 @@ static enum status launch(struct dashboard_child *child)
 
 /* ---- its keeper ---- */
 
-/* Is it to end? Waits until then, or until the page has ended, or for `patience_ms`. */
-static int is_stopped(const struct dashboard_child *child, int page, int patience_ms)
-{
-    struct pollfd polled[] = {{.fd = child->stop, .events = POLLIN},
-                              {.fd = page, .events = POLLIN}};
-    while (poll(polled, 2, patience_ms) < 0 && errno == EINTR)
-        continue;
-    return polled[0].revents != 0;
-}
-
 /* Returns when the page has ended by itself, or 1 when it was ended because all is to end. */
 static int keep(struct dashboard_child *child)
 {
     int page = (int)syscall(SYS_pidfd_open, child->pid, 0);
     int is_ending = is_stopped(child, page, -1);
-    if (is_ending)
+    if (is_ending) {
+        struct pollfd ended = {.fd = page, .events = POLLIN};
         kill(child->pid, SIGTERM);
+        if (poll(&ended, 1, END_MS) <= 0)
+            kill(child->pid, SIGKILL); /* there is nothing that it could lose */
+    }
     reap(child);
     if (page >= 0)
         close(page);

@@ -69,9 +69,10 @@ static void found_again(struct coordinator *c, uint32_t id, uint64_t content_has
         actions_event(
             c->out, "shard_replaced", 1,
             "shard=%u path=%s hash=%016llx expected=%016llx reason=\"another shard lies at "
-            "its path; bring the first one back, or seer stream retire %u and ingest anew\"",
+            "its path, and no worker reads it: bring the first one back, or ingest what is new "
+            "into a shard of its own\"",
             id, shard->path, (unsigned long long)content_hash,
-            (unsigned long long)shard->content_hash, id);
+            (unsigned long long)shard->content_hash);
 }
 
 void shard_records_found(struct coordinator *c, const char *path, uint64_t records,

@@ -89,7 +89,8 @@ static void report_new(const struct store *known, const struct store *present,
         const struct store_shard *shard = &present->shards[i];
         while (k < known->shard_count && strcmp(known->shards[k].name, shard->name) < 0)
             k++;
-        int is_known = k < known->shard_count && strcmp(known->shards[k].name, shard->name) == 0;
+        int is_known = k < known->shard_count && strcmp(known->shards[k].name, shard->name) == 0 &&
+                       known->shards[k].content_hash == shard->content_hash;
         if (!is_known)
             found(context, shard);
     }

@@ -73,6 +73,22 @@ static void a_snapshot_that_nobody_pushes_is_given_up_and_the_next_begins(void *
     assert_true(find(f, ACTION_EXPECT_SNAPSHOT, 0) >= 0);
 }
 
+static void the_last_snapshot_is_begun_anew_within_a_third_of_that_time(void **state)
+{
+    struct fixture *f = *state;
+    f->config.snapshot.push_ms = 6 * COORDINATOR_TICK_MS;
+    train(f, 1);
+    vote(f, 1, 0, 3, 1);
+    order(f, COMMAND_STOP, "");
+    vote(f, 1, 1, 3, 1);
+    assert_true(find(f, ACTION_EXPECT_SNAPSHOT, 0) >= 0);
+    tick(f, COORDINATOR_TICK_MS);
+    assert_int_equal(find(f, ACTION_DROP_SNAPSHOT, 0), -1);
+    tick(f, COORDINATOR_TICK_MS);
+    assert_true(find(f, ACTION_DROP_SNAPSHOT, 0) >= 0);
+    assert_true(find(f, ACTION_EXPECT_SNAPSHOT, 0) >= 0);
+}
+
 static void a_removed_snapshot_is_never_restored_from_again(void **state)
 {
     struct fixture *f = *state;
@@ -171,6 +187,7 @@ int main(void)
         coordinator_test(a_stop_takes_a_snapshot_first_and_then_finishes),
         coordinator_test(a_snapshot_that_was_due_while_another_was_taken_comes_after_it),
         coordinator_test(a_snapshot_that_nobody_pushes_is_given_up_and_the_next_begins),
+        coordinator_test(the_last_snapshot_is_begun_anew_within_a_third_of_that_time),
         coordinator_test(a_removed_snapshot_is_never_restored_from_again),
         coordinator_test(a_name_that_is_used_again_is_of_the_new_file_only),
         coordinator_test(retention_leaves_the_newest_snapshot_alone),

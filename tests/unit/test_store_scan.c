@@ -14,16 +14,29 @@
 
 static char folder[] = "/tmp/everseer-scan-XXXXXX";
 
-static void write_shard(const char *name)
+static void write_shard_of(const char *name, uint8_t last_byte)
 {
     struct shard_writer *writer;
     struct store_shard shard;
-    const uint8_t bytes[] = {0xFF, 0xD8, 0xFF, 0};
+    const uint8_t bytes[] = {0xFF, 0xD8, 0xFF, last_byte};
     struct record record = {.bytes = bytes, .length = sizeof(bytes), .label = LABEL_NONE};
     assert_ok(shard_writer_open(folder, name, 1 << 20, &writer));
     assert_ok(shard_writer_add(writer, &record, hash128_bytes(bytes, sizeof(bytes))));
     assert_ok(shard_writer_seal(&writer, &shard));
     store_shard_done(&shard);
+}
+
+static void write_shard(const char *name)
+{
+    write_shard_of(name, 0);
+}
+
+static void replace_shard(const char *name)
+{
+    char *path = mem_format("%s/shards/%s", folder, name);
+    assert_ok(fs_remove_tree(path));
+    write_shard_of(name, 1);
+    mem_free(path);
 }
 
 static void damage_manifest(const char *name)
@@ -67,6 +80,9 @@ static void a_damaged_manifest_costs_its_own_shard_only(void **state)
     write_shard("c");
     store_scan_run(scan, note, &found);
     assert_string_equal(found.names, "bc");
+    replace_shard("c"); /* between two looks: the name alone would hide it */
+    store_scan_run(scan, note, &found);
+    assert_string_equal(found.names, "bcc");
     store_scan_destroy(scan);
 }
 
