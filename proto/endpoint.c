@@ -105,8 +105,13 @@ static enum status set_key(struct endpoint *endpoint, const struct key *key)
 
 int endpoint_is_local(const char *address)
 {
-    static const char *const local[] = {"tcp://127.", "tcp://localhost:", "tcp://[::1]:", "ipc://",
-                                        "inproc://"};
+    static const char loopback[] = "tcp://127.";
+    static const char *const local[] = {"tcp://localhost:", "tcp://[::1]:", "ipc://", "inproc://"};
+    if (strchr(address, ';') != NULL) /* ZeroMQ's SOURCE;DESTINATION */
+        return 0;
+    if (starts_with(address, loopback)) /* numbers, and no name that begins so */
+        return strspn(address + strlen(loopback), "0123456789.:*") ==
+               strlen(address + strlen(loopback));
     for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
         if (starts_with(address, local[i]))
             return 1;

@@ -37,6 +37,11 @@ static void what_names_none_is_told_with_the_remedy(void **state)
     char text[2 * LOADER_ADDRESS_BYTES];
     assert_fails(loader_address_parse("tcp://data.example:5690", &address), ERR_INPUT,
                  "ADDRESS,KEY ('seer key init --keys DIR' there prints it)");
+    /* A name that begins like a number of this host, and ZeroMQ's SOURCE;DESTINATION. */
+    assert_fails(loader_address_parse("tcp://127.example:5690", &address), ERR_INPUT,
+                 "another host");
+    assert_fails(loader_address_parse("tcp://127.0.0.1:0;data.example:5690", &address), ERR_INPUT,
+                 "another host");
     assert_fails(loader_address_parse("tcp://data.example:5690,", &address), ERR_INPUT,
                  "loader 'tcp://data.example:5690': ADDRESS,KEY is wanted: '' is no public key");
     assert_fails(loader_address_parse("tcp://a:1," KEY "x", &address), ERR_INPUT, "40 characters");
