@@ -33,7 +33,6 @@ has_rolled_back() { # RUN
     wait_until 60 committed_at_least "$RUN" 5
     seer snapshot save backup-1 --run "$RUN"
     wait_until 60 has_snapshot "$RUN" backup-1
-    seer snapshot pin backup-1 --run "$RUN"
     mkdir -p "$COPY/state"
     mdb_copy "$RUN/state" "$COPY/state"
     cp -r "$RUN/snapshots" "$COPY"

@@ -64,8 +64,8 @@ is_gone() { # PID
     ! kill -0 "$1" 2>/dev/null
 }
 
-audit_is_clean() { # RUN
-    seer audit "$1" -o json >"$1.audit"
+audit_is_clean() { # RUN [option...]
+    seer audit "$@" -o json >"$1.audit"
     jq -e '.lost == 0 and .duplicated == 0 and .unequal_digests == 0 and .positions_trained > 0 and
         .workers > 0 and .steps_witnessed > 0 and .digests_differ == 0 and .applied_without_commit == 0 and
         .committed_not_applied == 0 and .records_differ == 0 and .journals_damaged == 0' "$1.audit"

@@ -77,7 +77,9 @@ workers_are() { # COUNT
     kill -TERM "${pids[3]}"
     wait_until 60 ended_with "${pids[3]}" 0
     wait_until 60 ended_with "${pids[1]}" 0
-    audit_is_clean "$RUN" || seer audit "$RUN"
+    local journal journals=()
+    for journal in "$BATS_TEST_TMPDIR"/seer-*; do journals+=(--workers "$journal"); done
+    audit_is_clean "$RUN" "${journals[@]}"
 }
 
 @test "a worker's job says what is missing" {
