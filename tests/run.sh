@@ -49,7 +49,7 @@ if [ "$mode" != quick ]; then
     say 'test tsan: what runs in several threads'
     ctest --test-dir build/tsan --output-on-failure -L threads -j 2 || failed=1
     # Release is of gcc: so this is what clang makes of it.
-    CC=clang CXX=clang++ build dev all
+    build dev all -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
     say 'test dev: ASan and UBSan, by clang'
     ctest --test-dir build/dev --output-on-failure -L 'unit|kernels|sim|torture|fuzz' -LE gpu -j 2 || failed=1
 fi

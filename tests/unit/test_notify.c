@@ -75,6 +75,7 @@ static void nobody_is_told_that_we_live_unless_they_asked_us(void **state)
     int manager = listen_as_manager();
     notify_start();
     notify_alive();
+    assert_heard(manager, NULL);
     notify_stop();
     setenv("WATCHDOG_USEC", "1000000", 1);
     setenv("WATCHDOG_PID", "1", 1); /* not us */
