@@ -186,6 +186,13 @@ enum status options_check_rest(int argc, char **argv, int first)
     return OK;
 }
 
+enum status options_parse_all(const struct usage *usage, int argc, char **argv)
+{
+    int first;
+    TRY(options_parse(usage, argc, argv, &first));
+    return options_check_rest(argc, argv, first);
+}
+
 enum status options_check_output(const char *output)
 {
     if (output != NULL && strcmp(output, "table") != 0 && strcmp(output, "json") != 0)

@@ -58,6 +58,8 @@ struct usage {
  * --help=FORM what manual.h says, --version the version: ERR_END (exit 0).
  * ERR_INPUT: unknown option (with the nearest known one) or bad value. */
 enum status options_parse(const struct usage *usage, int argc, char **argv, int *ret_first);
+/* The same of a command that takes options alone. */
+enum status options_parse_all(const struct usage *usage, int argc, char **argv);
 /* For commands that take no argument, or no more: whatever is left at argv[first] is ERR_INPUT,
  * since "seer stop worker-1" must not stop everything. */
 enum status options_check_rest(int argc, char **argv, int first);

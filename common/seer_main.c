@@ -27,10 +27,7 @@ static int version_run(int argc, char **argv)
                                 .synopsis = "",
                                 .summary = "Prints the version.",
                                 .options = rows};
-    int first = argc;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status != OK)
         return options_exit(&usage, status);
     printf("everseer %s\n", EVERSEER_VERSION);

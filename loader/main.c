@@ -37,10 +37,7 @@ int main(int argc, char **argv)
     };
     log_start("seer-loader", LOG_LEVEL_INFO);
     host_raise_file_limit();
-    int first = argc;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK && (stores.count == 0 || listen == NULL))
         status = fail(ERR_INPUT, "--store DIR and --listen ADDRESS are needed");
     if (status != OK)

@@ -146,10 +146,7 @@ static int bench_coordinator_run(int argc, char **argv)
         .examples = "  seer bench coordinator --workers 100 --seconds 5",
         .options = rows,
     };
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = options_check_output(request.output);
     if (status == OK && (request.workers < 1 || request.workers > BENCH_PEERS_MAX ||

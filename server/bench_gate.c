@@ -157,10 +157,7 @@ static int bench_gate_run(int argc, char **argv)
         .examples = "  seer bench gate --steps 500",
         .options = rows,
     };
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = options_check_output(request.output);
     if (status == OK &&

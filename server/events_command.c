@@ -105,10 +105,7 @@ static int events_run(int argc, char **argv)
         .examples = "  seer events --run run --follow",
         .options = rows,
     };
-    int first = argc;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = options_check_output(request.output);
     if (status == OK && request.run == NULL)

@@ -113,10 +113,7 @@ int main(int argc, char **argv)
     log_start("seer-server", LOG_LEVEL_INFO);
     notify_start();
     host_raise_file_limit();
-    int first = argc;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = load(&request, &config);
     if (status != OK)

@@ -16,12 +16,9 @@ static int order_run(int argc, char **argv, const char *program, const char *sum
         .summary = summary,
         .options = rows,
     };
-    int first = argc;
-    enum status status = options_parse(&usage, argc, argv, &first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = client_options_check(&options);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
     if (status != OK)
         return options_exit(&usage, status);
     return command_exit(program, client_order(&options, argv[0], NULL));

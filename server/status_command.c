@@ -109,13 +109,10 @@ static int status_run(int argc, char **argv)
         .examples = "  seer status --run run\n  seer status --server tcp://127.0.0.1:5680 -o json",
         .options = rows,
     };
-    int first = argc;
     json_t *status_body = NULL;
-    enum status status = options_parse(&usage, argc, argv, &first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = client_options_check(&options);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
     if (status != OK)
         return options_exit(&usage, status);
     status = client_ask(&options, "status", NULL, &status_body);

@@ -82,10 +82,7 @@ static int doctor_run(int argc, char **argv)
         .options = rows,
     };
     struct checkup checkup = {0};
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = options_check_output(output);
     if (status != OK)

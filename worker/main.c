@@ -55,12 +55,9 @@ int main(int argc, char **argv)
         .options = rows,
         .section = 8,
     };
-    int first;
     log_start("seer-worker", LOG_LEVEL_INFO);
     notify_start();
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK && server == NULL)
         status = fail(ERR_INPUT, "--server is missing: where is the coordinator?");
     if (status == OK && (threads < 1 || threads > THREADS_MAX))

@@ -173,10 +173,7 @@ static int plan_run(int argc, char **argv)
                     "      --device paper:bf16:32GB\n",
         .options = rows,
     };
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = check(&request);
     if (status != OK)

@@ -55,10 +55,7 @@ static int dashboard_main(int argc, char **argv)
         .examples = "  seer dashboard --run run\n  curl -s http://127.0.0.1:5682/metrics",
         .options = rows,
     };
-    int first = argc;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = check(&options);
     if (status != OK)

@@ -176,10 +176,7 @@ static int top_main(int argc, char **argv)
                     "  seer top --run run -o json | jq .images_per_second",
         .options = rows,
     };
-    int first = argc;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = check(&top);
     if (status != OK)

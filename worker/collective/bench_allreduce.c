@@ -92,10 +92,7 @@ static int bench_allreduce_run(int argc, char **argv)
         .examples = "  seer bench allreduce --members 4 --bytes 16777216",
         .options = rows,
     };
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = options_check_output(output);
     if (status == OK && (members < 1 || members > LOCAL_MEMBERS_MAX || bytes < 4 ||

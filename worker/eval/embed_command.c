@@ -252,10 +252,7 @@ static int embed_run(int argc, char **argv)
         .examples = "  seer embed --snapshot run/snapshots/000500.safetensors --store s --to f.npy",
         .options = rows,
     };
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = options_check_output(request.output);
     if (status == OK)

@@ -163,10 +163,7 @@ static int knn_run(int argc, char **argv)
             "  seer eval knn --snapshot run/snapshots/000500.safetensors --train a --test b",
         .options = rows,
     };
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = options_check_output(request.output);
     if (status == OK)

@@ -21,7 +21,7 @@ struct request {
 struct result {
     double top1[LAYERS_MAX];
     int64_t test_images, skipped;
-    double pixels_top1, random_top1; /* NAN: not asked for */
+    double pixels_top1, random_top1; /* of no meaning without --baselines */
 };
 
 /* Pictures that random weights are normalised with. */
@@ -303,10 +303,7 @@ static int linear_run(int argc, char **argv)
             "  seer eval linear --snapshot run/snapshots/000500.safetensors --train a --test b",
         .options = rows,
     };
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = options_check_output(trial->output);
     if (status == OK)

@@ -321,10 +321,7 @@ static int lowshot_run(int argc, char **argv)
             "  seer eval lowshot -s x.safetensors --train a --test b --per-class 1,5,10",
         .options = rows,
     };
-    int first;
-    enum status status = options_parse(&usage, argc, argv, &first);
-    if (status == OK)
-        status = options_check_rest(argc, argv, first);
+    enum status status = options_parse_all(&usage, argc, argv);
     if (status == OK)
         status = options_check_output(trial->output);
     if (status == OK)
