@@ -1,6 +1,7 @@
 /* crew.c - worker processes: a member, its training thread, and collectives that fail half-way. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/sim/shell.h"
 #include "tests/sim/world.h"
 
 #include <stdio.h>
@@ -502,7 +503,7 @@ static void push_share(struct world *world, const struct sim_worker *worker,
     struct slice_holding holding = crew_holding(worker);
     if (!can_give(&holding, &begin->snapshot_begin))
         return; /* it came again, or late */
-    world_share_arrives(world, begin, worker->model.hash);
+    shell_share_arrives(world, begin, worker->model.hash);
 }
 
 static void finish_job(struct world *world, struct sim_worker *worker, struct job *job)

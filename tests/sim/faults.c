@@ -1,6 +1,7 @@
 /* faults.c - what goes wrong: deaths, cuts, stalls, and operators in a hurry. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
+#include "tests/sim/shell.h"
 #include "tests/sim/world.h"
 
 #include <stdio.h>
@@ -29,7 +30,7 @@ static void cut_off(struct world *world, int place)
     world_trace(world, "--- w%d is cut off", place);
     worker->connection = 0;
     if (world_chance(world, 0.5))
-        world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_CONNECTION_LOST,
+        shell_serve(world, &(struct coordinator_event){.kind = COORDINATOR_CONNECTION_LOST,
                                                        .connection = connection});
     int64_t cut_ms = world_delay(world, 1500);
     suspect(worker, world->now + cut_ms);
@@ -52,7 +53,7 @@ static void kill_worker(struct world *world, int place)
 static void add_shard(struct world *world)
 {
     if (world->shard_count < FAULTS_SHARDS)
-        world_find_shard(world, world->shard_count++);
+        shell_find_shard(world, world->shard_count++);
 }
 
 static void retire_shard(struct world *world)
@@ -60,7 +61,7 @@ static void retire_shard(struct world *world)
     char path[32];
     snprintf(path, sizeof(path), "store/%u", random_below(&world->random, world->shard_count));
     if (world->shard_count > 2 && strcmp(path, "store/0") != 0)
-        world_command(world, COMMAND_RETIRE, path);
+        shell_command(world, COMMAND_RETIRE, path);
 }
 
 /* An operator or retention wants one gone, perhaps the one that a restore reads just now. */
@@ -72,9 +73,9 @@ static void remove_snapshot(struct world *world)
     snprintf(name, sizeof(name), "%s",
              world->stored[random_below(&world->random, world->stored_count)].name);
     if (world_chance(world, 0.5))
-        world_command(world, COMMAND_REMOVE, name);
+        shell_command(world, COMMAND_REMOVE, name);
     else
-        world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_SURPLUS,
+        shell_serve(world, &(struct coordinator_event){.kind = COORDINATOR_SNAPSHOT_SURPLUS,
                                                        .snapshot = {.name = name}});
 }
 
@@ -82,7 +83,7 @@ static void break_helpers(struct world *world)
 {
     uint64_t generation = world_chance(world, 0.5) ? world->generation : world->next_generation;
     rehearsal_helpers_stop(world, generation);
-    world_serve(world, &(struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
+    shell_serve(world, &(struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
                                                    .generation = generation});
 }
 
@@ -112,7 +113,7 @@ void faults_change_peacefully(struct world *world)
         worker->wants_to_leave = 1;
         world_trace(world, "--- w%d is to leave", place);
         if (world_chance(world, 0.5))
-            world_command(world, COMMAND_DRAIN, name);
+            shell_command(world, COMMAND_DRAIN, name);
         else
             crew_handle(world, place, &(struct member_event){.kind = MEMBER_DRAIN});
     }
@@ -139,7 +140,7 @@ void faults_happen(struct world *world)
         kill_worker(world, place);
         break;
     case 3:
-        world_kill_server(world);
+        shell_kill(world);
         break;
     case 4:
     case 5:
@@ -152,7 +153,7 @@ void faults_happen(struct world *world)
                     (long long)worker->stalled_until);
         break;
     case 7:
-        world_command(world, world_chance(world, 0.5) ? COMMAND_DRAIN : COMMAND_EVICT, name);
+        shell_command(world, world_chance(world, 0.5) ? COMMAND_DRAIN : COMMAND_EVICT, name);
         break;
     case 8:
         worker->wants_to_leave = 1;
@@ -166,7 +167,7 @@ void faults_happen(struct world *world)
             retire_shard(world);
         break;
     case 10:
-        world_command(world, world_chance(world, 0.3) ? COMMAND_PAUSE : COMMAND_RESUME, "");
+        shell_command(world, world_chance(world, 0.3) ? COMMAND_PAUSE : COMMAND_RESUME, "");
         break;
     case 12: /* other work on its host, or no more of it */
         world->slot_ms[place] = 1 + world_delay(world, 15);

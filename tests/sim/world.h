@@ -149,7 +149,7 @@ struct stored_snapshot {
 };
 
 struct testimony;  /* testimony.c */
-struct heap_entry; /* an event that is yet to come; world.c */
+struct heap_entry; /* an event that is yet to come; agenda.c */
 
 struct world {
     uint64_t seed;
@@ -287,7 +287,6 @@ void world_send_to_server(struct world *world, int place, const struct message *
 void world_job_ends(struct world *world, int place, uint64_t run, int is_failed, int64_t after_ms);
 void world_shard_fails_in(struct world *world, int64_t ms, int place, uint32_t shard);
 void world_first_tick(struct world *world, int place);
-void world_share_arrives(struct world *world, const struct message *begin, uint64_t hash);
 
 /* fall.c: what the journal has not flushed goes with the server's host. */
 void fall_note(struct world *world, const struct journal_record *record); /* it was written */
@@ -301,10 +300,6 @@ int fall_explains(const struct world *world, const struct model *model);
 int fall_heals(struct world *world, const struct journal_step *step);
 
 /* world.c for faults.c. */
-void world_serve(struct world *world, const struct coordinator_event *event);
-void world_command(struct world *world, enum coordinator_command kind, const char *argument);
-void world_find_shard(struct world *world, uint32_t shard);
-void world_kill_server(struct world *world);
 void world_reconnects_in(struct world *world, int64_t ms, int place);
 void world_tells_death_in(struct world *world, int64_t ms, int place, uint64_t worker);
 
