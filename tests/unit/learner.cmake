@@ -1,7 +1,8 @@
 # virtual_team.c stands in for worker/collective: members are threads of one process.
 seer_test(test_swav SOURCES test_swav.c virtual_team.c LIBS learner)
-seer_test(test_learner SOURCES test_learner.c virtual_team.c LIBS learner TIMEOUT 600) # slow under TSan
-target_link_options(test_learner PRIVATE
+seer_test(test_learner SOURCES test_learner.c learner_fixture.c virtual_team.c LIBS learner TIMEOUT 600)
+seer_test(test_learner_alone SOURCES test_learner_alone.c learner_fixture.c virtual_team.c LIBS learner)
+target_link_options(test_learner_alone PRIVATE
     LINKER:--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign)
 
 seer_test(test_state_share SOURCES test_state_share.c virtual_team.c LIBS learner LABELS threads)
