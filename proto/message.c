@@ -91,6 +91,8 @@ static const struct field heartbeat_fields[] = {
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, operations),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, helper_ms),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, is_warm),
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, slice_rank),
+    FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, slice_count),
     {.kind = FIELD_MAYBE,
      .name = "gpu",
      .own = offsetof(struct message_heartbeat, gpu),

@@ -128,6 +128,7 @@ struct message_heartbeat {
     uint64_t operations; /* collective operations it has called in header.generation */
     int64_t helper_ms; /* how long its helper has given no sign of life; 0 = it does, or is none */
     int is_warm;       /* has computed a step, or rehearsed one: nobody waits for its first time */
+    uint32_t slice_rank, slice_count; /* as in a Hello */
     int has_gpu;
     struct message_gpu gpu;
 };

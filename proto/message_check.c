@@ -17,7 +17,7 @@ static enum status check_heartbeat(const struct message *message)
 {
     if (message->heartbeat.phase >= PHASE_COUNT)
         return fail(ERR_PROTOCOL, "phase %u is unknown", message->heartbeat.phase);
-    return OK;
+    return check_slice(message->heartbeat.slice_rank, message->heartbeat.slice_count);
 }
 
 static enum status check_regroup(const struct message *message)

@@ -143,6 +143,8 @@ static void handle_heartbeat(struct coordinator *c, struct worker *worker,
         worker->heartbeat_step != header->step ||
         worker->heartbeat_generation != header->generation)
         worker->moved_ms = c->now_ms;
+    if (worker->rank < 0) /* a verdict that it awaited may have made it whole */
+        core_note_slices(worker, message->heartbeat.slice_rank, message->heartbeat.slice_count);
     worker->heartbeat = message->heartbeat;
     worker->heartbeat_step = header->step;
     worker->heartbeat_generation = header->generation;

@@ -232,7 +232,10 @@ static void handle_tick(struct member *m, const struct message_heartbeat *heartb
             member_say_hello(m); /* the last one, or its answer, was lost with a server that died */
         return;
     }
-    const struct message message = {.kind = MESSAGE_HEARTBEAT, .heartbeat = *heartbeat};
+    const struct slice_holding holding = member_holding(m);
+    struct message message = {.kind = MESSAGE_HEARTBEAT, .heartbeat = *heartbeat};
+    message.heartbeat.slice_rank = holding.rank;
+    message.heartbeat.slice_count = holding.count;
     member_send(m, &message, member_present_generation(m));
 }
 

@@ -150,6 +150,8 @@ static void fill_body(struct message *m)
             77,
             -9,
             1,
+            2,
+            3,
             1,
             {97, INT64_C(1) << 36, INT64_C(1) << 37, 61, 550000, -1, 79}};
         break;
@@ -308,6 +310,7 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         SAME(heartbeat.phase), SAME(heartbeat.progress), SAME(heartbeat.phase_ms);
         SAME(heartbeat.images_per_second), SAME(heartbeat.memory_bytes);
         SAME(heartbeat.operations), SAME(heartbeat.helper_ms), SAME(heartbeat.is_warm);
+        SAME(heartbeat.slice_rank), SAME(heartbeat.slice_count);
         SAME(heartbeat.has_gpu), SAME(heartbeat.gpu.utilization_percent);
         SAME(heartbeat.gpu.memory_used_bytes), SAME(heartbeat.gpu.memory_total_bytes);
         SAME(heartbeat.gpu.temperature_c), SAME(heartbeat.gpu.power_mw);
