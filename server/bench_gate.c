@@ -1,8 +1,9 @@
 /* bench_gate.c - what plan, vote, journal and verdict cost a step when nothing fails.
  *
- * The same step, once with the gate and once without, in turns of a block each, so that both meet
- * the same machine. A step is a time in which nothing is done, as if a GPU did it; with the gate
- * its plan must have come, then all members vote, and the next begins when all have the verdict. */
+ * The same step with the gate, without it, and with bare sockets in its place, in turns of a block
+ * each, so that all meet the same machine. A step is a time in which nothing is done, as if a GPU
+ * did it; with the gate its plan must have come, then all members vote, and the next begins when
+ * all have the verdict. What bare sockets take is the host's: threads that wake each other. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "common/json.h"
 #include "common/mem.h"
 #include "common/percentile.h"
+#include "server/bench_echo.h"
 #include "server/bench_peers.h"
 #include "server/bench_server.h"
 #include "server/commands.h"
@@ -30,6 +32,16 @@ struct request {
     const char *folder, *output;
 };
 
+enum kind { GATED, BYPASSED, ECHOED, KINDS };
+
+struct bench {
+    const struct request *request;
+    struct bench_server server;
+    struct bench_peers peers;
+    struct bench_echo echo;
+    int64_t *us[KINDS]; /* [steps] */
+};
+
 static enum status await(struct bench_peers *peers, int (*is_done)(const struct bench_peers *),
                          const char *what)
 {
@@ -38,36 +50,33 @@ static enum status await(struct bench_peers *peers, int (*is_done)(const struct 
                           : fail(ERR_UNREACHABLE, "no %s within %d s", what, VERDICT_US / 1000000);
 }
 
-/* Returns how long it took. */
-static enum status step_through(struct bench_peers *peers, int64_t step_us, int is_gated,
-                                int64_t *ret_us)
+static enum status step_through(struct bench *bench, enum kind kind, int64_t *ret_us)
 {
+    struct bench_peers *peers = &bench->peers;
     int64_t start_us = clock_us();
-    if (is_gated)
+    if (kind == GATED)
         TRY(await(peers, bench_peers_are_planned, "plan"));
-    TRY(bench_peers_live(peers, start_us + step_us, NULL));
-    if (is_gated) {
+    TRY(bench_peers_live(peers, start_us + bench->request->step_us, NULL));
+    if (kind == GATED) {
         TRY(bench_peers_vote(peers));
         TRY(await(peers, bench_peers_are_told, "verdict"));
-    }
+    } else if (kind == ECHOED)
+        TRY(bench_echo_round(&bench->echo));
     *ret_us = clock_us() - start_us;
     return OK;
 }
 
-/* gated_us, bypassed_us: [steps]. */
-static enum status measure(const struct request *request, struct bench_peers *peers,
-                           int64_t *gated_us, int64_t *bypassed_us)
+static enum status measure(struct bench *bench)
 {
-    int64_t ignored;
-    TRY(bench_peers_live(peers, clock_us() + GATHER_US, bench_peers_are_planned));
+    int64_t ignored, steps = bench->request->steps;
+    TRY(bench_peers_live(&bench->peers, clock_us() + GATHER_US, bench_peers_are_planned));
     for (int i = 0; i < WARM_UP_STEPS; i++)
-        TRY(step_through(peers, request->step_us, 1, &ignored));
-    for (int64_t first = 0; first < request->steps; first += BLOCK_STEPS) {
-        int64_t end = first + BLOCK_STEPS < request->steps ? first + BLOCK_STEPS : request->steps;
-        for (int64_t i = first; i < end; i++)
-            TRY(step_through(peers, request->step_us, 1, &gated_us[i]));
-        for (int64_t i = first; i < end; i++)
-            TRY(step_through(peers, request->step_us, 0, &bypassed_us[i]));
+        TRY(step_through(bench, GATED, &ignored));
+    for (int64_t first = 0; first < steps; first += BLOCK_STEPS) {
+        int64_t end = first + BLOCK_STEPS < steps ? first + BLOCK_STEPS : steps;
+        for (enum kind kind = 0; kind < KINDS; kind++)
+            for (int64_t i = first; i < end; i++)
+                TRY(step_through(bench, kind, &bench->us[kind][i]));
     }
     return OK;
 }
@@ -81,58 +90,76 @@ static json_t *json_times(const int64_t *us)
                      (json_int_t)us[2]);
 }
 
-static void report(const struct request *request, int64_t *gated_us, int64_t *bypassed_us)
+/* The first three are the kinds. */
+enum { ROW_GATED, ROW_BYPASSED, ROW_ECHOED, ROW_COST, ROW_TRANSPORT, ROWS };
+
+static const char *const row_names[ROWS] = {
+    [ROW_GATED] = "gated", [ROW_BYPASSED] = "bypassed",   [ROW_ECHOED] = "echoed",
+    [ROW_COST] = "cost",   [ROW_TRANSPORT] = "transport",
+};
+
+static void report_json(const struct request *request, int64_t rows[ROWS][PERCENTS])
 {
-    int64_t gated[PERCENTS], bypassed[PERCENTS], cost[PERCENTS];
-    size_t steps = (size_t)request->steps;
-    percentile_sort(gated_us, steps);
-    percentile_sort(bypassed_us, steps);
+    json_t *object = json_pack("{s:i, s:I, s:I, s:I}", "schema_version", 1, "members",
+                               (json_int_t)request->members, "steps", (json_int_t)request->steps,
+                               "step_us", (json_int_t)request->step_us);
+    for (int row = 0; row < ROWS; row++) {
+        char key[32];
+        snprintf(key, sizeof(key), "%s_us", row_names[row]);
+        json_object_set_new(object, key, json_times(rows[row]));
+    }
+    json_print(object);
+    json_decref(object);
+}
+
+static void report(struct bench *bench)
+{
+    const struct request *request = bench->request;
+    int64_t rows[ROWS][PERCENTS];
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        percentile_sort(bench->us[kind], (size_t)request->steps);
     for (int i = 0; i < PERCENTS; i++) {
-        gated[i] = percentile_of(gated_us, steps, percents[i]);
-        bypassed[i] = percentile_of(bypassed_us, steps, percents[i]);
-        cost[i] = gated[i] - bypassed[i];
+        for (enum kind kind = 0; kind < KINDS; kind++)
+            rows[kind][i] = percentile_of(bench->us[kind], (size_t)request->steps, percents[i]);
+        rows[ROW_COST][i] = rows[ROW_GATED][i] - rows[ROW_BYPASSED][i];
+        rows[ROW_TRANSPORT][i] = rows[ROW_ECHOED][i] - rows[ROW_BYPASSED][i];
     }
     if (options_is_json(request->output)) {
-        json_t *object =
-            json_pack("{s:i, s:I, s:I, s:I, s:o, s:o, s:o}", "schema_version", 1, "members",
-                      (json_int_t)request->members, "steps", (json_int_t)steps, "step_us",
-                      (json_int_t)request->step_us, "gated_us", json_times(gated), "bypassed_us",
-                      json_times(bypassed), "cost_us", json_times(cost));
-        json_print(object);
-        json_decref(object);
+        report_json(request, rows);
         return;
     }
-    printf("%lld members, %zu steps of %lld us, in us:\n%-10s %8s %8s %8s\n",
-           (long long)request->members, steps, (long long)request->step_us, "", "p50", "p99",
-           "max");
-    const struct {
-        const char *name;
-        const int64_t *us;
-    } lines[] = {{"gated", gated}, {"bypassed", bypassed}, {"cost", cost}};
-    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
-        printf("%-10s %8lld %8lld %8lld\n", lines[i].name, (long long)lines[i].us[0],
-               (long long)lines[i].us[1], (long long)lines[i].us[2]);
+    printf("%lld members, %lld steps of %lld us, in us:\n%-10s %8s %8s %8s\n",
+           (long long)request->members, (long long)request->steps, (long long)request->step_us, "",
+           "p50", "p99", "max");
+    for (int row = 0; row < ROWS; row++)
+        printf("%-10s %8lld %8lld %8lld\n", row_names[row], (long long)rows[row][0],
+               (long long)rows[row][1], (long long)rows[row][2]);
 }
 
 static enum status run(const struct request *request)
 {
     static struct config config; /* large */
-    struct bench_server server = {0};
-    struct bench_peers peers = {0};
-    int64_t *gated_us = mem_array((size_t)request->steps, sizeof(*gated_us));
-    int64_t *bypassed_us = mem_array((size_t)request->steps, sizeof(*bypassed_us));
+    struct bench bench = {.request = request};
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        bench.us[kind] = mem_array((size_t)request->steps, sizeof(*bench.us[kind]));
     bench_server_config(request->members, &config);
-    enum status status = bench_server_start(request->folder, &config, &server);
+    enum status status = bench_server_start(request->folder, &config, &bench.server);
     if (status == OK)
-        status = bench_peers_open(server.address.control, (uint32_t)request->members, &peers);
+        status = bench_echo_start(&bench.echo);
     if (status == OK)
-        status = measure(request, &peers, gated_us, bypassed_us);
+        status = bench_peers_open(bench.server.address.control, (uint32_t)request->members,
+                                  &bench.peers);
     if (status == OK)
-        report(request, gated_us, bypassed_us);
-    bench_peers_close(&peers);
-    bench_server_stop(&server);
-    mem_free(gated_us);
-    mem_free(bypassed_us);
+        status = bench_echo_connect(&bench.echo, (uint32_t)request->members);
+    if (status == OK)
+        status = measure(&bench);
+    if (status == OK)
+        report(&bench);
+    bench_peers_close(&bench.peers);
+    bench_echo_stop(&bench.echo);
+    bench_server_stop(&bench.server);
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        mem_free(bench.us[kind]);
     return status;
 }
 
@@ -152,8 +179,10 @@ static int bench_gate_run(int argc, char **argv)
     const struct usage usage = {
         .program = "seer bench gate",
         .synopsis = "[--members N] [--steps N] [--step-us US] [--folder DIR] [-o json]",
-        .summary = "Times steps that end with a vote and a verdict of a real server, and the same\n"
-                   "steps without, over loopback, with the journal on this disk.",
+        .summary =
+            "Times steps that end with a vote and a verdict of a real server, the same steps\n"
+            "without, and with bare sockets that answer instead of a server (transport: what\n"
+            "the host takes), over loopback, with the journal on this disk.",
         .examples = "  seer bench gate --steps 500",
         .options = rows,
     };

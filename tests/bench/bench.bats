@@ -70,7 +70,8 @@ documented() { # COMMAND: the names between the backquotes behind it, without wh
     [ "$status" -eq 0 ]
     [ "$(keys "$output")" = "$(documented 'seer bench gate')" ]
     jq -e '.schema_version == 1 and .members == 3 and .steps == 60 and .bypassed_us.p50 >= 1000 and
-        .gated_us.p50 > .bypassed_us.p50 and .cost_us.p50 == .gated_us.p50 - .bypassed_us.p50' <<<"$output"
+        .gated_us.p50 > .bypassed_us.p50 and .cost_us.p50 == .gated_us.p50 - .bypassed_us.p50 and
+        .transport_us.p50 == .echoed_us.p50 - .bypassed_us.p50 and .transport_us.p50 > 0' <<<"$output"
     [ -z "$(ls "$BATS_TEST_TMPDIR/here")" ]
     run "$seer" bench gate --folder /nowhere
     [ "$status" -eq 1 ]
