@@ -7,8 +7,8 @@ foreach(function collective_form loader_take model_forward swav_codes model_back
     target_link_options(seer-worker-trapped PRIVATE -Wl,--wrap=${function})
 endforeach()
 
-# The scripts end themselves earlier; the limit is for SEER_TEST_LONG=1. Timing is part of them: they run alone.
-foreach(script chaos culprit oversubscribed)
+# The scripts end themselves earlier; the limit is for SEER_TEST_LONG=1. Timing is part of these: they run alone.
+foreach(script chaos oversubscribed)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 3600)
     set_tests_properties(chaos.${script} PROPERTIES RUN_SERIAL ON)
 endforeach()
@@ -17,6 +17,6 @@ foreach(script chaos_nccl gpu_bits)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 7200)
 endforeach()
 # What these wait for has time: they run beside others.
-foreach(script live_store live_watch live_refresh remote_shards other_hosts)
+foreach(script culprit live_store live_watch live_refresh remote_shards other_hosts)
     seer_script(${script} COMMAND python3 ${FRAGMENT_DIR}/${script}.py TIMEOUT 3600)
 endforeach()
