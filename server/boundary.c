@@ -28,6 +28,8 @@ static int has_present_snapshot(const struct coordinator *c)
 static void choose_slices(struct coordinator *c, const struct worker *worker,
                           struct message_snapshot_begin *begin)
 {
+    if (!c->config->optimizer.sharded || formation_is_whole(c))
+        return; /* who has all of it gives what is asked for */
     const uint32_t rank = (uint32_t)worker->rank, count = c->member_count;
     begin->slice = rank;
     begin->slice_count = count;
@@ -43,8 +45,6 @@ enum status boundary_snapshot(struct coordinator *c, const char *name)
                     snapshot->name);
     if (c->world_size == 0)
         return fail(ERR_STALE, "no worker is training: there is nothing to save");
-    if (c->config->optimizer.sharded && c->state == RUN_FORMING) /* slices are changing hands */
-        return fail(ERR_STALE, "members come or go: ask again in a moment");
     *snapshot = (struct core_snapshot){
         .is_pending = 1,
         .step = c->step,
@@ -75,8 +75,7 @@ enum status boundary_snapshot(struct coordinator *c, const char *name)
                                .share = share,
                                .share_count = c->world_size},
         };
-        if (c->config->optimizer.sharded)
-            choose_slices(c, worker, &message.snapshot_begin);
+        choose_slices(c, worker, &message.snapshot_begin);
         core_send(c, worker, &message);
         snapshot->workers[share++] = worker->id;
     }
@@ -114,7 +113,8 @@ void boundary_finish(struct coordinator *c)
 /* Were too many members lost while they were saving it? */
 static int is_lost(struct coordinator *c)
 {
-    if (!c->config->optimizer.sharded || core_is_covered(c, core_is_member))
+    if (!c->config->optimizer.sharded || formation_is_whole(c) ||
+        core_is_covered(c, core_is_member))
         return 0;
     actions_event(c->out, "state_lost", 1,
                   "step=%llu reason=\"neighbours were lost at once, and with them a slice of the "
@@ -187,7 +187,7 @@ static int is_staying(const struct worker *worker)
  * nobody else has: then they wait for its end. */
 static int may_go(const struct coordinator *c)
 {
-    return !c->config->optimizer.sharded || core_is_covered(c, is_staying);
+    return !c->config->optimizer.sharded || formation_is_whole(c) || core_is_covered(c, is_staying);
 }
 
 /* Nobody trains who could be disturbed. */
@@ -311,16 +311,19 @@ uint64_t boundary_oldest_step(const struct coordinator *c)
     return c->snapshot_count > 0 ? c->snapshots[0].step : 0;
 }
 
+/* Nobody else has what it has, and no snapshot does. */
+static int is_needed(const struct coordinator *c, const struct worker *worker)
+{
+    return c->step > 0 && core_is_holder(c, worker) && !has_present_snapshot(c) &&
+           !core_is_covered(c, formation_is_candidate);
+}
+
 void boundary_dismiss_idle(struct coordinator *c)
 {
-    int is_safe = core_is_covered(c, formation_is_candidate);
     for (uint32_t i = c->roster.count; i-- > 0;) {
         struct worker *worker = &c->roster.workers[i];
-        if (worker->state != WORKER_DRAINING || worker->rank >= 0 || worker->next_rank >= 0)
-            continue;
-        int is_needed =
-            !is_safe && c->step > 0 && core_is_holder(c, worker) && !has_present_snapshot(c);
-        if (!is_needed)
+        int is_idle = worker->state == WORKER_DRAINING && worker->rank < 0 && worker->next_rank < 0;
+        if (is_idle && !is_needed(c, worker))
             admission_dismiss(c, worker, "drained");
     }
 }

@@ -265,12 +265,16 @@ static void change_seats(struct coordinator *c)
     }
 }
 
-/* The generation has begun and nothing of the present step is planned to it: by the last verdict,
- * or the forming, each of its members has the momentum whole. */
+int formation_is_whole(const struct coordinator *c)
+{
+    int has_begun = c->state == RUN_TRAINING || c->state == RUN_PAUSED || c->state == RUN_STARVED ||
+                    c->state == RUN_CLOSING;
+    return has_begun && c->planned <= c->step;
+}
+
 static void note_whole(struct coordinator *c)
 {
-    int has_begun = c->state == RUN_TRAINING || c->state == RUN_PAUSED || c->state == RUN_STARVED;
-    if (!has_begun || c->planned > c->step)
+    if (!formation_is_whole(c))
         return;
     for (uint32_t i = 0; i < c->roster.count; i++)
         if (core_is_member(&c->roster.workers[i]))

@@ -4,8 +4,9 @@
  * the scale, LOSS_SCALE_GROWTH committed ones after that double it again, up to the one the run
  * began with. It moves on verdicts alone, which every member gets and the journal holds, so members
  * agree without a message; any skip counts, for what else skips a step is rare and costs no more
- * than a while at half the scale. Scales are powers of two: they change no bit of a gradient that
- * neither vanishes nor overflows. */
+ * than a while at half the scale. Scales are powers of two: with fast reduction they
+ * change no bit of a gradient that neither vanishes nor overflows. Exact reduction rounds to a grid
+ * of fixed size, so there a scaled gradient keeps bits that an unscaled one loses. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_LOSS_SCALE_H

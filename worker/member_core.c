@@ -159,7 +159,7 @@ void member_obey(struct member *m, const struct message_verdict *verdict)
 {
     struct member_action *action = member_push(m, verdict->is_commit ? MEMBER_APPLY : MEMBER_SKIP);
     action->lr = verdict->lr;
-    m->is_whole = verdict->is_commit == m->ready.ready.is_finite; /* step.c foresaw it, mostly */
+    m->is_whole = 1;
     member_drop_vote(m);
     m->step++;
     m->digest = 0;
