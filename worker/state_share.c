@@ -57,17 +57,20 @@ static int are_all_whole(const struct slice_holding *holdings, uint32_t size)
     return whole == size;
 }
 
-/* Every slice from the first member that has it; what is left over everybody has. */
+/* All of it from root, if that has it; else every slice from the first member that has it; what is
+ * left over everybody has. root -1: none is righter than others. */
 static enum status share_slices(struct state *state, struct collective *collective,
-                                const struct slice_holding *holdings)
+                                const struct slice_holding *holdings, int root)
 {
     const uint32_t size = (uint32_t)collective_size(collective);
     const uint32_t count = slice_find_cut(holdings, size);
+    const size_t total = state->layout.momentum_floats;
+    if (root >= 0 && holdings[root].count == 1)
+        return share_momentum(state, collective, 0, total, (uint32_t)root);
     if (are_all_whole(holdings, size))
         return OK;
     if (count == 0)
         return fail(ERR_STALE, "these %u members do not have all slices of the momentum", size);
-    const size_t total = state->layout.momentum_floats;
     const size_t floats = momentum_slice_floats(total, count);
     for (uint32_t slice = 0; slice < count; slice++)
         TRY(share_momentum(state, collective, slice * floats, (slice + 1) * floats,
@@ -76,17 +79,22 @@ static enum status share_slices(struct state *state, struct collective *collecti
                           slice_find_holder(holdings, size, 0, count));
 }
 
-enum status state_share_momentum(struct state *state, struct collective *collective)
+static enum status make_whole(struct state *state, struct collective *collective, int root)
 {
     struct slice_holding *holdings = NULL;
     if (!state->is_sharded)
         return OK;
     TRY(ask_around(state, collective, &holdings));
-    const enum status status = share_slices(state, collective, holdings);
+    const enum status status = share_slices(state, collective, holdings, root);
     mem_free(holdings);
     TRY(status);
     state->is_whole = 1;
     return OK;
+}
+
+enum status state_share_momentum(struct state *state, struct collective *collective)
+{
+    return make_whole(state, collective, -1);
 }
 
 enum status state_share(struct state *state, struct collective *collective, int root)
@@ -104,5 +112,5 @@ enum status state_share(struct state *state, struct collective *collective, int 
     state->queue_filled = (uint32_t)numbers[1];
     state->loss_scale =
         (struct loss_scale){.halvings = (uint32_t)numbers[2], .committed = (uint32_t)numbers[3]};
-    return state_share_momentum(state, collective);
+    return make_whole(state, collective, root);
 }

@@ -7,9 +7,9 @@
 #include "worker/collective/collective.h"
 #include "worker/state.h"
 
-/* Block, step, queue_filled and loss_scale of member root become everybody's. All members call it.
- * Blocks. Errors as collective_broadcast; then the block is undefined, but for one that was equal
- * before.
+/* Block, step, queue_filled and loss_scale of member root become everybody's; a sharded momentum
+ * that root does not have whole is pieced together from what each has. All members call it. Blocks.
+ * Errors as collective_broadcast; then the block is undefined, but for one that was equal before.
  */
 enum status state_share(struct state *state, struct collective *collective, int root);
 /* Sharded: the momentum becomes whole on every member, out of what each has of it. Part of

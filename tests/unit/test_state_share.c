@@ -183,6 +183,22 @@ static void one_who_has_the_whole_momentum_is_enough(void **unused)
     end(members);
 }
 
+/* Its own word is that it has everything, and the server's that what it has is wrong. */
+static void who_is_held_to_be_wrong_takes_the_momentum_too(void **unused)
+{
+    (void)unused;
+    struct member members[5];
+    uint64_t digest;
+    begin(members, &digest);
+    struct member *const four[] = {&members[0], &members[1], &members[2], &members[3]};
+    form(four, 4, -1);
+    members[0].state->momentum[7] += 1.0F;
+    assert_true(state_digest(members[0].state) != digest);
+    form(four, 4, 1);
+    expect(four, 4, digest);
+    end(members);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +206,7 @@ int main(void)
         cmocka_unit_test(who_comes_gets_the_rest_from_one_and_the_momentum_from_all),
         cmocka_unit_test(neighbours_that_die_at_once_lose_the_step),
         cmocka_unit_test(one_who_has_the_whole_momentum_is_enough),
+        cmocka_unit_test(who_is_held_to_be_wrong_takes_the_momentum_too),
     };
     config_init(&config);
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
