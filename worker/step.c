@@ -355,7 +355,11 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
     load_ahead(step);
     TRY(buckets_finish(&step->buckets));
     unscale(step);
-    return measure(step, number, batch, ret_result);
+    TRY(measure(step, number, batch, ret_result));
+    const int is_launched = step->state->device->is_asynchronous; /* which is not yet computed */
+    if (is_launched) /* and sums of others are in the whole */
+        ret_result->compute_us = collective_size(collective) > 1 ? 0 : clock_us() - start_us;
+    return OK;
 }
 
 enum status step_apply(struct step *step, uint64_t number, double lr)

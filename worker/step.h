@@ -1,9 +1,10 @@
 /* step.h - one training step in the paper's order, up to the vote and after the verdict.
  *
  * step_compute does everything that can be done without changing anything that lasts: parameters,
- * statistics, queue and momentum stay as they were until step_apply. So a step that is not
- * committed can simply be forgotten. The result is a function of the batch of all members together:
- * loss, Sinkhorn, feature queue and BN groups are defined over slots, whoever holds them. */
+ * statistics, queue and momentum (sharded: the slices that are kept of it) stay as they were until
+ * step_apply. So a step that is not committed can simply be forgotten. The result is a function of
+ * the batch of all members together: loss, Sinkhorn, feature queue and BN groups are defined over
+ * slots, whoever holds them. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_STEP_H
@@ -28,7 +29,9 @@ struct step_result {
     uint32_t images; /* of this member */
     uint64_t digest; /* state_gradient_digest */
     int64_t phase_us[PHASE_COUNT];
-    int64_t compute_us; /* forward to backward, without waiting in the collective */
+    /* Forward to backward, without waiting in the collective; on an asynchronous device the whole
+     * of it when alone, 0 (unknown) with others. */
+    int64_t compute_us;
 };
 
 /* config and state are borrowed for the step's life. */

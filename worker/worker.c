@@ -266,10 +266,13 @@ static void testify(struct worker *worker, uint64_t step, int is_applied)
     worker_journal_step(worker->journal, &worker->witness.step);
 }
 
-/* Its own speed: without the time it waited for the others. */
+/* Its own speed, without the time it waited for the others, if that is known. */
 static double images_per_second(const struct message_ready *ready)
 {
-    return ready->compute_us > 0 ? (double)ready->images * 1e6 / (double)ready->compute_us : 0;
+    int64_t us = ready->compute_us;
+    for (int phase = 0; ready->compute_us == 0 && phase < PHASE_COUNT; phase++)
+        us += ready->phase_us[phase];
+    return us > 0 ? (double)ready->images * 1e6 / (double)us : 0;
 }
 
 static enum status compute(struct worker *worker, const struct job *job, struct report *report)
@@ -303,7 +306,7 @@ static enum status compute(struct worker *worker, const struct job *job, struct 
     report->ready.images = result.images;
     report->ready.digest = result.digest;
     memcpy(report->ready.phase_us, result.phase_us, sizeof(result.phase_us));
-    report->ready.compute_us = result.compute_us + data_us;
+    report->ready.compute_us = result.compute_us > 0 ? result.compute_us + data_us : 0;
     report->images_per_second = images_per_second(&report->ready);
     return status;
 }

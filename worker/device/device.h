@@ -312,6 +312,7 @@ struct device_ops {
 
 struct device {
     const struct device_ops *ops;
+    int is_asynchronous; /* operations are still to run when their calls return */
 };
 
 /* thread_count: cpu threads for the operations (1 in tests). ERR_DEVICE, ERR_INPUT (unknown name).

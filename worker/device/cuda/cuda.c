@@ -275,6 +275,7 @@ enum status cuda_create(int index, enum cuda_values values, struct device **ret_
                     index, properties.name, properties.major, properties.minor, index, index);
     struct cuda *cuda = mem_zero(sizeof(*cuda));
     cuda->device.ops = kinds[values].ops;
+    cuda->device.is_asynchronous = 1;
     cuda->index = index;
     cuda->values = values;
     cuda->packing = kinds[values].packing;
