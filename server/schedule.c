@@ -192,6 +192,8 @@ enum schedule_event schedule_commit(const struct config *config, struct schedule
         begin_window(state); /* none shall have losses of both kinds */
     }
     uint64_t window = (uint64_t)config->schedule.plateau_window_steps;
+    if (state->commits >= window)
+        begin_window(state); /* windows were longer before the server started again */
     uint64_t part = state->commits * SCHEDULE_PARTS / window;
     state->part_sums[part] += loss;
     state->part_counts[part]++;

@@ -206,6 +206,23 @@ static void the_warmup_and_the_end_of_the_freeze_do_not_count(void **state)
     assert_true(schedule.best == 3.0);
 }
 
+static void a_window_that_a_restart_makes_shorter_begins_anew(void **state)
+{
+    (void)state;
+    struct config config = plateau_config();
+    struct schedule_state schedule;
+    schedule_init(&schedule);
+    config.schedule.plateau_window_steps = 5000;
+    for (uint64_t step = 10; step < 4010; step++)
+        schedule_commit(&config, &schedule, step, 2.0);
+    config.schedule.plateau_window_steps = 20;
+    for (uint64_t step = 4010; step < 4029; step++)
+        assert_int_equal(schedule_commit(&config, &schedule, step, 1.0), SCHEDULE_NOTHING);
+    assert_int_equal(schedule_commit(&config, &schedule, 4029, 1.0), SCHEDULE_WINDOW);
+    assert_int_equal(schedule.cuts, 0);
+    assert_true(schedule.window_mean == 1.0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +235,7 @@ int main(void)
         cmocka_unit_test(the_start_at_ln_k_is_no_plateau_but_in_time_an_alarm),
         cmocka_unit_test(an_improvement_smaller_than_the_noise_is_none),
         cmocka_unit_test(the_warmup_and_the_end_of_the_freeze_do_not_count),
+        cmocka_unit_test(a_window_that_a_restart_makes_shorter_begins_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
