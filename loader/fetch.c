@@ -53,8 +53,7 @@ struct fetch *fetch_list_find(const struct fetch_list *list, uint64_t request)
 
 enum status fetch_take(struct fetch *fetch, const struct loader_part *part)
 {
-    int is_first = fetch->bytes == NULL;
-    if (is_first) {
+    if (fetch->bytes == NULL && part->offset == 0) { /* what it was granted was counted then */
         fetch->bytes = mem_alloc(part->total);
         fetch->total = part->total;
         fetch->digest = part->digest;

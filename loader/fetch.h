@@ -36,7 +36,7 @@ struct fetch {
     int is_urgent;     /* a thread waits for it */
     int is_urged;      /* and its loader knows */
     int is_dropped;    /* nobody else knows it any more; its loader is to be told */
-    int64_t urgent_ms; /* clock_ms since when */
+    int64_t urgent_ms; /* clock_ms since when, or of its last part */
     uint8_t *bytes;    /* [total] once a part has come; owned */
     uint32_t total, received;
     uint64_t digest;

@@ -237,7 +237,8 @@ static enum status hear_part(struct fetch_desk *desk, int i, const struct loader
     if (part->offset == 0)
         loader_peer_charge(&connection->peer, part->total, fetch != NULL);
     if (fetch == NULL)
-        return OK; /* nobody wants it any more */
+        return OK;                 /* nobody wants it any more */
+    fetch->urgent_ms = clock_ms(); /* it comes, be it slowly */
     TRY(fetch_take(fetch, part));
     if (fetch->state == FETCH_HERE) {
         desk->holders.items[i].asked--;
@@ -265,9 +266,10 @@ static enum status hear_refusal(struct fetch_desk *desk, int i,
     if (refusal->cause == LOADER_REFUSAL_BAD_RECORD) {
         fetch->tried |= 1U << i;
         snprintf(fetch->reason, sizeof(fetch->reason), "%s", refusal->reason);
-    } else {
-        inventory_remove(&desk->holders.items[i].inventory, fetch->shard.name);
-        desk->is_changed = 1;
+    } else if (inventory_find(&desk->holders.items[i].inventory, fetch->shard.name) != NULL) {
+        /* Its files were replaced since it was asked; a new connection is told what there is. */
+        return fail(ERR_PROTOCOL, "it refuses shard '%s', which it said that it holds",
+                    fetch->shard.name);
     }
     want_again(desk, fetch);
     return OK;

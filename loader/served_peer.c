@@ -29,6 +29,7 @@ struct served_peer *served_peers_greet(struct served_peers *peers, const struct 
     read_queue_done(&found->queue);
     mem_free(found->name);
     found->name = mem_string(name);
+    found->is_gone = 0;
     return found;
 }
 

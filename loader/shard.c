@@ -276,6 +276,9 @@ enum status shard_read(struct shard_reader *reader, uint32_t index, struct recor
             (struct record){.bytes = value.mv_data, .length = value.mv_size, .label = LABEL_NONE};
     else if (status == OK)
         status = record_decode(value.mv_data, value.mv_size, ret_record);
+    if (status == OK && ret_record->length > RECORD_BYTES_MAX) /* no loader could send it */
+        status = fail(ERR_CORRUPT, "%zu bytes; an image has %d at most", ret_record->length,
+                      RECORD_BYTES_MAX);
     return status == OK ? OK : fail_add(status, "record %u of shard '%s'", index, shard->path);
 }
 
