@@ -64,6 +64,10 @@ is_alive() { # PID: and not a zombie
     [ -n "$state" ] && [ "$state" != Z ]
 }
 
+is_ours() { # PID: not somebody else who has that number by now
+    tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -Eq 'seer-(server|worker)|local_cluster\.sh'
+}
+
 await_end() { # SECONDS PID...: 0 when all are gone
     local deadline=$((SECONDS + $1)) pid
     shift
@@ -77,10 +81,12 @@ await_end() { # SECONDS PID...: 0 when all are gone
 
 stop_cluster() {
     [ -f "$run/pids" ] || die 1 "'$run' has no file 'pids': no cluster was started there"
-    local supervisor='' pids
+    local supervisor='' pids='' pid
     [ ! -f "$run/supervisor" ] || supervisor=$(<"$run/supervisor")
-    pids=$(awk '{ print $NF }' "$run/pids")
-    if [ -n "$supervisor" ] && is_alive "$supervisor"; then
+    for pid in $(awk '{ print $NF }' "$run/pids"); do
+        ! is_ours "$pid" || pids+=" $pid"
+    done
+    if [ -n "$supervisor" ] && is_ours "$supervisor" && is_alive "$supervisor"; then
         kill -TERM "$supervisor" 2>/dev/null || :
         await_end 60 "$supervisor" && return 0
     fi

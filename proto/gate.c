@@ -50,8 +50,9 @@ static int may_come(const struct gate *gate, enum key_role role)
     return gate->server.role == KEY_LOADER ? role == KEY_WORKER : role >= KEY_WORKER;
 }
 
-/* What is no key is told of, once for each time that the folder changes. */
-static void take_file(struct gate *gate, const char *name)
+/* What is no key is told of, once for each time that the folder changes. Returns whether all was
+ * read that is there: if not, looking again may help. */
+static int take_file(struct gate *gate, const char *name)
 {
     struct key key;
     char *path = mem_format("%s/%s", gate->allowed, name);
@@ -69,25 +70,29 @@ static void take_file(struct gate *gate, const char *name)
         log_warn("event=key_ignored reason=\"%s\"", fail_message());
     }
     mem_free(path);
+    return status != ERR_IO;
 }
 
-static void read_keys(struct gate *gate)
+/* Returns as take_file. */
+static int read_keys(struct gate *gate)
 {
     struct dirent *entry;
+    int is_whole = 1;
     DIR *folder = opendir(gate->allowed);
     gate->count = 0; /* a folder that cannot be read lets nobody in */
     if (folder == NULL) {
-        if (errno != ENOENT)
-            log_warn("event=keys_unreadable folder=%s reason=\"%s\"", gate->allowed,
-                     strerror(errno));
-        return;
+        if (errno == ENOENT)
+            return 1;
+        log_warn("event=keys_unreadable folder=%s reason=\"%s\"", gate->allowed, strerror(errno));
+        return 0;
     }
     while ((entry = readdir(folder)) != NULL)
         if (is_key_file(entry->d_name))
-            take_file(gate, entry->d_name);
+            is_whole &= take_file(gate, entry->d_name);
     closedir(folder);
     if (gate->count > 0)
         qsort(gate->keys, gate->count, sizeof(*gate->keys), compare);
+    return is_whole;
 }
 
 static int is_fresh(const struct timespec *stamp)
@@ -105,7 +110,8 @@ static void look(struct gate *gate)
     if (is_same && !is_fresh(&info.st_mtim))
         return;
     gate->looked = info.st_mtim;
-    read_keys(gate);
+    if (!read_keys(gate)) /* too few descriptors, it may be: the next look reads again */
+        gate->looked = (struct timespec){.tv_nsec = -1};
 }
 
 enum status gate_open(const char *directory, enum key_role role, struct gate **ret_gate)

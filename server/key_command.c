@@ -130,7 +130,7 @@ static void tell_loader(const struct request *request, const struct key *loader)
         "%s\n"
         "Start it with --keys %s, and let in each worker by its public key ('seer key ls' where "
         "the run is):\n"
-        "  seer key allow NAME PUBLIC-KEY --keys %s\n",
+        "  seer key allow NAME 'PUBLIC-KEY' --keys %s\n",
         loader->public, request->keys, request->keys);
 }
 
@@ -244,27 +244,37 @@ static enum status revoke_key(const void *argument, int count, char **words)
 
 static int is_visible(const struct dirent *entry)
 {
-    return entry->d_name[0] != '.' && strstr(entry->d_name, ".json") != NULL;
+    const char *end = strrchr(entry->d_name, '.');
+    return entry->d_name[0] != '.' && end != NULL && strcmp(end, ".json") == 0;
+}
+
+/* By the name of its file, which revoke takes. What lets nobody in is said, and left out. */
+static void list_key(const char *folder, const char *file, json_t *list)
+{
+    struct key key;
+    char *path = mem_format("%s/%s", folder, file);
+    json_t *name = json_stringn(file, strlen(file) - strlen(".json"));
+    if (key_load(path, &key) == OK && name != NULL)
+        json_array_append_new(list, json_pack("{s:O, s:s, s:s}", "name", name, "role",
+                                              key_role_name(key.role), "public", key.public));
+    else
+        log_warn("event=key_ignored reason=\"%s\"", name != NULL ? fail_message() : path);
+    json_decref(name);
+    mem_free(path);
 }
 
 static enum status read_allowed(const char *folder, json_t *list)
 {
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, is_visible, alphasort);
-    enum status status = OK;
+    if (count < 0 && errno != ENOENT)
+        return fail(ERR_IO, "cannot read '%s': %s", folder, strerror(errno));
     for (int i = 0; i < count; i++) {
-        struct key key;
-        char *path = mem_format("%s/%s", folder, entries[i]->d_name);
-        if (status == OK)
-            status = key_load(path, &key);
-        if (status == OK)
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", key.name, "role",
-                                                  key_role_name(key.role), "public", key.public));
-        mem_free(path);
+        list_key(folder, entries[i]->d_name, list);
         free(entries[i]);
     }
     free(entries);
-    return status;
+    return OK;
 }
 
 static void print_table(const json_t *list)
