@@ -111,7 +111,8 @@ def disturb(options, seed, directory):
     mark = f"{os.getpid()}-{seed}"
     run = ChaosRun(os.path.join(directory, "run"), store, options.workers, 7,
                    SETTINGS + options.settings, mark, programs)
-    reference = ChaosRun(os.path.join(directory, "reference"), store, 1, 7, SETTINGS, mark)
+    reference = ChaosRun(os.path.join(directory, "reference"), store, 1, 7,
+                         SETTINGS + oracle.PATIENCE, mark)
     core = chaos_means.SlowCore()
     faults = Faults(run, random.Random(seed), options.haste, chaos_means.Network(),
                     chaos_means.SmallDisk(run.directory), core)

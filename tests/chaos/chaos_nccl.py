@@ -197,7 +197,7 @@ def disturb(options, directory, runs):
     faults = NcclFaults(runs[0], random.Random(options.seed), environment["SEER_FAKE_NCCL"])
     faults.inject(options.faults, options.only)
     runs[0].stop()
-    runs.append(make_run(options, directory, store, environment, "reference", 1))
+    runs.append(make_run(options, directory, store, environment, "reference", 1, oracle.PATIENCE))
     print(f"{sum(faults.counts.values())} faults: " +
           ", ".join(f"{kind} {count}" for kind, count in sorted(faults.counts.items())), flush=True)
     judge(*runs)

@@ -84,7 +84,8 @@ same_bits_as_local() { # STEPS
     wait "$LOADER"
     # No record came twice: 24 images a step, and what was fetched ahead of the end.
     grep -oE 'event=worker_gone .* records=[0-9]+' "$BATS_TEST_TMPDIR/a.log" | grep -oE '[0-9]+$' >"$BATS_TEST_TMPDIR/sent"
-    [ "$(cat "$BATS_TEST_TMPDIR/sent")" -ge 720 ] && [ "$(cat "$BATS_TEST_TMPDIR/sent")" -le 860 ]
+    [ "$(cat "$BATS_TEST_TMPDIR/sent")" -ge 720 ]
+    [ "$(cat "$BATS_TEST_TMPDIR/sent")" -le 860 ]
     audit_is_clean "$RUN"
     same_bits_as_local 30
 }
@@ -194,11 +195,15 @@ same_bits_as_local() { # STEPS
 
 @test "loaders that cannot work say why and end with 2" {
     run seer-loader --store "$STORE"
-    [ "$status" -eq 2 ] && [[ "$output" == *"--store DIR and --listen ADDRESS are needed"* ]]
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"--store DIR and --listen ADDRESS are needed"* ]]
     run seer-loader --store "$BATS_TEST_TMPDIR" --listen 'tcp://127.0.0.1:*'
-    [ "$status" -eq 2 ] && [[ "$output" == *"is not a store"* ]]
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"is not a store"* ]]
     run seer-loader --store "$STORE" --listen 'tcp://0.0.0.0:5690'
-    [ "$status" -eq 2 ] && [[ "$output" == *"can be reached from other hosts"* ]]
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"can be reached from other hosts"* ]]
     run seer-loader --help
-    [ "$status" -eq 0 ] && [[ "$output" == *"Examples:"* ]]
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"Examples:"* ]]
 }

@@ -225,7 +225,8 @@ standstill_names() { # RUN CULPRIT
            .baseline_pixels_top1 > 10 and .baseline_random_init_top1 >= 0' "$RUN/knn.json"
     seer embed --snapshot "$snapshot" --store "$BATS_FILE_TMPDIR/test" --format npy --to "$RUN/features.npy"
     seer export "$snapshot" --format safetensors --layout timm --to "$RUN/timm.safetensors"
-    [ -s "$RUN/features.npy" ] && [ -s "$RUN/timm.safetensors" ]
+    [ -s "$RUN/features.npy" ]
+    [ -s "$RUN/timm.safetensors" ]
 }
 
 flip_byte() { # FILE OFFSET
