@@ -12,6 +12,7 @@
 
 #include "common/fs.h"
 #include "common/json.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "proto/key.h"
 #include "server/commands.h"
