@@ -2,8 +2,7 @@
  *
  * The model, state and optimizer are built once on a planner, so the plan is no estimate: it is
  * what they ask for. It depends on config, device, the member's share of slots, and, with a feature
- * queue or a sharded momentum, on the number of members. Inference on the side (step_features) is
- * not in it. */
+ * queue or a sharded momentum, on the number of members. Inference on the side is not in it. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_MEMORY_PLAN_H

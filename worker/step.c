@@ -13,7 +13,6 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/memory_plan.h"
-#include "worker/model/inference.h"
 #include "worker/model/model.h"
 #include "worker/model/tape.h"
 #include "worker/optim/optimizer.h"
@@ -37,13 +36,12 @@ struct step {
     struct swav swav;
     struct buckets buckets;
     struct optimizer optimizer;
-    struct tape tapes[PARTS];    /* of the model */
-    uint64_t number;             /* under way */
-    int is_told;                 /* how parts are launched */
-    struct inference *inference; /* NULL until features are asked for */
-    int group_size;              /* members the model was built for */
-    uint64_t computed;           /* 1 + the step that step_apply may follow; 0: none */
-    int is_advanced;             /* sharded: the new momentum of that step is there */
+    struct tape tapes[PARTS]; /* of the model */
+    uint64_t number;          /* under way */
+    int is_told;              /* how parts are launched */
+    int group_size;           /* members the model was built for */
+    uint64_t computed;        /* 1 + the step that step_apply may follow; 0: none */
+    int is_advanced;          /* sharded: the new momentum of that step is there */
     const struct batch *(*next)(void *errand); /* NULL: nobody knows */
     void *errand;
     struct step_progress *progress;
@@ -118,7 +116,6 @@ void step_destroy(struct step *step)
 {
     if (step == NULL)
         return;
-    inference_destroy(step->inference);
     drop_model(step);
     optimizer_done(&step->optimizer);
     mem_free(step);
@@ -387,22 +384,4 @@ void step_skip(struct step *step, uint64_t number)
     step->state->step = number + 1;
     step->state->is_whole |= step->computed == number + 1 && !step->is_advanced;
     step->computed = 0;
-}
-
-enum status step_features(struct step *step, const uint8_t *images, int rows, int size,
-                          float *ret_features)
-{
-    if (step->inference == NULL)
-        TRY(inference_create(step->config, step->state, size, &step->inference));
-    if (inference_size(step->inference) != size)
-        return fail(ERR_INPUT, "features of %d-pixel images; this step began with %d", size,
-                    inference_size(step->inference));
-    return inference_run(step->inference, images, rows, ret_features);
-}
-
-int step_feature_width(const struct step *step)
-{
-    struct architecture architecture;
-    CHECK(architecture_init(&architecture, step->config) == OK);
-    return architecture_width(&architecture);
 }

@@ -66,11 +66,4 @@ enum status step_apply(struct step *step, uint64_t number, double lr);
 /* The verdict "skip": only state->step and the loss scale move. */
 void step_skip(struct step *step, uint64_t number);
 
-/* Inference: trunk features (after global average pooling, BN in eval mode with running statistics)
- * of u8 images [rows][size][size][3], normalised as in training. ret: [rows][feature_width] floats
- * on the host. rows <= 256 per call; size fixed by the first call of a given step object. */
-enum status step_features(struct step *step, const uint8_t *images, int rows, int size,
-                          float *ret_features);
-int step_feature_width(const struct step *step);
-
 #endif

@@ -14,6 +14,7 @@
 
 #include "common/fs.h"
 #include "common/mem.h"
+#include "worker/model/inference.h"
 #include "worker/model/model.h"
 #include "worker/step.h"
 
@@ -148,6 +149,24 @@ static enum status run_trunk(struct probe *probe)
     return OK;
 }
 
+/* eval.f32: of step 0's first resolution, in evaluation mode. */
+static enum status write_features(struct probe *probe)
+{
+    struct inference *inference = NULL;
+    const struct config_crop *crop = &probe->config.crops[0];
+    const int rows = (int)(probe->config.train.batch_images * crop->count);
+    TRY(inference_create(&probe->config, probe->state, (int)crop->size, &inference));
+    const size_t count = (size_t)rows * (size_t)inference_width(inference);
+    float *features = mem_array(count, sizeof(*features));
+    take_batch(probe, 0);
+    enum status status = inference_run(inference, probe->batch.crops[0], rows, features);
+    if (status == OK)
+        status = write_floats(probe, "eval.f32", features, count);
+    mem_free(features);
+    inference_destroy(inference);
+    return status;
+}
+
 /* losses.txt, grads.f32 of step 0, after1.f32, after.f32, eval.f32 (features of step 0's first
  * resolution). */
 static enum status run_train(struct probe *probe, uint64_t steps, double lr)
@@ -171,17 +190,9 @@ static enum status run_train(struct probe *probe, uint64_t steps, double lr)
                              probe->state->layout.total_floats));
     }
     fclose(losses);
-    TRY(write_floats(probe, "after.f32", probe->state->block, probe->state->layout.total_floats));
-    const int rows = (int)(probe->config.train.batch_images * probe->config.crops[0].count);
-    const size_t count = (size_t)rows * (size_t)step_feature_width(step);
-    float *features = mem_array(count, sizeof(*features));
-    take_batch(probe, 0);
-    TRY(step_features(step, probe->batch.crops[0], rows, (int)probe->config.crops[0].size,
-                      features));
-    TRY(write_floats(probe, "eval.f32", features, count));
-    mem_free(features);
     step_destroy(step);
-    return OK;
+    TRY(write_floats(probe, "after.f32", probe->state->block, probe->state->layout.total_floats));
+    return write_features(probe);
 }
 
 static enum status run(struct probe *probe, int argc, char **argv)

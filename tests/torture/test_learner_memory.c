@@ -4,6 +4,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include "worker/model/inference.h"
 #include "worker/step.h"
 
 static const char tiny_yaml[] = "crops:\n"
@@ -42,6 +43,7 @@ static enum status train_and_infer(const struct config *config, struct state *st
     uint32_t slots[] = {0, 1};
     float features[256];
     struct step_result result;
+    struct inference *inference = NULL;
     const struct batch batch = {
         .slot_count = 2,
         .slot_images = 2,
@@ -51,8 +53,11 @@ static enum status train_and_infer(const struct config *config, struct state *st
     };
     TRY(step_compute(step, collective, state->step, &batch, &result));
     TRY(step_apply(step, state->step, 0.001));
-    assert_in_range(step_feature_width(step), 1, 256);
-    return step_features(step, images[0], 1, 16, features);
+    TRY(inference_create(config, state, 16, &inference));
+    assert_in_range(inference_width(inference), 1, 256);
+    const enum status status = inference_run(inference, images[0], 1, features);
+    inference_destroy(inference);
+    return status;
 }
 
 static enum status live(const struct config *config, struct device *device)

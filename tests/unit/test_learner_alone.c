@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "common/mem.h"
+#include "worker/model/inference.h"
 
 /* Allocations of everything that is linked in, mem.c or not. */
 static _Atomic int64_t allocation_count;
@@ -221,16 +222,18 @@ static void features_are_the_same_in_any_portion(void **state)
     solo_open(&solo);
     solo_compute(&solo, 0);
     assert_ok(step_apply(solo.step, 0, 0.003));
-    const int rows = 40, width = step_feature_width(solo.step);
+    struct inference *inference = NULL;
+    assert_ok(inference_create(&solo.config, solo.member.state, 24, &inference));
+    const int rows = 40, width = inference_width(inference);
     float *all = mem_array((size_t)(rows * width), sizeof(*all));
     float *one = mem_array((size_t)width, sizeof(*one));
     const uint8_t *images = solo.member.batch.crops[0];
-    assert_ok(step_features(solo.step, images, rows, 24, all));
+    assert_ok(inference_run(inference, images, rows, all));
     for (int row = 0; row < rows; row += 13) {
-        assert_ok(step_features(solo.step, images + (size_t)row * 24 * 24 * 3, 1, 24, one));
+        assert_ok(inference_run(inference, images + (size_t)row * 24 * 24 * 3, 1, one));
         assert_memory_equal(one, all + (size_t)row * (size_t)width, (size_t)width * sizeof(*one));
     }
-    assert_fails(step_features(solo.step, images, 1, 17, one), ERR_INPUT, "24");
+    inference_destroy(inference);
     mem_free(all);
     mem_free(one);
     solo_close(&solo);

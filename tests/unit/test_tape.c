@@ -12,6 +12,7 @@
 #include "common/thread.h"
 #include "tests/unit/virtual_team.h"
 #include "worker/device/cuda/emulated/emulator.h"
+#include "worker/model/inference.h"
 #include "worker/step.h"
 
 enum { SLOTS = 4, SLOT_IMAGES = 2, STEPS = 4, STEPS_MAX = 12, MEMBERS_MAX = 2, SEED = 3 };
@@ -254,14 +255,17 @@ static void a_share_may_move_between_steps(void **state)
 static void look(struct member *member, struct step *step, uint64_t number)
 {
     enum { SIDE = 8 };
+    struct inference *inference = NULL;
     float *features;
     uint8_t *image;
-    (void)member;
+    (void)step;
     if (number != 3)
         return;
-    features = mem_array((size_t)step_feature_width(step), sizeof(*features));
+    assert_ok(inference_create(member->config, member->state, SIDE, &inference));
+    features = mem_array((size_t)inference_width(inference), sizeof(*features));
     image = mem_zero((size_t)SIDE * SIDE * 3);
-    assert_ok(step_features(step, image, 1, SIDE, features));
+    assert_ok(inference_run(inference, image, 1, features));
+    inference_destroy(inference);
     mem_free(image);
     mem_free(features);
 }

@@ -8,7 +8,7 @@
 
 #include "common/mem.h"
 #include "loader/progress.h"
-#include "loader/record.h"
+#include "worker/eval/labelled.h"
 #include "worker/eval/picture_reader.h"
 
 #define FEATURE_SET_BYTES_MAX (UINT64_C(64) << 30)
@@ -42,11 +42,7 @@ static enum status fill_chunk(struct picture_reader *reader, const char *store, 
     while (*ret_rows < FEATURES_ROWS_MAX) {
         struct picture picture;
         TRY(picture_reader_next(reader, &picture));
-        if (picture.label == LABEL_NONE)
-            return fail(ERR_INPUT,
-                        "store '%s': record %u of shard %s has no label; evaluation needs labels: "
-                        "ingest with --labels",
-                        store, picture.record, picture.shard);
+        TRY(label_require(store, picture.shard, picture.record, picture.label));
         memcpy(pixels + bytes * (size_t)*ret_rows, picture.pixels, bytes);
         set->labels[set->count + *ret_rows] = picture.label;
         set->items[set->count + *ret_rows] = picture.index;

@@ -260,7 +260,7 @@ const struct layer *features_layer(const struct features *features, int index)
 
 int features_width(const struct features *features)
 {
-    return architecture_width(&features->inference->trunk.architecture);
+    return inference_width(features->inference);
 }
 
 static enum status check_finite(const float *values, int64_t count)

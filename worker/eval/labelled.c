@@ -7,14 +7,20 @@
 #include "loader/labels.h"
 #include "loader/shard.h"
 
+enum status label_require(const char *store, const char *shard, uint32_t record, int32_t label)
+{
+    if (label != LABEL_NONE)
+        return OK;
+    return fail(ERR_INPUT,
+                "store '%s': record %u of shard %s has no label; evaluation needs labels: "
+                "ingest with --labels",
+                store, record, shard);
+}
+
 static enum status take_label(struct labelled *labelled, const struct store_shard *shard,
                               uint32_t record, int32_t label)
 {
-    if (label == LABEL_NONE)
-        return fail(ERR_INPUT,
-                    "store '%s': record %u of shard %s has no label; evaluation needs labels: "
-                    "ingest with --labels",
-                    labelled->store.path, record, shard->name);
+    TRY(label_require(labelled->store.path, shard->name, record, label));
     if (label < 0 || label >= LABELLED_CLASSES_MAX)
         return fail(ERR_INPUT, "store '%s': record %u of shard %s has label %d; they are 0 to %d",
                     labelled->store.path, record, shard->name, label, LABELLED_CLASSES_MAX - 1);

@@ -20,6 +20,8 @@ struct labelled {
     int class_count; /* the largest label and 1 */
 };
 
+/* ERR_INPUT for LABEL_NONE, with the words that a picture without a label calls for. */
+enum status label_require(const char *store, const char *shard, uint32_t record, int32_t label);
 /* Touches every record. ERR_INPUT: no store, an empty one, a record without a label, or one beyond
  * LABELLED_CLASSES_MAX. */
 enum status labelled_load(const char *path, struct labelled *ret_labelled);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "common/mem.h"
-#include "loader/record.h"
 #include "loader/resize.h"
 #include "worker/eval/labelled.h"
 #include "worker/eval/picture_reader.h"
@@ -24,11 +23,7 @@ static enum status read_all(struct picture_reader *reader, const char *store,
         if (status == ERR_END)
             return OK;
         TRY(status);
-        if (picture.label == LABEL_NONE)
-            return fail(ERR_INPUT,
-                        "store '%s': record %u of shard %s has no label; evaluation needs labels: "
-                        "ingest with --labels",
-                        store, picture.record, picture.shard);
+        TRY(label_require(store, picture.shard, picture.record, picture.label));
         memcpy(pictures->pixels + bytes * (size_t)pictures->count, picture.pixels, bytes);
         pictures->labels[pictures->count++] = picture.label;
     }

@@ -49,9 +49,9 @@ void inference_destroy(struct inference *inference)
     mem_free(inference);
 }
 
-int inference_size(const struct inference *inference)
+int inference_width(const struct inference *inference)
 {
-    return inference->team.rows.size[0];
+    return architecture_width(&inference->trunk.architecture);
 }
 
 enum status inference_tap(struct inference *inference, const struct inference_tap *taps, int count)
@@ -133,7 +133,8 @@ static enum status run_portion(struct inference *inference, const uint8_t *image
 
 static size_t image_bytes(const struct inference *inference)
 {
-    return (size_t)inference_size(inference) * (size_t)inference_size(inference) * 3;
+    const size_t side = (size_t)inference->team.rows.size[0];
+    return side * side * 3;
 }
 
 enum status inference_run(struct inference *inference, const uint8_t *images, int rows,
@@ -141,7 +142,7 @@ enum status inference_run(struct inference *inference, const uint8_t *images, in
 {
     const struct team *team = &inference->team;
     const int portion = rows_count(&team->rows, 0);
-    const size_t width = (size_t)architecture_width(&inference->trunk.architecture);
+    const size_t width = (size_t)inference_width(inference);
     trunk_load_weights(&inference->trunk);
     for (int at = 0; at < rows; at += portion) {
         const int count = rows - at < portion ? rows - at : portion;

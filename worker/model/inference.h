@@ -29,7 +29,7 @@ enum status inference_create(const struct config *config, struct state *state, i
 void inference_destroy(struct inference *inference); /* NULL is fine */
 /* Makes inference_run_taps look at these blocks too; once. ERR_DEVICE. */
 enum status inference_tap(struct inference *inference, const struct inference_tap *taps, int count);
-int inference_size(const struct inference *inference);
+int inference_width(const struct inference *inference); /* of the features */
 /* images [rows][size][size][3] on the host -> features [rows][width] on the host, with the present
  * parameters. */
 enum status inference_run(struct inference *inference, const uint8_t *images, int rows,
