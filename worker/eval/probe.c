@@ -11,6 +11,7 @@
 #include "common/random.h"
 #include "worker/eval/standard.h"
 #include "worker/model/arena.h"
+#include "worker/optim/tensor_table.h"
 
 enum {
     SCORE_ROWS = 256, /* scored at once */
@@ -85,37 +86,27 @@ static void place_classifiers(struct probe *probe, const struct layer *layers)
 }
 
 /* Two tensors a classifier. */
-static void upload_places(struct probe *probe)
+static enum status place_tensors(struct probe *probe)
 {
-    size_t offset[2 * LAYERS_MAX], length[2 * LAYERS_MAX];
-    const int count = 2 * probe->count;
+    struct tensor_place places[2 * LAYERS_MAX];
     for (int i = 0; i < probe->count; i++) {
         const struct classifier *classifier = &probe->classifiers[i];
-        offset[2 * i] = classifier->weight;
-        length[2 * i] = classifier->bias - classifier->weight;
-        offset[2 * i + 1] = classifier->bias;
-        length[2 * i + 1] = (size_t)probe->rule.class_count;
+        const size_t weights = classifier->bias - classifier->weight;
+        places[2 * i] = (struct tensor_place){classifier->weight, weights};
+        places[2 * i + 1] =
+            (struct tensor_place){classifier->bias, (size_t)probe->rule.class_count};
     }
-    probe->ops->upload(probe->device, (void *)(uintptr_t)probe->tensors.offset, offset,
-                       (size_t)count * sizeof(*offset));
-    probe->ops->upload(probe->device, (void *)(uintptr_t)probe->tensors.length, length,
-                       (size_t)count * sizeof(*length));
+    return tensor_table_init(&probe->tensors, &probe->arena, places, 2 * probe->count);
 }
 
 static enum status take_memory(struct probe *probe)
 {
     struct arena *arena = &probe->arena;
     const size_t rows = (size_t)rows_of(probe), classes = (size_t)probe->rule.class_count;
-    const size_t places = 2 * (size_t)probe->count;
     probe->tensors = (struct optimizer_tensors){
-        .count = 2 * probe->count,
-        .offset = arena_take(arena, places * sizeof(size_t)),
-        .length = arena_take(arena, places * sizeof(size_t)),
         .weights = arena_floats(arena, probe->float_count),
         .grads = arena_floats(arena, probe->float_count),
         .momentum = arena_floats(arena, probe->float_count),
-        .norms = arena_floats(arena, 2 * places),
-        .is_frozen = arena_take(arena, places),
     };
     probe->x = arena_floats(arena, rows * widest(probe));
     probe->logits = arena_floats(arena, rows * classes);
@@ -159,7 +150,7 @@ enum status probe_create(struct device *device, const struct layer *layers, int 
     arena_init(&probe->arena, device);
     place_classifiers(probe, layers);
     TRY_OUT(take_memory(probe));
-    upload_places(probe);
+    TRY_OUT(place_tensors(probe));
     reset_weights(probe);
     *ret_probe = probe;
     probe = NULL; /* given to the caller */

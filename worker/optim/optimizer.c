@@ -8,6 +8,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "worker/optim/tensor_table.h"
 
 static int parameter_count(const struct state_layout *layout)
 {
@@ -17,27 +18,20 @@ static int parameter_count(const struct state_layout *layout)
     return count;
 }
 
-static enum status upload_tensors(struct optimizer *optimizer, int count)
+static enum status place_tensors(struct optimizer *optimizer, int count)
 {
     const struct state_layout *layout = &optimizer->state->layout;
-    struct device *device = optimizer->state->device;
-    const size_t bytes = (size_t)count * sizeof(size_t);
-    size_t *offset = arena_take(&optimizer->arena, bytes);
-    size_t *length = arena_take(&optimizer->arena, bytes);
-    optimizer->is_frozen = arena_take(&optimizer->arena, (size_t)count);
-    optimizer->tensors.norms = arena_floats(&optimizer->arena, 2 * (size_t)count);
-    TRY(arena_check(&optimizer->arena));
+    struct tensor_place *places = mem_array((size_t)count, sizeof(*places));
     for (int i = 0; i < count; i++) {
         const struct state_tensor *tensor = &layout->tensors[i];
-        device->ops->upload(device, offset + i, &tensor->offset, sizeof(*offset));
-        device->ops->upload(device, length + i, &tensor->length, sizeof(*length));
+        places[i] = (struct tensor_place){tensor->offset, tensor->length};
         if (strcmp(tensor->name, "prototypes.weight") == 0)
             optimizer->prototypes = i;
     }
-    optimizer->tensors.offset = offset;
-    optimizer->tensors.length = length;
-    optimizer->tensors.is_frozen = optimizer->is_frozen;
-    return OK;
+    const enum status status =
+        tensor_table_init(&optimizer->tensors, &optimizer->arena, places, count);
+    mem_free(places);
+    return status;
 }
 
 enum status optimizer_init(struct optimizer *optimizer, const struct config *config,
@@ -59,14 +53,13 @@ enum status optimizer_init(struct optimizer *optimizer, const struct config *con
             },
         .tensors =
             {
-                .count = count,
                 .weights = state->params,
                 .grads = state->grads,
                 .momentum = state->momentum,
             },
     };
     arena_init(&optimizer->arena, state->device);
-    return upload_tensors(optimizer, count);
+    return place_tensors(optimizer, count);
 }
 
 void optimizer_done(struct optimizer *optimizer)
@@ -80,9 +73,9 @@ void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret
 {
     struct device *device = optimizer->state->device;
     const struct optimizer_tensors *tensors = &optimizer->tensors;
-    const uint8_t is_frozen = number < optimizer->freeze_steps;
+    const int is_frozen = number < optimizer->freeze_steps;
     double square = 0;
-    device->ops->upload(device, optimizer->is_frozen + optimizer->prototypes, &is_frozen, 1);
+    tensor_table_freeze(tensors, device, optimizer->prototypes, is_frozen);
     device->ops->optimizer_norms(device, tensors);
     device->ops->download(device, optimizer->norms, tensors->norms,
                           2 * (size_t)tensors->count * sizeof(*optimizer->norms));

@@ -18,8 +18,7 @@ struct optimizer {
     struct arena arena;
     struct optimizer_tensors tensors; /* arrays on the device */
     struct optimizer_rule rule;
-    uint8_t *is_frozen; /* [count] on the device */
-    int prototypes;     /* index of the tensor that may be frozen */
+    int prototypes; /* index of the tensor that may be frozen */
     uint64_t freeze_steps;
     float *norms; /* [2*count] on the host */
 };

@@ -11,6 +11,7 @@
 #define WORKER_SWAV_SWAV_H
 
 #include "worker/model/head.h"
+#include "worker/model/slot_losses.h"
 #include "worker/swav/codes.h"
 #include "worker/swav/feature_queue.h"
 
@@ -23,10 +24,9 @@ struct swav {
     double scale;      /* 1/(A (V-1) B) */
     double loss_scale; /* of gradients: worker/loss_scale.h */
     double images;     /* B */
-    double *loss_sums; /* [slot held][2], before scale, the second 0; device memory */
-    float *losses;     /* [slot held] */
-    float *tail;       /* in the exchange area: the loss of each slot of the step, then the queue's
-                          embeddings; zero for what others hold, so that summing is placing */
+    struct slot_losses losses;
+    float *tail; /* in the exchange area: the loss of each slot of the step, then the queue's
+                    embeddings; zero for what others hold, so that summing is placing */
     size_t tail_floats;
 };
 
