@@ -139,8 +139,9 @@ static void add_network(struct builder *builder, const struct config *config,
         in = config->model.head[i];
     }
     const struct fill fill = {STATE_FILL_UNIFORM, 1 / sqrt((double)in)};
-    add_tensor(builder, STATE_PARAMETER, prototypes_name, "",
-               (int64_t[4]){config->model.prototypes, in}, fill);
+    if (config->model.prototypes > 0)
+        add_tensor(builder, STATE_PARAMETER, prototypes_name, "",
+                   (int64_t[4]){config->model.prototypes, in}, fill);
 }
 
 static void add_momentum(struct builder *builder)

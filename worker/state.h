@@ -15,7 +15,7 @@
  * Names are torchvision's with a prefix: trunk.stem.0.weight,
  * trunk.trunk_output.block1.block1-0.f.a.0.weight, or trunk.layer1.0.conv1.weight, ...; the head is
  * numbered as a torch Sequential (head.0 linear, head.1 BN if there is one, then ReLU, and so on),
- * prototypes.weight comes last; statistics end in .running_mean, .running_var; momentum is
+ * prototypes.weight comes last (a classifier that is finetuned has none); statistics end in .running_mean, .running_var; momentum is
  * momentum/NAME; the queue is queue/embeddings [crops assigned][queue_images][embedding], newest
  * image first. Parameters lie in the order of the forward pass, so backward completes their
  * gradients from the end. */

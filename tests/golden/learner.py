@@ -453,6 +453,70 @@ def step_case(program, c, statistics, lr=1.0):
            2e-5)
 
 
+def finetuned_by_torch(trunk, layer, crops, labels, steps, lr, layer_lr, nesterov):
+    """Losses of torch's SGD, which decays no scale or offset of BN."""
+    norms = [p for m in trunk.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()]
+    others = [p for p in trunk.parameters() if not any(p is n for n in norms)]
+    sgd = torch.optim.SGD([{"params": others}, {"params": norms, "weight_decay": 0},
+                           {"params": layer.parameters(), "lr": layer_lr}],
+                          lr=lr, momentum=0.9, weight_decay=0.5, nesterov=nesterov)
+    losses = []
+    for number in range(steps):
+        images = images_of(crops[number % len(crops)][0]).to(layer.weight.dtype)
+        loss = F.cross_entropy(layer(trunk(images)), labels[number % len(labels)])
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        losses.append(loss.item())
+    return torch.tensor(losses, dtype=torch.float64)
+
+
+def finetune_case(program, name, c, nesterov=False, steps=5, lr=1e-4, layer_lr=5e-4):
+    """A few steps of trunk and classifier. What rounding may do is what it does to torch's float32,
+    twice over, since it may go the other way, and no less than the least that is worth naming. Rates
+    are small, since ReLUs that flip by rounding make so small a network chaotic, and the decay is
+    large, so that it shows which tensors it is for."""
+    print(name, flush=True)
+    classes, one = c["model"]["head"][-1], dict(c, crops=[(1, c["crops"][0][1])])
+    crops = make_crops(one, 3)
+    labels = np.random.default_rng(SEED + 2).integers(0, classes, (3, c["batch"]))
+    probe, initial = Probe(program, c, "finetune", crops, steps, lr, layer_lr, int(nesterov),
+                           labels=labels), {}
+    for kind in ("parameter", "statistic"):
+        initial.update(probe.named("initial", kind))
+    results = {}
+    for dtype in (torch.float64, torch.float32):
+        trunk = make_trunk(c["model"])
+        load_trunk(trunk, initial)
+        layer = nn.Linear(initial["head.0.weight"].shape[1], classes).double()
+        layer.load_state_dict({"weight": initial["head.0.weight"], "bias": initial["head.0.bias"]})
+        losses = finetuned_by_torch(trunk.to(dtype), layer.to(dtype), crops,
+                                    torch.from_numpy(labels), steps, lr, layer_lr, nesterov)
+        after = {"trunk." + k: p.detach().double() for k, p in trunk.named_parameters()}
+        after.update({"head.0." + k: p.detach().double() for k, p in layer.named_parameters()})
+        moved = {k: after[k] - initial[k] for k in after}
+        statistics = {"trunk." + k: b.double() for k, b in trunk.named_buffers() if b.dim() == 1}
+        results[dtype] = (losses, moved, statistics)
+    losses, moved, statistics = results[torch.float64]
+    off, statistics_off = (
+        relative(*(torch.cat([results[t][i][k].flatten() for k in sorted(results[t][i])])
+                   for t in (torch.float32, torch.float64))) for i in (1, 2))
+    print(f"  torch's float32 moves weights otherwise by: {off:.2e}")
+    with open(probe.path("losses.txt"), encoding="utf-8") as file:
+        ours = torch.tensor([float(line) for line in file], dtype=torch.float64)
+    assert len(ours) == steps and (losses.max() - losses.min()) > 1e-3, losses
+    expect("loss of step 0", abs(ours[0] / losses[0] - 1).item(), 2e-6)
+    loss_off = (results[torch.float32][0] / losses - 1).abs().max().item()
+    expect(f"loss of {steps} steps ({losses[0]:.4f} to {losses[-1]:.4f})",
+           (ours / losses - 1).abs().max().item(), max(1e-4, 2 * loss_off))
+    after = probe.named("after", "parameter")
+    compare_named("how weights moved", {k: after[k] - initial[k] for k in after}, moved,
+                  max(2e-3, 2 * off), 10 * max(2e-3, 2 * off))
+    whole = max(1e-5, 2 * statistics_off)
+    compare_named("running statistics", probe.named("after", "statistic"), statistics, whole,
+                  20 * whole)
+
+
 def model_case(program, name, c):
     statistics = 2e-5 # a hundred layers add up
     trunk_case(program, name, c, statistics)
@@ -494,13 +558,22 @@ CASES = {
         case(model=dict(head_batch_norm=True), batch=16, slot=4, bn_group=2)),
     "train_queue": lambda p: train_case(
         p, "feature queue of three batches from step 5", case(queue=24, queue_start=5)),
+    "finetune_plain": lambda p: finetune_case(
+        p, "finetuning, plain momentum", case(model=dict(head=[7]), crops=[(2, 32)], batch=16)),
+    "finetune_nesterov": lambda p: finetune_case(
+        p, "finetuning, Nesterov's momentum",
+        case(model=dict(head=[7]), crops=[(2, 32)], batch=16), nesterov=True),
+    "finetune_resnext": lambda p: finetune_case(
+        p, "finetuning a ResNeXt of six blocks", case(
+            model=dict(RESNET, stage_blocks=[2, 1, 2, 1], groups=4, group_width=8, head=[5],
+                       conv_start="fan_in"), crops=[(2, 64)], batch=12, slot=4)),
     "train_three": lambda p: train_case(
         p, "three assigned crops, three kinds of crop, one head layer",
         case(model=dict(head=[24]), crops=[(3, 32), (2, 24), (1, 16)])),
 }
 
 
-LONG = {"model_resnet50", "model_8gf", "model_8gf_torchvision", "model_resnext101"}
+LONG = {"finetune_resnext", "model_resnet50", "model_8gf", "model_8gf_torchvision", "model_resnext101"}
 
 
 def main():

@@ -2,6 +2,8 @@
  *
  * learner_probe trunk CONFIG DIR        forward, then backward from DIR/features_grad.f32
  * learner_probe train CONFIG DIR STEPS LR   steps on the images of DIR, then features in eval mode
+ * learner_probe finetune CONFIG DIR STEPS LR CLASSIFIER_LR NESTEROV   steps of a classifier on the
+ *                                   first resolution, labels of its rows in DIR/labels.f32
  *
  * DIR/crops.u8 holds the rows of all resolutions, one step after another (repeated when it ends).
  * Out: tensors.txt, initial.f32 (the state's block), and per mode what its function says. */
@@ -14,6 +16,9 @@
 
 #include "common/fs.h"
 #include "common/mem.h"
+#include "worker/eval/finetune.h"
+#include "worker/eval/parameter_groups.h"
+#include "worker/model/image_classifier.h"
 #include "worker/model/inference.h"
 #include "worker/model/model.h"
 #include "worker/step.h"
@@ -67,10 +72,24 @@ static enum status write_tensors(const struct probe *probe)
                         probe->state->layout.total_floats);
 }
 
-static enum status start(struct probe *probe, const char *config_path)
+/* As the run's config is, with a classifier as wide as its head. */
+static void become_classifier(struct config *config)
+{
+    const struct config run = *config;
+    const struct finetune_rule rule = {
+        .class_count = (int)run.model.head[run.model.head_count - 1],
+        .batch = (int)run.train.batch_images,
+        .slot_images = (int)run.train.slot_images,
+    };
+    finetune_config(&run, &rule, config);
+}
+
+static enum status start(struct probe *probe, const char *config_path, int is_classifier)
 {
     config_init(&probe->config);
     TRY(config_load(config_path, &probe->config));
+    if (is_classifier)
+        become_classifier(&probe->config);
     TRY(device_open("cpu", 1, &probe->device));
     TRY(state_create(&probe->config, probe->device, &probe->state));
     state_reset(probe->state, (uint64_t)probe->config.run.seed);
@@ -195,14 +214,75 @@ static enum status run_train(struct probe *probe, uint64_t steps, double lr)
     return write_features(probe);
 }
 
+/* The labels of that step's rows. */
+static void take_labels(const struct probe *probe, const struct buf *all, uint64_t number,
+                        int32_t *ret_labels)
+{
+    const size_t rows = (size_t)probe->config.train.batch_images;
+    const float *labels = (const float *)(const void *)all->bytes;
+    const size_t steps = all->length / sizeof(*labels) / rows;
+    for (size_t row = 0; row < rows; row++)
+        ret_labels[row] = (int32_t)labels[number % steps * rows + row];
+}
+
+static enum status finetune(struct probe *probe, struct image_classifier *classifier,
+                            struct parameter_groups *groups, uint64_t steps,
+                            const struct parameter_rates *rates)
+{
+    char path[512];
+    struct buf all;
+    int32_t *labels = mem_array((size_t)probe->config.train.batch_images, sizeof(*labels));
+    snprintf(path, sizeof(path), "%s/losses.txt", probe->directory);
+    FILE *losses = fopen(path, "w");
+    TRY(read_file(probe, "labels.f32", &all));
+    for (uint64_t number = 0; number < steps; number++) {
+        double loss = 0;
+        take_batch(probe, number);
+        take_labels(probe, &all, number, labels);
+        TRY(image_classifier_compute(classifier, probe->collective, number, &probe->batch, labels,
+                                     &loss));
+        fprintf(losses, "%.9g\n", loss);
+        parameter_groups_update(groups, rates);
+        image_classifier_move_statistics(classifier, (float)probe->config.model.bn_momentum);
+    }
+    fclose(losses);
+    buf_done(&all);
+    mem_free(labels);
+    return OK;
+}
+
+/* losses.txt, after.f32. */
+static enum status run_finetune(struct probe *probe, char **argv)
+{
+    struct image_classifier *classifier = NULL;
+    struct parameter_groups groups;
+    const struct parameter_rates rates = {
+        .trunk = strtod(argv[5], NULL),
+        .classifier = strtod(argv[6], NULL),
+        .momentum = 0.9,
+        .weight_decay = 0.5,
+        .is_nesterov = strcmp(argv[7], "1") == 0,
+    };
+    TRY(image_classifier_create(&probe->config, probe->state, (int)probe->batch.slot_count,
+                                &classifier));
+    TRY(parameter_groups_init(&groups, probe->state));
+    TRY(finetune(probe, classifier, &groups, strtoull(argv[4], NULL, 10), &rates));
+    parameter_groups_done(&groups);
+    image_classifier_destroy(classifier);
+    return write_floats(probe, "after.f32", probe->state->block, probe->state->layout.total_floats);
+}
+
 static enum status run(struct probe *probe, int argc, char **argv)
 {
     if (argc < 4)
-        return fail(ERR_INPUT, "usage: learner_probe trunk|train CONFIG DIR [STEPS LR]");
+        return fail(ERR_INPUT, "usage: learner_probe trunk|train|finetune CONFIG DIR ...");
     probe->directory = argv[3];
-    TRY(start(probe, argv[2]));
+    TRY(start(probe, argv[2], strcmp(argv[1], "finetune") == 0));
     if (strcmp(argv[1], "trunk") == 0)
         return run_trunk(probe);
+    if (strcmp(argv[1], "finetune") == 0)
+        return argc < 8 ? fail(ERR_INPUT, "finetune needs STEPS LR CLASSIFIER_LR NESTEROV")
+                        : run_finetune(probe, argv);
     if (argc < 6)
         return fail(ERR_INPUT, "train needs STEPS and LR");
     return run_train(probe, strtoull(argv[4], NULL, 10), strtod(argv[5], NULL));

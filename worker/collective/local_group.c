@@ -17,14 +17,20 @@
 
 enum { FORM_TIMEOUT_MS = 30000, FORM_FAILED = 100 };
 
+static void open_memory(size_t region_bytes, struct collective_group *form)
+{
+    int fd = memfd_create("everseer-region", MFD_CLOEXEC);
+    CHECK(fd >= 0 && ftruncate(fd, (off_t)region_bytes) == 0);
+    form->region = mmap(NULL, region_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(form->region != MAP_FAILED);
+    form->region_bytes = region_bytes;
+    form->region_fd = fd;
+}
+
 static void member_main(const struct local_group *group, int rank, size_t region_bytes,
                         const struct local_member *member)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int fd = memfd_create("everseer-region", MFD_CLOEXEC);
-    CHECK(fd >= 0 && ftruncate(fd, (off_t)region_bytes) == 0);
-    void *region = mmap(NULL, region_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    CHECK(region != MAP_FAILED);
     struct collective_group form = {
         .engine = COLLECTIVE_MPI,
         .run = group->launch.run,
@@ -32,20 +38,23 @@ static void member_main(const struct local_group *group, int rank, size_t region
         .nonce = group->launch.nonce,
         .rank = rank,
         .size = group->size,
-        .region = region,
-        .region_bytes = region_bytes,
-        .region_fd = fd,
         .listen_fd = group->doors[rank].listen_fd,
-        .form_timeout_ms = FORM_TIMEOUT_MS,
+        .form_timeout_ms = member->form_timeout_ms > 0 ? member->form_timeout_ms : FORM_TIMEOUT_MS,
         .timeout_ms = member->timeout_ms,
     };
     struct collective *collective;
-    enum status status = collective_form(&form, &collective);
+    enum status status = OK;
+    if (member->open == NULL)
+        open_memory(region_bytes, &form);
+    else
+        status = member->open(member->argument, &form);
+    if (status == OK)
+        status = collective_form(&form, &collective);
     if (status != OK) {
         fprintf(stderr, "member %d: %s\n", rank, fail_message());
         _exit(FORM_FAILED + (int)status);
     }
-    int code = member->run(collective, region, member->argument);
+    int code = member->run(collective, form.region, member->argument);
     close(group->leave_fds[1]);
     char byte = 0;
     if (code == 0 && write(group->through_fds[rank][1], &byte, 1) == 1)

@@ -1,4 +1,5 @@
-/* local_group.h - members of one generation as child processes of one program, for tests and bench.
+/* local_group.h - members of one generation as child processes of one program: for commands that
+ * compute with several workers of one host, tests and bench.
  *
  * Stands in for server and workers: listens, forks the members, starts mpirun. Fork before starting
  * threads. */
@@ -34,10 +35,14 @@ struct local_member {
     int (*run)(struct collective *collective, float *region, void *argument);
     void *argument;
     int64_t timeout_ms; /* of each operation */
+    /* Makes, in the member's process, what the collective is to work on: region, region_bytes,
+     * region_fd and device of form. NULL: memory of its own, of region_bytes. */
+    enum status (*open)(void *argument, struct collective_group *form);
+    int64_t form_timeout_ms; /* for the last member to have opened, and to form; 0: 30 s */
 };
 
 /* Forks `size` members with regions of region_bytes and starts their helpers. A member that cannot
- * form exits with 100 + status. */
+ * open or form says why on stderr and exits with 100 + status. */
 enum status local_group_start(struct local_group *group, int size, size_t region_bytes,
                               const struct local_member *member);
 /* Waits for the members (how each ended, as waitpid says), then ends mpirun and cleans up. */

@@ -176,7 +176,8 @@ static int knn_run(int argc, char **argv)
 static const struct command knn_command = {
     "knn", "classify by the nearest training images, without training", knn_run};
 
-static const struct command *const kinds[] = {&knn_command, &linear_command, &lowshot_command};
+static const struct command *const kinds[] = {&knn_command, &linear_command, &lowshot_command,
+                                              &finetune_command};
 
 static int eval_run(int argc, char **argv)
 {

@@ -10,5 +10,6 @@ extern const struct command eval_command;
 extern const struct command embed_command;
 extern const struct command linear_command; /* kinds of seer eval */
 extern const struct command lowshot_command;
+extern const struct command finetune_command;
 
 #endif

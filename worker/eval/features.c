@@ -10,14 +10,16 @@
 
 #include "common/mem.h"
 #include "worker/collective/collective.h"
+#include "worker/eval/saved_tensors.h"
 #include "worker/model/inference.h"
 #include "worker/state.h"
 #include "worker/step.h"
 
 struct features {
     struct config config;
-    struct device *device; /* borrowed */
-    struct state *state;
+    struct device *device;       /* borrowed */
+    struct state *state;         /* owned, unless */
+    int is_borrowed;             /* it is somebody else's */
     struct step *step;           /* while random weights are normalised */
     struct inference *inference; /* NULL: raw pixels */
     int layer_count;
@@ -85,36 +87,9 @@ void features_close(struct features *features)
         return;
     inference_destroy(features->inference);
     step_destroy(features->step);
-    state_destroy(features->state);
+    if (!features->is_borrowed)
+        state_destroy(features->state);
     mem_free(features);
-}
-
-static enum status load_tensor(const struct saved_state *saved, const struct state_tensor *tensor,
-                               struct state *state)
-{
-    const struct safetensors_tensor *found = safetensors_find(&saved->file.header, tensor->name);
-    if (found == NULL)
-        return fail(ERR_CORRUPT, "'%s' lacks tensor '%s' of the network that its config describes",
-                    saved->path, tensor->name);
-    int is_same = found->type == SAFETENSORS_F32 && found->rank == tensor->rank;
-    for (int i = 0; i < tensor->rank && is_same; i++)
-        is_same = found->shape[i] == tensor->shape[i];
-    if (!is_same)
-        return fail(ERR_CORRUPT, "'%s': tensor '%s' has another shape than its config says",
-                    saved->path, tensor->name);
-    state->device->ops->upload(state->device, state->block + tensor->offset, found->data,
-                               tensor->length * sizeof(float));
-    return OK;
-}
-
-static enum status load(const struct saved_state *saved, struct state *state)
-{
-    for (int i = 0; i < state->layout.tensor_count; i++) {
-        const struct state_tensor *tensor = &state->layout.tensors[i];
-        if (tensor->kind == STATE_PARAMETER || tensor->kind == STATE_STATISTIC)
-            TRY(load_tensor(saved, tensor, state));
-    }
-    return OK;
 }
 
 static enum status look(struct features *features)
@@ -129,7 +104,8 @@ enum status features_open(const struct saved_state *saved, struct device *device
     enum { ROWS = 2 }; /* it never takes a training step */
     struct features *features;
     TRY(create(&saved->config, ROWS, device, &features));
-    enum status status = load(saved, features->state);
+    enum status status =
+        saved_tensors_load(saved->path, &saved->file.header, "", 0, features->state);
     if (status == OK)
         status = look(features);
     if (status != OK) {
@@ -138,6 +114,25 @@ enum status features_open(const struct saved_state *saved, struct device *device
     }
     *ret_features = features;
     return OK;
+}
+
+enum status features_open_state(const struct config *config, struct state *state,
+                                const struct layer *layers, int layer_count,
+                                struct features **ret_features)
+{
+    struct features *features = mem_zero(sizeof(*features));
+    features->config = *config;
+    features->device = state->device;
+    features->state = state;
+    features->is_borrowed = 1;
+    enum status status = look(features);
+    if (status == OK)
+        status = features_set_layers(features, layers, layer_count);
+    if (status == OK)
+        *ret_features = features;
+    else
+        features_close(features);
+    return status;
 }
 
 /* One training step that changes nothing but the running statistics: its learning rate is 0. */

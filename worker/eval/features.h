@@ -14,6 +14,7 @@
 #include "worker/eval/layers.h"
 #include "worker/eval/pictures.h"
 #include "worker/export/saved_state.h"
+#include "worker/state.h"
 
 struct features;
 
@@ -26,6 +27,10 @@ enum status features_open(const struct saved_state *saved, struct device *device
 /* The network of config with the weights that a run with its seed starts from. ERR_DEVICE. */
 enum status features_open_random(const struct config *config, const struct pictures *pictures,
                                  struct device *device, struct features **ret_features);
+/* The trunk of a state, as it is at each look, on these layers; state is borrowed. ERR_DEVICE. */
+enum status features_open_state(const struct config *config, struct state *state,
+                                const struct layer *layers, int layer_count,
+                                struct features **ret_features);
 /* No trunk: the pixels themselves (pictures_pixels_of) are its one layer. */
 enum status features_open_pixels(const struct config *config, struct features **ret_features);
 void features_close(struct features *features); /* NULL is fine */

@@ -77,10 +77,10 @@ static enum status learn_pass(struct views *views, struct features *features, st
                               float *const *values, uint64_t steps_until)
 {
     while (probe_step(probe) < steps_until) {
-        const uint8_t *pixels;
+        const struct batch *batch;
         const int32_t *labels;
-        TRY(views_next(views, &pixels, &labels));
-        TRY(features_of_layers(features, pixels, views_batch(views), values));
+        TRY(views_next(views, &batch, &labels));
+        TRY(features_of_layers(features, batch->crops[0], views_batch(views), values));
         probe_learn(probe, (const float *const *)values, labels);
     }
     return OK;
@@ -271,9 +271,7 @@ static int linear_run(int argc, char **argv)
     struct request request = {.trial = trial_request_usual(), .epochs = 28};
     struct trial_request *trial = &request.trial;
     const struct option_row rows[] = {
-        {"snapshot", 's', OPTION_STRING, &trial->snapshot, "FILE", "whose features"},
-        {"train", 0, OPTION_STRING, &trial->train, "STORE", "labelled images to learn from"},
-        {"test", 0, OPTION_STRING, &trial->test, "STORE", "labelled images to classify"},
+        TRIAL_ROWS_STORES(trial),
         {"layers", 'l', OPTION_STRING, &trial->layers, "LAYERS",
          "such as res4:2x1,res5,avgpool (the last two stages and avgpool)"},
         {"epochs", 'e', OPTION_INT, &request.epochs, "N", "passes over the training images (28)"},
@@ -288,9 +286,7 @@ static int linear_run(int argc, char **argv)
         {"train-limit", 0, OPTION_INT, &trial->train_limit, "N",
          "a random sample of the training images; 0, the default, is all"},
         {"test-limit", 0, OPTION_INT, &trial->test_limit, "N", "likewise of the test images"},
-        {"device", 0, OPTION_STRING, &trial->device, "NAME", "cpu (default) or cuda:N"},
-        {"threads", 0, OPTION_INT, &trial->threads, "N", "of the cpu (all cores)"},
-        {"output", 'o', OPTION_STRING, &trial->output, "FORMAT", "table (default) or json"},
+        TRIAL_ROWS_MEANS(trial),
         {0},
     };
     const struct usage usage = {

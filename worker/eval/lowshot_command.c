@@ -6,37 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "common/json.h"
 #include "common/mem.h"
 #include "worker/eval/eval_command.h"
-#include "worker/eval/trial.h"
+#include "worker/eval/finetune_workers.h"
+#include "worker/eval/lowshot.h"
 
-enum { RULES_MAX = 16, SEEDS_MAX = 100 };
+static const char program[] = "seer eval lowshot";
 
-struct request {
-    struct trial_request trial;
-    const char *percent, *per_class;
-    int64_t seeds, steps;
-    int rule_count;
-    struct subset_rule rules[RULES_MAX];
-};
-
-/* Of one rule: accuracies by layer and seed. */
-struct outcome {
-    double images; /* learned from, on the mean of the seeds */
-    double top1[LAYERS_MAX][SEEDS_MAX];
-};
-
-struct shots {
-    const struct request *request;
-    struct trial trial;
-    struct subset *subsets; /* [rule_count][seeds]; owned */
-    struct feature_set train, test;
-    struct outcome *outcomes; /* [rule_count]; owned */
-};
-
-static enum status add_rules(struct request *request, const char *option, const char *words,
+static enum status add_rules(struct lowshot_request *request, const char *option, const char *words,
                              int is_percent)
 {
     const char *at = words;
@@ -49,8 +28,8 @@ static enum status add_rules(struct request *request, const char *option, const 
             return fail(ERR_INPUT, "%s takes %s with commas between, not '%s'", option,
                         is_percent ? "numbers above 0, 100 at most," : "whole numbers above 0",
                         words);
-        if (request->rule_count == RULES_MAX)
-            return fail(ERR_INPUT, "at most %d subsets can be measured at once", RULES_MAX);
+        if (request->rule_count == LOWSHOT_RULES_MAX)
+            return fail(ERR_INPUT, "at most %d subsets can be measured at once", LOWSHOT_RULES_MAX);
         request->rules[request->rule_count++] = (struct subset_rule){
             .percent = is_percent ? number : 0,
             .per_class = is_percent ? 0 : (uint64_t)number,
@@ -61,12 +40,34 @@ static enum status add_rules(struct request *request, const char *option, const 
     }
 }
 
-static enum status check_request(struct request *request)
+/* What was not said: of each way to learn its own. */
+static enum status complete(struct lowshot_request *request)
 {
+    struct trial_request *trial = &request->trial;
+    const struct trial_request usual = trial_request_usual();
+    if (request->is_finetuned) {
+        if (trial->layers != NULL || request->steps >= 0)
+            return fail(ERR_INPUT, "--layers and --steps are of classifiers on frozen features; "
+                                   "with --finetune there are --epochs");
+        trial->layers = "avgpool";
+        finetune_request_complete(trial);
+        return finetune_request_check(&request->finetune, trial);
+    }
+    if (request->finetune.workers != 1 || request->finetune.is_resumed)
+        return fail(ERR_INPUT, "--workers and --resume are of --finetune");
+    trial->lr = isnan(trial->lr) ? usual.lr : trial->lr;
+    trial->weight_decay = isnan(trial->weight_decay) ? usual.weight_decay : trial->weight_decay;
+    request->steps = request->steps < 0 ? 1000 : request->steps;
+    return OK;
+}
+
+static enum status check_request(struct lowshot_request *request)
+{
+    TRY(complete(request));
     TRY(trial_request_check(&request->trial));
-    if (request->seeds < 1 || request->seeds > SEEDS_MAX)
-        return fail(ERR_INPUT, "--seeds must be 1 to %d", SEEDS_MAX);
-    if (request->steps < 1 || request->steps > 10000000)
+    if (request->seeds < 1 || request->seeds > LOWSHOT_SEEDS_MAX)
+        return fail(ERR_INPUT, "--seeds must be 1 to %d", LOWSHOT_SEEDS_MAX);
+    if (!request->is_finetuned && (request->steps < 1 || request->steps > 10000000))
         return fail(ERR_INPUT, "--steps must be 1 to 10000000");
     if (request->percent == NULL && request->per_class == NULL)
         request->percent = "1,10";
@@ -78,15 +79,14 @@ static enum status check_request(struct request *request)
 }
 
 /* Records of the store; those that the trial leaves out count as unlabelled. */
-static void choose_subsets(struct shots *shots, struct subset *ret_union)
+static void choose_subsets(struct shots *shots)
 {
-    const struct request *request = shots->request;
+    const struct lowshot_request *request = shots->request;
     const struct trial *trial = &shots->trial;
     int32_t *labels = mem_array(trial->train.count, sizeof(*labels));
     memset(labels, -1, trial->train.count * sizeof(*labels));
     for (uint64_t i = 0; i < trial->items.count; i++)
         labels[trial->items.items[i]] = trial->train.labels[trial->items.items[i]];
-    *ret_union = (struct subset){0};
     shots->subsets =
         mem_array((size_t)request->rule_count * (size_t)request->seeds, sizeof(*shots->subsets));
     for (int rule = 0; rule < request->rule_count; rule++)
@@ -94,19 +94,20 @@ static void choose_subsets(struct shots *shots, struct subset *ret_union)
             struct subset *subset = &shots->subsets[rule * request->seeds + seed];
             subset_choose(labels, trial->train.count, trial->train.class_count,
                           &request->rules[rule], (uint64_t)(request->trial.seed + seed), subset);
-            subset_unite(ret_union, subset);
         }
     mem_free(labels);
 }
 
 static enum status load_features(struct shots *shots)
 {
+    const struct lowshot_request *request = shots->request;
     struct features *features;
-    struct subset all;
+    struct subset all = {0};
     TRY(trial_features(&shots->trial, &features));
-    choose_subsets(shots, &all);
-    enum status status = feature_set_load(features, shots->request->trial.train, shots->trial.size,
-                                          &all, &shots->train);
+    for (int64_t i = 0; i < request->rule_count * request->seeds; i++)
+        subset_unite(&all, &shots->subsets[i]);
+    enum status status =
+        feature_set_load(features, request->trial.train, shots->trial.size, &all, &shots->train);
     if (status == OK)
         status = trial_test_set(&shots->trial, features, &shots->test);
     subset_done(&all);
@@ -117,7 +118,7 @@ static enum status load_features(struct shots *shots)
 /* Learns from one subset. */
 static enum status measure(struct shots *shots, int rule, int seed)
 {
-    const struct request *request = shots->request;
+    const struct lowshot_request *request = shots->request;
     struct outcome *outcome = &shots->outcomes[rule];
     struct probe_rule probe_rule = trial_rule(&shots->trial, (uint64_t)request->steps);
     double top1[LAYERS_MAX], losses[LAYERS_MAX];
@@ -144,112 +145,104 @@ out:
     return status;
 }
 
-static double mean_of(const double *values, int64_t count)
+static enum status measure_frozen(struct shots *shots)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++)
-        sum += values[i];
-    return sum / (double)count;
+    TRY(trial_open_device(&shots->trial, 0, 1));
+    TRY(load_features(shots));
+    for (int rule = 0; rule < shots->request->rule_count; rule++)
+        for (int seed = 0; seed < shots->request->seeds; seed++)
+            TRY(measure(shots, rule, seed));
+    shots->test_images = shots->test.count;
+    shots->skipped_images = shots->train.skipped + shots->test.skipped;
+    lowshot_report(shots);
+    return OK;
 }
 
-/* Of a sample; 0 for one value. */
-static double deviation_of(const double *values, int64_t count)
+/* "1.5-percent-seed-3", what the state of a draw is named by; the caller's. */
+static char *name_draw(const struct shots *shots, int rule, int seed)
 {
-    const double mean = mean_of(values, count);
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++)
-        sum += (values[i] - mean) * (values[i] - mean);
-    return count > 1 ? sqrt(sum / (double)(count - 1)) : 0;
+    const struct subset_rule *of = &shots->request->rules[rule];
+    const int64_t number = shots->request->trial.seed + seed;
+    if (of->per_class > 0)
+        return mem_format("%" PRIu64 "-per-class-seed-%" PRId64, of->per_class, number);
+    return mem_format("%g-percent-seed-%" PRId64, of->percent, number);
 }
 
-static int best_layer(const struct shots *shots, const struct outcome *outcome)
+static enum status state_of_draw(const struct shots *shots, int rule, int seed, char **ret_path)
 {
-    const int64_t seeds = shots->request->seeds;
-    int best = 0;
-    for (int i = 1; i < shots->trial.layer_count; i++)
-        if (mean_of(outcome->top1[i], seeds) > mean_of(outcome->top1[best], seeds))
-            best = i;
-    return best;
+    char *name = name_draw(shots, rule, seed);
+    const enum status status =
+        finetune_request_state(&shots->request->finetune, &shots->trial, "lowshot", name, ret_path);
+    mem_free(name);
+    return status;
 }
 
-static json_t *layer_json(const struct shots *shots, const struct outcome *outcome, int index)
+static enum status finetune_draw(struct shots *shots, struct finetune *finetune, int rule, int seed)
 {
-    const int64_t seeds = shots->request->seeds;
-    const struct layer *layer = &shots->trial.layers[index];
-    json_t *all = json_array();
-    for (int64_t seed = 0; seed < seeds; seed++)
-        json_array_append_new(all, json_real(outcome->top1[index][seed]));
-    return json_pack("{s:s, s:[i, i], s:i, s:f, s:f, s:o}", "layer", layer->name, "grid",
-                     layer->rows, layer->columns, "features", layer->width, "top1",
-                     mean_of(outcome->top1[index], seeds), "std",
-                     deviation_of(outcome->top1[index], seeds), "top1_by_seed", all);
-}
-
-static json_t *outcome_json(const struct shots *shots, int index)
-{
-    const struct outcome *outcome = &shots->outcomes[index];
-    const struct subset_rule *rule = &shots->request->rules[index];
-    const int64_t seeds = shots->request->seeds;
-    const int best = best_layer(shots, outcome);
-    json_t *layers = json_array();
-    for (int i = 0; i < shots->trial.layer_count; i++)
-        json_array_append_new(layers, layer_json(shots, outcome, i));
-    json_t *json = json_pack("{s:f, s:f, s:f, s:s, s:o}", "images", outcome->images, "top1",
-                             mean_of(outcome->top1[best], seeds), "std",
-                             deviation_of(outcome->top1[best], seeds), "best_layer",
-                             shots->trial.layers[best].name, "layers", layers);
-    if (rule->per_class > 0)
-        json_object_set_new(json, "per_class", json_integer((json_int_t)rule->per_class));
-    else
-        json_object_set_new(json, "percent", json_real(rule->percent));
-    return json;
-}
-
-static json_t *result_json(const struct shots *shots)
-{
-    json_t *json = trial_json(&shots->trial, "lowshot"), *subsets = json_array();
-    for (int i = 0; i < shots->request->rule_count; i++)
-        json_array_append_new(subsets, outcome_json(shots, i));
-    json_object_set_new(json, "subsets", subsets);
-    json_object_set_new(json, "seeds", json_integer(shots->request->seeds));
-    json_object_set_new(json, "steps", json_integer(shots->request->steps));
-    json_object_set_new(json, "test_images", json_integer(shots->test.count));
-    json_object_set_new(json, "skipped_images",
-                        json_integer(shots->train.skipped + shots->test.skipped));
-    return json;
-}
-
-static void print_table(const struct shots *shots)
-{
-    const int64_t seeds = shots->request->seeds;
-    printf("low-shot top-1 of step %" PRIu64 ", %" PRId64
-           " test images, mean and deviation of %" PRId64 " draws\n",
-           shots->trial.saved.step, shots->test.count, seeds);
-    for (int i = 0; i < shots->request->rule_count; i++) {
-        const struct subset_rule *rule = &shots->request->rules[i];
-        const struct outcome *outcome = &shots->outcomes[i];
-        if (rule->per_class > 0)
-            printf("  %" PRIu64 " of each class", rule->per_class);
-        else
-            printf("  %g %% of the labels", rule->percent);
-        printf(", %.0f images\n", outcome->images);
-        for (int j = 0; j < shots->trial.layer_count; j++)
-            printf("    %-14s %6.2f %% +- %.2f%s\n", shots->trial.layers[j].name,
-                   mean_of(outcome->top1[j], seeds), deviation_of(outcome->top1[j], seeds),
-                   j == best_layer(shots, outcome) ? "   best" : "");
+    const struct lowshot_request *request = shots->request;
+    struct outcome *outcome = &shots->outcomes[rule];
+    struct finetune_progress progress = {0};
+    char *name = name_draw(shots, rule, seed), *path = NULL;
+    enum status status = state_of_draw(shots, rule, seed, &path);
+    if (status == OK) {
+        const struct finetune_task task = {
+            .items = &shots->subsets[rule * request->seeds + seed],
+            .seed = (uint64_t)(request->trial.seed + seed),
+            .state_path = path,
+            .is_resumed = request->finetune.is_resumed,
+            .name = name,
+        };
+        status = finetune_run(finetune, &task, &progress);
+        outcome->images += (double)task.items->count / (double)request->seeds;
     }
+    if (status == OK) {
+        outcome->top1[0][seed] = 100.0 * (double)progress.right / (double)progress.tested;
+        shots->test_images = progress.tested;
+        shots->skipped_images += progress.replaced + progress.untested;
+    }
+    finetune_progress_done(&progress);
+    mem_free(path);
+    mem_free(name);
+    return status;
 }
 
-static void print_result(const struct shots *shots)
+/* What was kept of each draw, once all are told. */
+static void remove_states(const struct shots *shots)
 {
-    const struct trial_request *request = &shots->request->trial;
-    json_t *json = result_json(shots);
-    trial_keep(request->snapshot, shots->trial.saved.step, "lowshot", json);
-    if (options_is_json(request->output))
-        json_print(json);
-    else
-        print_table(shots);
-    json_decref(json);
+    for (int rule = 0; rule < shots->request->rule_count; rule++)
+        for (int seed = 0; seed < shots->request->seeds; seed++) {
+            char *path = NULL;
+            if (state_of_draw(shots, rule, seed, &path) == OK && path != NULL)
+                unlink(path);
+            mem_free(path);
+        }
+}
+
+static enum status measure_finetuned(struct finetune *finetune, void *argument)
+{
+    struct shots *shots = argument;
+    for (int rule = 0; rule < shots->request->rule_count; rule++)
+        for (int seed = 0; seed < shots->request->seeds; seed++)
+            TRY(finetune_draw(shots, finetune, rule, seed));
+    if (!finetune_is_first(finetune))
+        return OK;
+    lowshot_report(shots);
+    remove_states(shots);
+    return OK;
+}
+
+static int finetune_all(struct shots *shots)
+{
+    shots->rule = finetune_request_rule(&shots->request->finetune, &shots->trial);
+    const struct finetune_work work = {
+        .program = program,
+        .trial = &shots->trial,
+        .rule = &shots->rule,
+        .workers = (int)shots->request->finetune.workers,
+        .run = measure_finetuned,
+        .argument = shots,
+    };
+    return finetune_work_run(&work);
 }
 
 static void done(struct shots *shots)
@@ -265,31 +258,37 @@ static void done(struct shots *shots)
     mem_free(shots);
 }
 
-static enum status run_lowshot(const struct request *request)
+static int run_lowshot(const struct lowshot_request *request)
 {
     struct shots *shots = mem_zero(sizeof(*shots));
+    int code = 0;
     shots->request = request;
     shots->outcomes = mem_array((size_t)request->rule_count, sizeof(*shots->outcomes));
-    enum status status = trial_open(&request->trial, &shots->trial);
+    enum status status = trial_open_stores(&request->trial, &shots->trial);
     if (status == OK)
-        status = load_features(shots);
-    for (int rule = 0; rule < request->rule_count; rule++)
-        for (int seed = 0; seed < request->seeds && status == OK; seed++)
-            status = measure(shots, rule, seed);
-    if (status == OK)
-        print_result(shots);
+        choose_subsets(shots);
+    if (status == OK && request->is_finetuned)
+        code = finetune_all(shots);
+    else if (status == OK)
+        status = measure_frozen(shots);
+    if (status != OK)
+        code = command_exit(program, status);
     done(shots);
-    return status;
+    return code;
 }
 
 static int lowshot_run(int argc, char **argv)
 {
-    struct request request = {.trial = trial_request_usual(), .seeds = 5, .steps = 1000};
+    struct lowshot_request request = {
+        .trial = trial_request_usual(),
+        .finetune = finetune_request_usual(),
+        .seeds = 5,
+        .steps = -1,
+    };
     struct trial_request *trial = &request.trial;
+    trial->lr = trial->weight_decay = NAN;
     const struct option_row rows[] = {
-        {"snapshot", 's', OPTION_STRING, &trial->snapshot, "FILE", "whose features"},
-        {"train", 0, OPTION_STRING, &trial->train, "STORE", "labelled images to learn from"},
-        {"test", 0, OPTION_STRING, &trial->test, "STORE", "labelled images to classify"},
+        TRIAL_ROWS_STORES(trial),
         {"percent", 'p', OPTION_STRING, &request.percent, "LIST",
          "of each class (1,10, unless --per-class is given)"},
         {"per-class", 'n', OPTION_STRING, &request.per_class, "LIST", "images of each class"},
@@ -299,26 +298,29 @@ static int lowshot_run(int argc, char **argv)
          "such as res4:2x1,res5,avgpool (the last two stages and avgpool)"},
         {"steps", 0, OPTION_INT, &request.steps, "N", "of training (1000)"},
         {"batch", 'b', OPTION_INT, &trial->batch, "N", "images of a step (256)"},
-        {"lr", 0, OPTION_DOUBLE, &trial->lr, "X", "learning rate of a batch of 256 (0.01)"},
-        {"weight-decay", 0, OPTION_DOUBLE, &trial->weight_decay, "X", "(0.0005)"},
+        {"lr", 0, OPTION_DOUBLE, &trial->lr, "X",
+         "learning rate of a batch of 256 (0.01, finetuned 0.0125)"},
+        {"weight-decay", 0, OPTION_DOUBLE, &trial->weight_decay, "X", "(0.0005, finetuned 0.0001)"},
         {"train-limit", 0, OPTION_INT, &trial->train_limit, "N",
          "draw from a random sample of the training images; 0, the default, is all"},
         {"test-limit", 0, OPTION_INT, &trial->test_limit, "N",
          "a random sample of the test images"},
-        {"device", 0, OPTION_STRING, &trial->device, "NAME", "cpu (default) or cuda:N"},
-        {"threads", 0, OPTION_INT, &trial->threads, "N", "of the cpu (all cores)"},
-        {"output", 'o', OPTION_STRING, &trial->output, "FORMAT", "table (default) or json"},
+        {"finetune", 'f', OPTION_FLAG, &request.is_finetuned, NULL,
+         "train the whole network on each subset, by:"},
+        FINETUNE_ROWS(&request.finetune),
+        TRIAL_ROWS_MEANS(trial),
         {0},
     };
     const struct usage usage = {
-        .program = "seer eval lowshot",
+        .program = program,
         .synopsis = "--snapshot FILE --train STORE --test STORE [options]",
-        .summary =
-            "Trains linear classifiers on frozen features of a few labelled images, of several\n"
-            "draws, and says what they get right of the test images.",
+        .summary = "Trains linear classifiers on frozen features, or the whole network, on a few "
+                   "labelled\n"
+                   "images, of several draws, and says what they get right of the test images.",
         .examples =
             "  seer eval lowshot --snapshot run/snapshots/000500.safetensors --train a --test b\n"
-            "  seer eval lowshot -s x.safetensors --train a --test b --per-class 1,5,10",
+            "  seer eval lowshot -s x.safetensors --train a --test b --per-class 1,5,10\n"
+            "  seer eval lowshot -s x.safetensors --train a --test b --finetune --seeds 3",
         .options = rows,
     };
     enum status status = options_parse_all(&usage, argc, argv);
@@ -328,7 +330,7 @@ static int lowshot_run(int argc, char **argv)
         status = check_request(&request);
     if (status != OK)
         return options_exit(&usage, status);
-    return command_exit(usage.program, run_lowshot(&request));
+    return run_lowshot(&request);
 }
 
 const struct command lowshot_command = {"lowshot", "train them on a few labels, several times",

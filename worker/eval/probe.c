@@ -10,6 +10,7 @@
 #include "common/mem.h"
 #include "common/random.h"
 #include "worker/eval/standard.h"
+#include "worker/eval/top1.h"
 #include "worker/model/arena.h"
 #include "worker/optim/tensor_table.h"
 
@@ -283,15 +284,6 @@ enum status probe_losses(struct probe *probe, double ret_losses[LAYERS_MAX])
     return OK;
 }
 
-static int32_t largest(const float *logits, int classes)
-{
-    int32_t best = 0;
-    for (int32_t c = 1; c < classes; c++)
-        if (logits[c] > logits[best])
-            best = c;
-    return best;
-}
-
 static int64_t count_right(struct probe *probe, int index, const struct feature_set *set)
 {
     const int classes = probe->rule.class_count, width = set->width[index];
@@ -302,9 +294,7 @@ static int64_t count_right(struct probe *probe, int index, const struct feature_
         classify(probe, &probe->classifiers[index], set->values[index] + first * width, rows, 0);
         probe->ops->download(probe->device, probe->host, probe->logits,
                              (size_t)rows * (size_t)classes * sizeof(float));
-        for (int row = 0; row < rows; row++)
-            right += largest(probe->host + (size_t)row * (size_t)classes, classes) ==
-                     set->labels[first + row];
+        right += top1_count(probe->host, rows, classes, set->labels + first);
     }
     return right;
 }

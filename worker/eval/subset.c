@@ -92,6 +92,12 @@ void subset_choose(const int32_t *labels, uint64_t count, int class_count,
     *ret_subset = subset;
 }
 
+void subset_cut(struct subset *subset, uint64_t first, uint64_t end)
+{
+    subset->count = end - first;
+    memmove(subset->items, subset->items + first, subset->count * sizeof(*subset->items));
+}
+
 uint64_t subset_at(const struct subset *subset, uint64_t seed, uint64_t position)
 {
     return subset->items[random_permute(position % subset->count, subset->count, seed,

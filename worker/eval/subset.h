@@ -26,6 +26,8 @@ void subset_sample(uint64_t total, uint64_t limit, struct subset *ret_subset);
 /* labels [count] from 0 to class_count - 1, or LABEL_NONE, which is never taken. */
 void subset_choose(const int32_t *labels, uint64_t count, int class_count,
                    const struct subset_rule *rule, uint64_t seed, struct subset *ret_subset);
+/* Keeps items[first, end) alone. */
+void subset_cut(struct subset *subset, uint64_t first, uint64_t end);
 /* What stands at a position of an endless order of the items: pass after pass, each shuffled anew.
  */
 uint64_t subset_at(const struct subset *subset, uint64_t seed, uint64_t position);

@@ -5,10 +5,13 @@
 #include "worker/eval/trial.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/fs.h"
+#include "common/hash.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "loader/record.h"
@@ -55,7 +58,7 @@ static void choose_items(struct trial *trial)
     items->count = kept;
 }
 
-enum status trial_open(const struct trial_request *request, struct trial *trial)
+enum status trial_open_stores(const struct trial_request *request, struct trial *trial)
 {
     *trial = (struct trial){.request = request};
     TRY(saved_state_open(request->snapshot, &trial->saved));
@@ -68,9 +71,38 @@ enum status trial_open(const struct trial_request *request, struct trial *trial)
     if (trial->train.class_count < 2 || trial->items.count == 0)
         return fail(ERR_INPUT, "store '%s' has images of %d class: a classifier needs two",
                     request->train, trial->items.count == 0 ? 0 : trial->train.class_count);
-    TRY(labelled_renumber(trial->test.labels, (int64_t)trial->test.count, request->test,
-                          request->train));
-    return device_open(request->device, (int)request->threads, &trial->device);
+    return labelled_renumber(trial->test.labels, (int64_t)trial->test.count, request->test,
+                             request->train);
+}
+
+/* "cuda:2:bf16" of a later rank is "cuda:3:bf16"; other names are everybody's. */
+static enum status name_device(const char *name, int rank, char *ret_name, size_t bytes)
+{
+    static const char gpu[] = "cuda:";
+    char *rest = NULL;
+    long index = -1;
+    if (strncmp(name, gpu, strlen(gpu)) == 0)
+        index = strtol(name + strlen(gpu), &rest, 10);
+    const int length = index < 0 || index > 1000 || rest == name + strlen(gpu)
+                           ? snprintf(ret_name, bytes, "%s", name)
+                           : snprintf(ret_name, bytes, "%s%ld%s", gpu, index + rank, rest);
+    if (length < 0 || (size_t)length >= bytes)
+        return fail(ERR_INPUT, "device '%s': the name is too long", name);
+    return OK;
+}
+
+enum status trial_open_device(struct trial *trial, int rank, int size)
+{
+    const int threads = (int)trial->request->threads / size;
+    trial->threads = threads < 1 ? 1 : threads;
+    TRY(name_device(trial->request->device, rank, trial->device_name, sizeof(trial->device_name)));
+    return device_open(trial->device_name, trial->threads, &trial->device);
+}
+
+enum status trial_open(const struct trial_request *request, struct trial *trial)
+{
+    TRY(trial_open_stores(request, trial));
+    return trial_open_device(trial, 0, 1);
 }
 
 void trial_close(struct trial *trial)
@@ -95,18 +127,34 @@ enum status trial_features(struct trial *trial, struct features **ret_features)
     return status;
 }
 
-enum status trial_test_set(struct trial *trial, struct features *features,
-                           struct feature_set *ret_set)
+void trial_test_items(const struct trial *trial, struct subset *ret_items)
 {
-    struct subset chosen;
-    subset_sample(trial->test.count, (uint64_t)trial->request->test_limit, &chosen);
-    enum status status =
-        feature_set_load(features, trial->request->test, trial->size, &chosen, ret_set);
-    subset_done(&chosen);
+    subset_sample(trial->test.count, (uint64_t)trial->request->test_limit, ret_items);
+}
+
+enum status trial_test_set_of(struct trial *trial, struct features *features, struct subset *items,
+                              struct feature_set *ret_set)
+{
+    const enum status status =
+        feature_set_load(features, trial->request->test, trial->size, items, ret_set);
+    subset_done(items);
     TRY(status);
     for (int64_t i = 0; i < ret_set->count; i++)
         ret_set->labels[i] = trial->test.labels[ret_set->items[i]];
     return OK;
+}
+
+enum status trial_test_set(struct trial *trial, struct features *features,
+                           struct feature_set *ret_set)
+{
+    struct subset items;
+    trial_test_items(trial, &items);
+    return trial_test_set_of(trial, features, &items, ret_set);
+}
+
+uint64_t trial_snapshot_hash(const struct trial *trial)
+{
+    return hash_bytes(trial->saved.file.map, trial->saved.file.bytes);
 }
 
 struct probe_rule trial_rule(const struct trial *trial, uint64_t steps)
@@ -143,18 +191,29 @@ static char *run_folder_of(const char *snapshot)
         return NULL;
     if (folder == length)
         return mem_string(".");
-    return name[-(ptrdiff_t)length - 1] == '/'
-               ? mem_format("%.*s", (int)(folder - length), snapshot)
-               : NULL;
+    if (name[-(ptrdiff_t)length - 1] != '/')
+        return NULL;
+    return folder == length + 1 ? mem_string("/")
+                                : mem_format("%.*s", (int)(folder - length - 1), snapshot);
+}
+
+char *trial_path(const char *snapshot, uint64_t step, const char *evaluation)
+{
+    char *run = run_folder_of(snapshot);
+    if (run == NULL)
+        return NULL;
+    char *path = mem_format("%s/evals/%s-step-%09" PRIu64, run, evaluation, step);
+    mem_free(run);
+    return path;
 }
 
 void trial_keep(const char *snapshot, uint64_t step, const char *evaluation, const json_t *result)
 {
-    char *run = run_folder_of(snapshot);
-    if (run == NULL)
+    char *place = trial_path(snapshot, step, evaluation);
+    if (place == NULL)
         return;
-    char *folder = mem_format("%s/evals", run);
-    char *path = mem_format("%s/%s-step-%09" PRIu64 ".json", folder, evaluation, step);
+    char *path = mem_format("%s.json", place);
+    char *folder = mem_format("%.*s", (int)(strrchr(place, '/') - place), place);
     char *text = json_dumps(result, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     enum status status = fs_make_directory(folder);
     if (status == OK)
@@ -162,7 +221,7 @@ void trial_keep(const char *snapshot, uint64_t step, const char *evaluation, con
     if (status != OK)
         log_warn("the result is not kept beside the run: %s", fail_message());
     free(text);
-    mem_free(path);
     mem_free(folder);
-    mem_free(run);
+    mem_free(path);
+    mem_free(place);
 }

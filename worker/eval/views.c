@@ -1,5 +1,5 @@
-/* views.c - the pictures of a store as a probe is trained on them: shuffled, and in each pass
- * cropped and mirrored anew. */
+/* views.c - the pictures of a store as a classifier is trained on them: shuffled, and in each pass
+ * cropped and changed anew. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/eval/views.h"
@@ -17,39 +17,71 @@ struct views {
     struct views_rule rule;
     struct loader *loader;
     struct batch *batch;        /* the one handed out; NULL: none */
-    struct record_ref *records; /* [batch] of the plan being made */
-    int32_t *labels;            /* [batch] */
+    struct slot_plan *slots;    /* [slot_count] of the plan being made */
+    struct record_ref *records; /* [slot_count][slot_images] of it */
+    int32_t *labels;            /* [slot_count][slot_images] */
     uint64_t planned;           /* the next batch to submit */
     uint64_t replaced;
 };
 
+/* What config_init leaves of the augmentation is SwAV's. */
 static void make_config(const struct views_rule *rule, struct config *ret_config)
 {
     config_init(ret_config);
     ret_config->crop_count = 1;
     ret_config->crops[0] =
         (struct config_crop){.count = 1, .size = rule->size, .scale_min = 0.08, .scale_max = 1};
-    ret_config->augment.flip = 0.5;
-    ret_config->augment.jitter = ret_config->augment.gray = ret_config->augment.blur = 0;
-    ret_config->train.batch_images = ret_config->train.slot_images = rule->batch;
+    if (!rule->has_colors)
+        ret_config->augment.jitter = ret_config->augment.gray = ret_config->augment.blur = 0;
+    ret_config->train.batch_images = rule->batch;
+    ret_config->train.slot_images = rule->slot_images;
     ret_config->data.decode_threads = rule->threads;
     ret_config->data.prefetch_steps = PLANS_AHEAD;
     ret_config->data.max_pixels = rule->max_pixels;
 }
 
+static int images_here(const struct views *views)
+{
+    return views->rule.slot_count * views->rule.slot_images;
+}
+
+static void plan_slot(struct views *views, uint64_t number, int index)
+{
+    const int images = views->rule.slot_images, slot = views->rule.first_slot + index;
+    struct record_ref *records = views->records + (ptrdiff_t)index * images;
+    struct slot_plan *plan = &views->slots[index];
+    *plan = (struct slot_plan){
+        .slot = (uint32_t)slot,
+        .position = number * (uint64_t)views->rule.batch + (uint64_t)slot * (uint64_t)images,
+        .records = records,
+    };
+    for (int i = 0; i < images; i++)
+        labelled_place(views->labelled,
+                       subset_at(views->chosen, views->rule.seed, plan->position + (uint64_t)i),
+                       &records[i].shard, &records[i].record);
+}
+
 static void submit(struct views *views)
 {
-    const uint64_t number = views->planned++;
-    const struct slot_plan slot = {
-        .position = number * (uint64_t)views->rule.batch,
-        .records = views->records,
+    const struct batch_plan plan = {
+        .step = views->planned,
+        .slot_count = (uint32_t)views->rule.slot_count,
+        .slots = views->slots,
     };
-    const struct batch_plan plan = {.step = number, .slot_count = 1, .slots = &slot};
-    for (int i = 0; i < views->rule.batch; i++)
-        labelled_place(views->labelled,
-                       subset_at(views->chosen, views->rule.seed, slot.position + (uint64_t)i),
-                       &views->records[i].shard, &views->records[i].record);
+    for (int i = 0; i < views->rule.slot_count; i++)
+        plan_slot(views, views->planned, i);
+    views->planned++;
     loader_submit(views->loader, &plan);
+}
+
+static struct views_rule complete(const struct views_rule *rule)
+{
+    struct views_rule whole = *rule;
+    if (whole.slot_images == 0)
+        whole.slot_images = rule->batch;
+    if (whole.slot_count == 0)
+        whole.slot_count = rule->batch / whole.slot_images;
+    return whole;
 }
 
 enum status views_open(const struct labelled *labelled, const struct subset *chosen,
@@ -57,10 +89,16 @@ enum status views_open(const struct labelled *labelled, const struct subset *cho
 {
     struct views *views = mem_zero(sizeof(*views));
     struct config *config = mem_zero(sizeof(*config));
-    *views = (struct views){.labelled = labelled, .chosen = chosen, .rule = *rule};
-    views->records = mem_array((size_t)rule->batch, sizeof(*views->records));
-    views->labels = mem_array((size_t)rule->batch, sizeof(*views->labels));
-    make_config(rule, config);
+    *views = (struct views){
+        .labelled = labelled,
+        .chosen = chosen,
+        .rule = complete(rule),
+        .planned = rule->first_batch,
+    };
+    views->slots = mem_array((size_t)views->rule.slot_count, sizeof(*views->slots));
+    views->records = mem_array((size_t)images_here(views), sizeof(*views->records));
+    views->labels = mem_array((size_t)images_here(views), sizeof(*views->labels));
+    make_config(&views->rule, config);
     enum status status = loader_create(config, rule->seed, NULL, &views->loader);
     for (uint32_t i = 0; i < labelled->store.shard_count && status == OK; i++)
         status = loader_add_shard(views->loader, i, labelled->store.shards[i].path);
@@ -82,6 +120,7 @@ void views_close(struct views *views)
     if (views->batch != NULL)
         loader_give(views->loader, &views->batch);
     loader_destroy(views->loader);
+    mem_free(views->slots);
     mem_free(views->records);
     mem_free(views->labels);
     mem_free(views);
@@ -101,7 +140,8 @@ static enum status take(struct views *views)
     }
 }
 
-enum status views_next(struct views *views, const uint8_t **ret_pixels, const int32_t **ret_labels)
+enum status views_next(struct views *views, const struct batch **ret_batch,
+                       const int32_t **ret_labels)
 {
     submit(views);
     if (views->batch != NULL)
@@ -111,13 +151,13 @@ enum status views_next(struct views *views, const uint8_t **ret_pixels, const in
     if (batch->blank_count > 0)
         return fail(ERR_INPUT, "store '%s': none of %u pictures can be decoded",
                     views->labelled->store.path, batch->blank_count);
-    for (int i = 0; i < views->rule.batch; i++) {
+    for (int i = 0; i < images_here(views); i++) {
         const struct record_ref *record = &batch->trained[i];
         views->labels[i] =
             views->labelled->labels[labelled_index(views->labelled, record->shard, record->record)];
     }
     views->replaced += batch->skip_count;
-    *ret_pixels = batch->crops[0];
+    *ret_batch = batch;
     *ret_labels = views->labels;
     return OK;
 }
