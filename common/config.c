@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "common/config.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -236,6 +237,22 @@ uint64_t config_fingerprint(const struct config *config)
 int64_t config_slots(const struct config *config)
 {
     return config->train.batch_images / config->train.slot_images;
+}
+
+int64_t config_prototypes(const struct config *config)
+{
+    int64_t prototypes = 0;
+    for (int64_t head = 0; head < config->model.prototype_heads; head++)
+        prototypes += config->model.prototypes[head];
+    return prototypes;
+}
+
+double config_uniform_loss(const struct config *config)
+{
+    double sum = 0;
+    for (int64_t head = 0; head < config->model.prototype_heads; head++)
+        sum += log((double)config->model.prototypes[head]);
+    return sum / (double)config->model.prototype_heads;
 }
 
 int64_t config_crops_per_image(const struct config *config)

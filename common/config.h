@@ -18,6 +18,7 @@
 enum {
     CONFIG_CROPS_MAX = 4,
     CONFIG_HEAD_MAX = 4,
+    CONFIG_PROTOTYPES_MAX = 8,
     CONFIG_STAGES_MAX = 8,
     CONFIG_MILESTONES_MAX = 16,
     CONFIG_STORES_MAX = 16,
@@ -85,7 +86,8 @@ struct config {
         int64_t head_count;                      /* layers of the projection head */
         int64_t head[CONFIG_HEAD_MAX]; /* output width of each; the last is the embedding */
         int64_t head_batch_norm;       /* 1: BN before each ReLU of the head */
-        int64_t prototypes;
+        int64_t prototype_heads;       /* sets of prototypes, each with codes of its own */
+        int64_t prototypes[CONFIG_PROTOTYPES_MAX]; /* K of each */
         double bn_eps, bn_momentum;
     } model;
     struct {
@@ -172,5 +174,8 @@ uint64_t config_fingerprint(const struct config *config);
 /* Derived. */
 int64_t config_slots(const struct config *config); /* slots of a step */
 int64_t config_crops_per_image(const struct config *config);
+int64_t config_prototypes(const struct config *config); /* of all heads together */
+/* The loss while every prototype is as likely as any other: ln K, on the mean of the heads. */
+double config_uniform_loss(const struct config *config);
 
 #endif

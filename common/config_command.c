@@ -69,7 +69,7 @@ static void json_add_row(json_t *root, const struct config_row *row, const struc
     char section[CONFIG_NAME_BYTES];
     snprintf(section, sizeof(section), "%.*s", (int)strcspn(row->key, "."), row->key);
     json_t *value;
-    if (row->length_max == 0) {
+    if (!config_row_is_list(row, config)) {
         value = json_value(row, 0, config);
     } else {
         value = json_array();

@@ -208,8 +208,10 @@ static enum status read_row(struct reader *reader, const struct config_row *row,
     TRY(mark_seen(reader, token->line, row, index));
     if (row->length_max > 0 && token->kind == TOKEN_LIST)
         return read_list(reader, row, token->line);
-    if (row->length_max > 0 || token->kind != TOKEN_SCALAR)
+    if ((row->length_max > 0 && !row->is_bare) || token->kind != TOKEN_SCALAR)
         return wrong_shape(reader, token->line, row);
+    if (row->length_offset != 0)
+        *(int64_t *)((char *)reader->config + row->length_offset) = 1;
     return store(reader, row, index, token);
 }
 

@@ -172,10 +172,12 @@ static const struct config_row rows[] = {
      .meaning = "Output width of each layer of the projection head; the last is the embedding."},
     {"model.head_batch_norm", BOOL(model.head_batch_norm), MATHS, .fallback = "false",
      .meaning = "Batch normalisation before each ReLU of the head."},
-    {"model.prototypes", INT(model.prototypes), MATHS, RANGE(2, 1 << 20), .fallback = "3000",
-     .unit = "prototypes",
+    {"model.prototypes", INT(model.prototypes[0]), MATHS, LENGTH(model.prototype_heads),
+     .length_min = 1, .length_max = CONFIG_PROTOTYPES_MAX, .is_bare = 1, RANGE(2, 1 << 20),
+     .fallback = "3000", .unit = "prototypes",
      .meaning = "Clusters that images are assigned to, K in the paper; about ten times the classes "
-                "expected."},
+                "expected. A list is several heads, such as [3000, 3000, 3000], each with codes of "
+                "its own; the loss is their mean."},
     {"model.bn_eps", REAL(model.bn_eps), MATHS, RANGE(1e-9, 0.1), .fallback = "1e-5",
      .meaning = "Added to the variance in batch normalisation."},
     {"model.bn_momentum", REAL(model.bn_momentum), MATHS, RANGE(0, 1), .fallback = "0.1",
@@ -385,6 +387,11 @@ int config_is_section(const char *key)
 int config_row_is_crop(const struct config_row *row)
 {
     return strncmp(row->key, "crops.", strlen("crops.")) == 0;
+}
+
+int config_row_is_list(const struct config_row *row, const struct config *config)
+{
+    return row->length_max > 0 && !(row->is_bare && config_row_length(row, config) == 1);
 }
 
 int config_row_length(const struct config_row *row, const struct config *config)

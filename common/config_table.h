@@ -25,6 +25,7 @@ struct config_row {
     size_t offset;              /* of the value (of entry 0) in struct config */
     size_t length_offset;       /* lists: of the int64_t that holds the length; 0: always max */
     int length_min, length_max; /* entries of a list; 0, 0: not a list */
+    int is_bare;                /* a list of one entry is written as the entry itself */
     size_t bytes;               /* strings: room, the ending 0 included */
     double min, max;            /* numbers: inclusive */
     const char *const *names;   /* choices, and strings that must be one of these; NULL-ended */
@@ -44,6 +45,8 @@ int config_row_is_crop(const struct config_row *row);
 /* How many values the row has in this config: the length of its list, the entries of crops, or 1.
  */
 int config_row_length(const struct config_row *row, const struct config *config);
+/* Its values stand in brackets, in this config. */
+int config_row_is_list(const struct config_row *row, const struct config *config);
 /* What a valid value looks like, for messages and the reference: "a whole number from 1 to 9". */
 void config_row_describe(const struct config_row *row, char *ret_text, size_t bytes);
 

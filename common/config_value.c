@@ -58,6 +58,13 @@ static void describe_one(const struct config_row *row, char *text, size_t bytes)
 void config_row_describe(const struct config_row *row, char *ret_text, size_t bytes)
 {
     size_t used = 0;
+    if (row->is_bare) {
+        describe_one(row, ret_text, bytes);
+        used = strlen(ret_text);
+        snprintf(ret_text + used, bytes - used, ", or a list of %d to %d such", row->length_min,
+                 row->length_max);
+        return;
+    }
     if (row->length_max > 0 && row->length_min == row->length_max)
         used = (size_t)snprintf(ret_text, bytes, "a list of %d, each ", row->length_max);
     else if (row->length_max > 0)
@@ -72,8 +79,8 @@ static enum status refuse(const struct config_row *row, const char *text)
     char valid[DESCRIPTION_BYTES];
     describe_one(row, valid, sizeof(valid));
     return fail(ERR_INPUT, "%s%s must be %s%s%s%s, not '%s'", row->key,
-                row->length_max > 0 ? ": each entry" : "", valid, row->unit ? " (" : "",
-                row->unit ? row->unit : "", row->unit ? ")" : "", text);
+                row->length_max > 0 && !row->is_bare ? ": each entry" : "", valid,
+                row->unit ? " (" : "", row->unit ? row->unit : "", row->unit ? ")" : "", text);
 }
 
 static enum status store_number(const struct config_row *row, int index, const char *text,
@@ -204,7 +211,7 @@ enum status config_row_print(const struct config_row *row, int index, const stru
 enum status config_row_print_all(const struct config_row *row, const struct config *config,
                                  struct buf *out)
 {
-    if (row->length_max == 0 && !config_row_is_crop(row))
+    if (!config_row_is_list(row, config) && !config_row_is_crop(row))
         return config_row_print(row, 0, config, out);
     TRY(buf_append(out, "[", 1));
     int length = config_row_length(row, config);

@@ -48,7 +48,7 @@ enum status model_cost_make(const struct config *config, struct model_cost *ret_
     TRY(architecture_init(&architecture, config));
     const int64_t width = architecture_width(&architecture);
     const int64_t embedding = config->model.head[config->model.head_count - 1];
-    const int64_t prototypes = embedding * config->model.prototypes;
+    const int64_t prototypes = embedding * config_prototypes(config);
     const double head = (double)(head_count(config, width, 0) + prototypes);
     double forward = 0, again = 0;
     for (int i = 0; i < config->crop_count; i++) {

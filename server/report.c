@@ -298,7 +298,8 @@ json_t *report_status(const struct server *server)
     json_object_set_new(status, "stream", stream_status(server, &view));
     json_object_set_new(status, "stale_messages", stale_status(&view));
     json_object_set_new(status, "version", json_string(EVERSEER_VERSION));
-    json_object_set_new(status, "prototypes", json_integer(server->config->model.prototypes));
+    json_object_set_new(status, "prototypes",
+                        json_integer(llround(exp(config_uniform_loss(server->config)))));
     json_object_set_new(status, "batch_images", json_integer(server->config->train.batch_images));
     json_object_set_new(status, "feed", feed_status(server, &view));
     return status;

@@ -270,7 +270,7 @@ static void advance_schedule(struct coordinator *c, const struct journal_step *s
     else if (event == SCHEDULE_COLLAPSE)
         actions_event(c->out, "loss_stuck", 1, "step=%llu window_mean=%g prototypes=%lld",
                       (unsigned long long)step->step, c->schedule.window_mean,
-                      (long long)c->config->model.prototypes);
+                      (long long)config_prototypes(c->config));
 }
 
 /* The point of no return: from this record on, the step has happened. */

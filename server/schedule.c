@@ -145,7 +145,7 @@ static void compare_with_best(const struct config *config, struct schedule_state
 static enum schedule_event judge_window(const struct config *config, struct schedule_state *state)
 {
     double mean = state->window_mean;
-    if (!(mean < log((double)config->model.prototypes) - ARMING_MARGIN))
+    if (!(mean < config_uniform_loss(config) - ARMING_MARGIN))
         return judge_uniform(state);
     state->is_armed = 1;
     if (state->cool > 0) {

@@ -47,9 +47,9 @@ void exchange_init(struct exchange *exchange, const struct config *config)
     exchange->norms = 0;
     exchange->max =
         exchange_align((size_t)config->crop_count * groups * 2 * widest_norms(config) * width);
-    exchange->prototypes = exchange->max + exchange_align(2);
+    exchange->prototypes = exchange->max + exchange_align(CONFIG_PROTOTYPES_MAX);
     exchange->tail =
-        exchange->prototypes + exchange_align(assigned * (size_t)config->model.prototypes * width);
+        exchange->prototypes + exchange_align(assigned * (size_t)config_prototypes(config) * width);
     exchange->embeddings = exchange->tail + exchange_align(slots);
     exchange->tail_floats = exchange_align(slots) + embeddings;
     exchange->seal = exchange->tail + exchange_align(exchange->tail_floats);

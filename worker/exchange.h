@@ -22,8 +22,8 @@ enum { EXCHANGE_SEAL = 4 };
 struct exchange {
     size_t norms;      /* one message of BN sums: [BN group][one or two layers][resolution][2]
                           [channels] */
-    size_t max;        /* the largest score: [2] */
-    size_t prototypes; /* Sinkhorn: [crops assigned][prototypes] */
+    size_t max;        /* the largest score of each head of prototypes */
+    size_t prototypes; /* Sinkhorn: head by head [crops assigned][prototypes] */
     size_t tail;       /* the loss of each slot, then the embeddings of the step for the queue */
     size_t embeddings; /* [crops assigned][batch_images][embedding]; none without a queue */
     size_t tail_floats;

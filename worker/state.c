@@ -17,7 +17,22 @@
 
 enum { DIGEST_BYTES = 1 << 20 };
 
-static const char prototypes_name[] = "prototypes.weight";
+static const char prototypes_start[] = "prototypes";
+
+void state_prototypes_name(const struct config *config, int head,
+                           char ret_name[STATE_PROTOTYPES_BYTES])
+{
+    if (config->model.prototype_heads == 1)
+        snprintf(ret_name, STATE_PROTOTYPES_BYTES, "%s", prototypes_start);
+    else
+        snprintf(ret_name, STATE_PROTOTYPES_BYTES, "%s%d", prototypes_start, head);
+}
+
+int state_is_prototypes(const struct state_tensor *tensor)
+{
+    return tensor->kind == STATE_PARAMETER &&
+           strncmp(tensor->name, prototypes_start, strlen(prototypes_start)) == 0;
+}
 
 /* Walks the network once for each kind of tensor; only those of `kind` are added. */
 struct builder {
@@ -139,9 +154,12 @@ static void add_network(struct builder *builder, const struct config *config,
         in = config->model.head[i];
     }
     const struct fill fill = {STATE_FILL_UNIFORM, 1 / sqrt((double)in)};
-    if (config->model.prototypes > 0)
-        add_tensor(builder, STATE_PARAMETER, prototypes_name, "",
-                   (int64_t[4]){config->model.prototypes, in}, fill);
+    for (int i = 0; i < config->model.prototype_heads; i++) {
+        char name[STATE_PROTOTYPES_BYTES];
+        state_prototypes_name(config, i, name);
+        add_tensor(builder, STATE_PARAMETER, name, ".weight",
+                   (int64_t[4]){config->model.prototypes[i], in}, fill);
+    }
 }
 
 static void add_momentum(struct builder *builder)
@@ -335,7 +353,7 @@ void state_reset(struct state *state, uint64_t seed)
         const struct state_tensor *tensor = &state->layout.tensors[i];
         float *values = mem_array(tensor->length, sizeof(*values));
         fill_tensor(tensor, seed, values);
-        if (strcmp(tensor->name, prototypes_name) == 0)
+        if (state_is_prototypes(tensor))
             normalize(values, tensor->shape[0], tensor->shape[1]);
         ops->upload(state->device, state->block + tensor->offset, values,
                     tensor->length * sizeof(*values));

@@ -15,8 +15,9 @@
  * Names are torchvision's with a prefix: trunk.stem.0.weight,
  * trunk.trunk_output.block1.block1-0.f.a.0.weight, or trunk.layer1.0.conv1.weight, ...; the head is
  * numbered as a torch Sequential (head.0 linear, head.1 BN if there is one, then ReLU, and so on),
- * prototypes.weight comes last (a classifier that is finetuned has none); statistics end in .running_mean, .running_var; momentum is
- * momentum/NAME; the queue is queue/embeddings [crops assigned][queue_images][embedding], newest
+ * prototypes.weight comes last, or prototypes0.weight, prototypes1.weight, ... of several heads (a
+ * classifier that is finetuned has none); statistics end in .running_mean, .running_var; momentum
+ * is momentum/NAME; the queue is queue/embeddings [crops assigned][queue_images][embedding], newest
  * image first. Parameters lie in the order of the forward pass, so backward completes their
  * gradients from the end. */
 /* SPDX-License-Identifier: Apache-2.0
@@ -63,6 +64,11 @@ struct state_layout {
     size_t group_statistic_floats; /* 0 with one BN group */
 };
 
+enum { STATE_PROTOTYPES_BYTES = 24 };
+/* Of the prototypes of a head, without ".weight". */
+void state_prototypes_name(const struct config *config, int head,
+                           char ret_name[STATE_PROTOTYPES_BYTES]);
+int state_is_prototypes(const struct state_tensor *tensor);
 /* The config must have passed architecture_check. */
 void state_layout_init(struct state_layout *layout, const struct config *config);
 void state_layout_done(struct state_layout *layout);

@@ -275,13 +275,14 @@ class Reference:
         self.head = nn.Sequential(*layers).double().train()
         state = {k[len("head."):]: v for k, v in initial.items() if k.startswith("head.")}
         assert not self.head.load_state_dict(state, strict=False).unexpected_keys
-        self.prototypes = initial["prototypes.weight"].clone().requires_grad_()
+        self.prototypes = {k: v.clone().requires_grad_() for k, v in initial.items()
+                           if k.startswith("prototypes")}
         self.net = nn.ModuleDict({"trunk": self.trunk, "head": self.head})
         self.momentum, self.number = {}, 0
         self.queue = [[] for _ in range(c["crops"][0][0])]
 
     def parameters(self):
-        return {**dict(self.net.named_parameters()), "prototypes.weight": self.prototypes}
+        return {**dict(self.net.named_parameters()), **self.prototypes}
 
     def statistics(self):
         return {k: b for k, b in self.net.named_buffers() if b.dim() == 1}
@@ -311,7 +312,7 @@ class Reference:
         groups = 1 if c["bn_group"] == 0 else c["batch"] // c["slot"] // c["bn_group"]
         features = []
         for rows in crops:
-            x = images_of(rows).to(self.prototypes.dtype)
+            x = images_of(rows).to(self.head[0].weight.dtype)
             features.append(self.with_groups(self.trunk, list(x.chunk(groups))))
         joined = [torch.cat([f[g] for f in features]) for g in range(groups)]
         z = self.with_groups(self.head, joined)
@@ -325,14 +326,19 @@ class Reference:
         for (count, _), e in zip(c["crops"], embeddings):
             e = F.normalize(e, dim=1).reshape(-1, count, c["slot"], e.shape[1])
             by_crop += [e[:, i].reshape(-1, e.shape[-1]) for i in range(count)]
-        scores = [e @ self.prototypes.t() for e in by_crop]
-        assigned, total, self.new = c["crops"][0][0], 0, by_crop[:c["crops"][0][0]]
+        self.new = by_crop[:c["crops"][0][0]]
+        return sum(self.loss_by(p, by_crop) for p in self.prototypes.values()) / len(self.prototypes)
+
+    def loss_by(self, prototypes, by_crop):
+        """Of one head of prototypes."""
+        c, total = self.c, 0
+        scores, assigned = [e @ prototypes.t() for e in by_crop], c["crops"][0][0]
         full = c["queue"] > 0 and sum(len(q) for q in self.queue[0]) == c["queue"]
         for i in range(assigned):
             with torch.no_grad():
                 s = scores[i]
                 if full and self.number >= c["queue_start"]:
-                    s = torch.cat([s, torch.cat(self.queue[i]) @ self.prototypes.t()])
+                    s = torch.cat([s, torch.cat(self.queue[i]) @ prototypes.t()])
                 q = sinkhorn(s, c["epsilon"], c["iterations"])[:c["batch"]]
             for v, s in enumerate(scores):
                 if v != i:
@@ -342,7 +348,8 @@ class Reference:
     def in_float32(self, crops):
         """Gradients of a step as torch's float32 has them: what rounding does to them."""
         self.net.float()
-        self.prototypes = self.prototypes.detach().float().requires_grad_()
+        self.prototypes = {k: p.detach().float().requires_grad_()
+                           for k, p in self.prototypes.items()}
         self.loss(crops).backward()
         self.grads = {k: p.grad.double() for k, p in self.parameters().items()}
 
@@ -353,14 +360,16 @@ class Reference:
         loss = self.loss(crops)
         loss.backward()
         if self.number < c["freeze"]:
-            self.prototypes.grad = None
+            for p in self.prototypes.values():
+                p.grad = None
         norm = math.sqrt(sum(p.grad.square().sum().item() for p in parameters.values()
                              if p.grad is not None))
         with torch.no_grad():
             for name, p in parameters.items():
                 if p.grad is not None:
                     self.update(name, p, lr)
-            self.prototypes.copy_(F.normalize(self.prototypes, dim=1))
+            for p in self.prototypes.values():
+                p.copy_(F.normalize(p, dim=1))
             for queue, new in zip(self.queue, self.new):
                 queue.insert(0, new.detach())
                 del queue[c["queue"] // c["batch"]:]
@@ -567,6 +576,9 @@ CASES = {
         p, "finetuning a ResNeXt of six blocks", case(
             model=dict(RESNET, stage_blocks=[2, 1, 2, 1], groups=4, group_width=8, head=[5],
                        conv_start="fan_in"), crops=[(2, 64)], batch=12, slot=4)),
+    "train_heads": lambda p: train_case(
+        p, "three heads of prototypes, one of another size, frozen at first, and a queue",
+        case(model=dict(prototypes=[30, 30, 12]), queue=24, queue_start=5, freeze=2)),
     "train_three": lambda p: train_case(
         p, "three assigned crops, three kinds of crop, one head layer",
         case(model=dict(head=[24]), crops=[(3, 32), (2, 24), (1, 16)])),

@@ -51,17 +51,17 @@ class Finetune(unittest.TestCase):
         folder = self.path("run/evals")
         return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
-    def interrupt(self, state, *arguments):
-        """Kills the command by its pid once it has kept something."""
+    def interrupt(self, state, *arguments, by=signal.SIGKILL):
+        """Ends the command by its pid once it has kept something."""
         process = subprocess.Popen([SEER, *map(str, arguments)], stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
         deadline = time.monotonic() + WAIT_S
         while not os.path.exists(state) and process.poll() is None:
             self.assertLess(time.monotonic(), deadline, "nothing was kept")
             time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(by)
         out, error = process.communicate(timeout=WAIT_S)
-        self.assertEqual(process.returncode, -signal.SIGKILL, (out, error))
+        self.assertEqual(process.returncode, -by, (out, error))
         self.assertTrue(os.path.exists(state))
 
     def test_it_learns_and_says_what_and_how(self):
@@ -117,7 +117,8 @@ class Finetune(unittest.TestCase):
         state = self.path("two.state")
         options = ("--epochs", 10, "--seed", 5)
         alone = self.evaluate("finetune", *options)
-        self.interrupt(state, *self.arguments("finetune", *options, "--workers", 2, "--state", state))
+        shared = self.arguments("finetune", *options, "--workers", 2, "--state", state)
+        self.interrupt(state, *shared, by=signal.SIGTERM)
         shared = self.evaluate("finetune", *options, "--workers", 2, "--state", state, "--resume")
         self.assertEqual(shared, alone)
 

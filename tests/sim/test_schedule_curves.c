@@ -38,7 +38,7 @@ static void life_begin(struct life *life, uint64_t seed)
     life->config.schedule.lr_final = 0.001;
     life->config.schedule.warmup_steps = 0;
     life->config.schedule.plateau_window_steps = WINDOW;
-    life->config.model.prototypes = PROTOTYPES;
+    life->config.model.prototypes[0] = PROTOTYPES;
     life->config.swav.freeze_prototypes_steps = 0;
     schedule_init(&life->schedule);
     random_init(&life->random, seed, RANDOM_STREAM_TEST, 0, 0);

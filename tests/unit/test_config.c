@@ -4,6 +4,7 @@
 #include "tests/test.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -87,7 +88,7 @@ static void a_file_changes_only_what_it_names(void **state)
     assert_int_equal(config_slots(&config), 4);
     assert_int_equal(config.model.head_count, 2);
     assert_int_equal(config.model.head[1], 5);
-    assert_int_equal(config.model.prototypes, defaults.model.prototypes);
+    assert_int_equal(config.model.prototypes[0], defaults.model.prototypes[0]);
     assert_int_equal(config_crops_per_image(&config), 6);
 }
 
@@ -120,6 +121,10 @@ static void a_wrong_file_is_refused_with_line_key_and_remedy(void **state)
         {"train:\n  steps: 3\ntrain:\n  slot_images: 4\n", "demo.yaml:4: 'train' is given twice"},
         {"model:\n  prototypes: 1\n",
          "demo.yaml:2: model.prototypes must be a whole number from 2"},
+        {"model:\n  prototypes: [3, 1]\n",
+         "demo.yaml:2: model.prototypes must be a whole number from 2"},
+        {"model:\n  prototypes: []\n", "or a list of 1 to 8 such"},
+        {"model:\n  prototypes: [2,2,2,2,2,2,2,2,2]\n", "or a list of 1 to 8 such"},
         {"swav:\n  temperature: .nan\n", "demo.yaml:2: swav.temperature must be a number from"},
         {"swav:\n  temperature: inf\n", "demo.yaml:2: swav.temperature must be a number from"},
         {"swav:\n  temperature: 0x\n", "demo.yaml:2: swav.temperature must be a number from"},
@@ -244,6 +249,34 @@ static void the_fingerprint_covers_the_mathematics_and_nothing_else(void **state
         assert_ok(config_set(&other, sets[i]));
         assert_int_not_equal(config_fingerprint(&other), fingerprint);
     }
+}
+
+/* A word and a list are the same key, and a list of one is the word, so that runs of before there
+ * were several heads keep their fingerprint. */
+static void heads_of_prototypes_are_a_word_or_a_list(void **state)
+{
+    (void)state;
+    struct config config, other;
+    struct buf text;
+    config_init(&config);
+    assert_int_equal(config.model.prototype_heads, 1);
+    other = config;
+    assert_ok(config_set(&other, "model.prototypes=[3000]"));
+    assert_int_equal(config_fingerprint(&other), config_fingerprint(&config));
+    assert_ok(config_set(&other, "model.prototypes=[3000, 500]"));
+    assert_int_not_equal(config_fingerprint(&other), config_fingerprint(&config));
+    assert_int_equal(config_prototypes(&other), 3500);
+    assert_float_equal(config_uniform_loss(&other), (log(3000) + log(500)) / 2, 1e-12);
+    buf_init(&text, 1 << 16);
+    assert_ok(config_print(&other, &text));
+    assert_non_null(strstr((const char *)text.bytes, "prototypes: [3000, 500]\n"));
+    config_init(&config);
+    assert_ok(config_load_text("printed", text.bytes, text.length, &config));
+    assert_memory_equal(&config, &other, sizeof(config));
+    assert_ok(config_set(&config, "model.prototypes=40"));
+    assert_int_equal(config.model.prototype_heads, 1);
+    assert_int_equal(config_prototypes(&config), 40);
+    buf_done(&text);
 }
 
 static char *source_path(const char *name)
@@ -392,7 +425,7 @@ static void the_papers_runs_are_the_papers(void **state)
         assert_int_equal(config.train.slot_images, runs[i].workers_images);
         assert_int_equal(slots * config.train.slot_images, runs[i].bn_images);
         assert_int_equal(config.train.steps, runs[i].steps);
-        assert_int_equal(config.model.prototypes, runs[i].prototypes);
+        assert_int_equal(config_prototypes(&config), runs[i].prototypes);
         assert_int_equal(config.swav.sinkhorn_iterations, runs[i].iterations);
         assert_int_equal(architecture_parameter_count(&architecture), runs[i].parameters);
         assert_true(config.optimizer.weight_decay == runs[i].weight_decay);
@@ -439,6 +472,7 @@ int main(void)
         cmocka_unit_test(impossible_combinations_are_refused_with_the_remedy),
         cmocka_unit_test(overrides_reach_every_kind_of_key_or_say_why_not),
         cmocka_unit_test(the_fingerprint_covers_the_mathematics_and_nothing_else),
+        cmocka_unit_test(heads_of_prototypes_are_a_word_or_a_list),
         cmocka_unit_test(the_reference_file_is_what_the_table_says),
         cmocka_unit_test(every_config_that_we_ship_loads),
         cmocka_unit_test(a_file_begins_with_its_bases),

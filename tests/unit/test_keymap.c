@@ -51,6 +51,7 @@ static void every_tensor_of_every_kind_of_network_has_its_own_name(void **state)
     translate_all(&config);
     assert_ok(config_set(&config, "model.head_batch_norm=true"));
     assert_ok(config_set(&config, "model.stem_stride=1"));
+    assert_ok(config_set(&config, "model.prototypes=[30, 30, 20]"));
     translate_all(&config);
     assert_ok(config_set(&config, "model.family=resnet"));
     assert_ok(config_set(&config, "model.stage_blocks=[3, 4, 6, 3]"));
@@ -69,6 +70,7 @@ static void names_that_are_not_of_a_model_are_refused(void **state)
         "trunk.trunk_output.block1.block1-0",
         "momentum/trunk.stem.0.weight",
         "queue/embeddings",
+        "prototypesque.weight",
     };
     struct keymap_target target;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

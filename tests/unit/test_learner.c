@@ -176,6 +176,15 @@ static void the_feature_queue_counts_each_image_once(void **state)
     assert_same_as_one(&config, (int[]){1, 2, 3}, 3, 0);
 }
 
+static void several_heads_of_prototypes_make_the_step_of_one(void **state)
+{
+    (void)state;
+    struct config config = tiny_config();
+    assert_ok(config_set(&config, "model.prototypes=[20, 20, 7]"));
+    config.swav.queue_images = SLOTS * SLOT_IMAGES;
+    assert_same_as_one(&config, (int[]){1, 3, 2}, 3, 0);
+}
+
 enum twist { TWIST_NONE, TWIST_STEP, TWIST_GENERATION, TWIST_MEMBER, TWIST_NUMBER };
 
 /* One step of two members, of whom the second is not what the first one thinks. */
@@ -251,6 +260,7 @@ int main(void)
         cmocka_unit_test(a_sum_of_another_step_generation_or_number_of_members_counts_for_nothing),
         cmocka_unit_test(what_is_not_finite_for_one_is_so_for_all),
         cmocka_unit_test(the_feature_queue_counts_each_image_once),
+        cmocka_unit_test(several_heads_of_prototypes_make_the_step_of_one),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@ static const char tiny_yaml[] = "crops:\n"
                                 "  - {count: 1, size: 9, scale_min: 0.1, scale_max: 0.5}\n"
                                 "model: {depth: 5, w0: 16, wa: 12, wm: 2, group_width: 8,\n"
                                 "  stem_width: 16, stem_stride: 1, head: [24, 16],\n"
-                                "  head_batch_norm: true, prototypes: 20}\n"
+                                "  head_batch_norm: true, prototypes: [20, 9]}\n"
                                 "train: {batch_images: 6, slot_images: 2}\n"
                                 "swav: {freeze_prototypes_steps: 1, queue_images: 6}\n"
                                 "collective: {bucket_kib: 4}\n";

@@ -107,7 +107,7 @@ static struct config plateau_config(void)
     config.schedule.plateau_threshold = 1e-3;
     config.schedule.plateau_noise = 2.0;
     config.schedule.plateau_factor = 0.5;
-    config.model.prototypes = 300;
+    config.model.prototypes[0] = 300;
     config.swav.freeze_prototypes_steps = 0;
     config.swav.queue_images = 0;
     return config;

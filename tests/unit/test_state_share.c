@@ -17,7 +17,7 @@ static const char *const settings[] = {
     "model.depth=2",       "model.w0=8",
     "model.wa=8",          "model.wm=2",
     "model.group_width=8", "model.stem_width=8",
-    "model.head=[12,7]",   "model.prototypes=11",
+    "model.head=[12,7]",   "model.prototypes=[11, 5]",
     "swav.queue_images=8", "train.batch_images=20",
     "train.slot_images=4", "optimizer.sharded=true",
 };

@@ -4,6 +4,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <math.h>
+
 #include "tests/unit/virtual_team.h"
 #include "worker/swav/swav.h"
 
@@ -43,7 +45,8 @@ struct fixture {
     struct swav swav;
 };
 
-static void open_fixture(struct fixture *fixture, int64_t iterations, int64_t slot_images)
+static void open_fixture(struct fixture *fixture, int64_t iterations, int64_t slot_images,
+                         int heads)
 {
     struct rows rows;
     struct config *config = &fixture->config;
@@ -53,7 +56,9 @@ static void open_fixture(struct fixture *fixture, int64_t iterations, int64_t sl
     config->crop_count = 2;
     config->crops[0].count = 2;
     config->crops[1].count = 1;
-    config->model.prototypes = PROTOTYPES;
+    config->model.prototype_heads = heads;
+    for (int i = 0; i < heads; i++)
+        config->model.prototypes[i] = PROTOTYPES;
     config->swav.temperature = 0.1;
     config->swav.epsilon = 0.05;
     config->swav.sinkhorn_iterations = iterations;
@@ -67,9 +72,13 @@ static void open_fixture(struct fixture *fixture, int64_t iterations, int64_t sl
     assert_ok(rows_assign(&fixture->team.rows, slots));
     fixture->team.collective = virtual_team_member(fixture->virtual_team, 0);
     fixture->head.team = &fixture->team;
-    fixture->head.prototype_count = PROTOTYPES;
-    fixture->head.scores = arena_floats(&fixture->team.arena, 3 * CROP);
-    fixture->head.scores_grad = arena_floats(&fixture->team.arena, 3 * CROP);
+    fixture->head.prototype_heads = heads;
+    for (int i = 0; i < heads; i++) {
+        struct prototypes *prototypes = &fixture->head.prototypes[i];
+        prototypes->count = PROTOTYPES;
+        prototypes->scores = arena_floats(&fixture->team.arena, 3 * CROP);
+        prototypes->scores_grad = arena_floats(&fixture->team.arena, 3 * CROP);
+    }
     swav_init(&fixture->swav, &fixture->team, &fixture->head, config, 1);
     assert_ok(arena_check(&fixture->team.arena));
 }
@@ -91,11 +100,12 @@ static int row_of(const struct fixture *fixture, int crop, int image)
     return first + (slot * crops + crop % 2) * images + image % images;
 }
 
-static void put_scores(struct fixture *fixture)
+static void put_scores(struct fixture *fixture, int head)
 {
     for (int crop = 0; crop < 3; crop++)
         for (int image = 0; image < IMAGES; image++)
-            memcpy(fixture->head.scores + row_of(fixture, crop, image) * PROTOTYPES,
+            memcpy(fixture->head.prototypes[head].scores +
+                       row_of(fixture, crop, image) * PROTOTYPES,
                    scores + crop * CROP + image * PROTOTYPES, PROTOTYPES * sizeof(float));
 }
 
@@ -112,11 +122,11 @@ static void codes_match_the_worked_values(void **state)
     const double *const expected[] = {codes_1, codes_3, codes_10};
     for (int i = 0; i < 3; i++) {
         struct fixture fixture;
-        open_fixture(&fixture, iterations[i], IMAGES);
-        put_scores(&fixture);
+        open_fixture(&fixture, iterations[i], IMAGES, 1);
+        put_scores(&fixture, 0);
         assert_ok(swav_codes(&fixture.swav, 0));
         for (int j = 0; j < CROP; j++)
-            assert_near((double)fixture.swav.codes.q[j], expected[i][j], 2e-6);
+            assert_near((double)fixture.swav.codes.sets[0].q[j], expected[i][j], 2e-6);
         close_fixture(&fixture);
     }
 }
@@ -127,8 +137,8 @@ static void loss_and_gradients_match_for_any_size_of_slot(void **state)
     for (int64_t slot_images = 1; slot_images <= IMAGES; slot_images *= 2) {
         struct fixture fixture;
         const uint32_t slots[] = {0, 1, 2, 3};
-        open_fixture(&fixture, 3, slot_images);
-        put_scores(&fixture);
+        open_fixture(&fixture, 3, slot_images, 1);
+        put_scores(&fixture, 0);
         assert_ok(swav_codes(&fixture.swav, 0));
         swav_loss(&fixture.swav);
         swav_place(&fixture.swav, slots);
@@ -136,11 +146,34 @@ static void loss_and_gradients_match_for_any_size_of_slot(void **state)
         for (int crop = 0; crop < 3; crop++)
             for (int i = 0; i < CROP; i++) {
                 const int row = row_of(&fixture, crop, i / PROTOTYPES);
-                assert_near((double)fixture.head.scores_grad[row * PROTOTYPES + i % PROTOTYPES],
+                assert_near((double)fixture.head.prototypes[0]
+                                .scores_grad[row * PROTOTYPES + i % PROTOTYPES],
                             gradient[crop * CROP + i], 5e-6);
             }
         close_fixture(&fixture);
     }
+}
+
+/* The second head sees every image as every other, so its loss is ln 3 and its gradient 0. */
+static void the_loss_of_several_heads_is_their_mean(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    const uint32_t slots[] = {0, 1, 2, 3};
+    open_fixture(&fixture, 3, 2, 2);
+    put_scores(&fixture, 0);
+    assert_ok(swav_codes(&fixture.swav, 0));
+    swav_loss(&fixture.swav);
+    swav_place(&fixture.swav, slots);
+    assert_near(swav_loss_of_all(&fixture.swav), (loss_3 + log(3)) / 2, 2e-6);
+    for (int crop = 0; crop < 3; crop++)
+        for (int i = 0; i < CROP; i++) {
+            const int at = row_of(&fixture, crop, i / PROTOTYPES) * PROTOTYPES + i % PROTOTYPES;
+            assert_near((double)fixture.head.prototypes[0].scores_grad[at],
+                        gradient[crop * CROP + i] / 2, 5e-6);
+            assert_near((double)fixture.head.prototypes[1].scores_grad[at], 0, 1e-6);
+        }
+    close_fixture(&fixture);
 }
 
 int main(void)
@@ -148,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes_match_the_worked_values),
         cmocka_unit_test(loss_and_gradients_match_for_any_size_of_slot),
+        cmocka_unit_test(the_loss_of_several_heads_is_their_mean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

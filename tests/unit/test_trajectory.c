@@ -22,7 +22,7 @@ static const char tiny_yaml[] = "crops:\n"
                                 "  - {count: 2, size: 15, scale_min: 0.1, scale_max: 0.5}\n"
                                 "model: {depth: 4, w0: 16, wa: 8, wm: 2, group_width: 8,\n"
                                 "  stem_width: 16, stem_stride: 1, head: [24, 16],\n"
-                                "  head_batch_norm: true, prototypes: 20}\n"
+                                "  head_batch_norm: true, prototypes: [20, 9]}\n"
                                 "train: {batch_images: 12, slot_images: 4, reduction: %s,\n"
                                 "  loss_scale: %d}\n"
                                 "optimizer: {kind: larc, trust: 0.02}\n"
@@ -30,7 +30,8 @@ static const char tiny_yaml[] = "crops:\n"
                                 "collective: {bucket_kib: 4}\n";
 
 static const char *const resnet[] = {"model.family=resnet", "model.stage_blocks=[1, 2]",
-                                     "model.groups=2", "model.group_width=32"};
+                                     "model.groups=2", "model.group_width=32",
+                                     "model.prototypes=20"};
 
 static const char *device_name = "cpu";
 static double loss_band, parameter_band;

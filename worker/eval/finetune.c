@@ -42,7 +42,7 @@ void finetune_config(const struct config *from, const struct finetune_rule *rule
     ret_config->model.head_count = 1;
     ret_config->model.head[0] = rule->class_count;
     ret_config->model.head_batch_norm = 0;
-    ret_config->model.prototypes = 0;
+    ret_config->model.prototype_heads = 0;
     ret_config->swav.queue_images = 0;
     ret_config->train.batch_images = rule->batch;
     ret_config->train.slot_images = rule->slot_images;

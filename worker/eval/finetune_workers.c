@@ -4,6 +4,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/eval/finetune_workers.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -61,9 +62,28 @@ static int exit_code_of(const struct finetune_work *work, const int *ended)
     return code;
 }
 
+/* Who ends the command ends its workers, and what they leave is cleaned up, before it ends. */
+static const struct local_group *workers;
+static volatile sig_atomic_t ended_by;
+
+static void end_workers(int number)
+{
+    ended_by = number;
+    for (int rank = 0; rank < workers->size; rank++)
+        if (workers->members[rank] > 0)
+            kill(workers->members[rank], SIGTERM);
+}
+
+static void on_ends(void (*handler)(int number))
+{
+    const struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
 static int run_several(const struct finetune_work *work)
 {
-    struct local_group group;
+    static struct local_group group;
     struct membership membership = {.work = work};
     const struct local_member member = {
         .run = run_member,
@@ -76,7 +96,12 @@ static int run_several(const struct finetune_work *work)
     const enum status status = local_group_start(&group, work->workers, 0, &member);
     if (status != OK)
         command_exit(work->program, status);
+    workers = &group;
+    on_ends(end_workers);
     local_group_end(&group, ended);
+    on_ends(SIG_DFL);
+    if (ended_by != 0)
+        raise(ended_by);
     return status != OK ? status_exit_code(status) : exit_code_of(work, ended);
 }
 

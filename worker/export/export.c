@@ -50,7 +50,7 @@ static int is_wanted(const char *name, int has_head)
     if (strncmp(name, "trunk.", strlen("trunk.")) == 0)
         return 1;
     return has_head && (strncmp(name, "head.", strlen("head.")) == 0 ||
-                        strncmp(name, "prototypes.", strlen("prototypes.")) == 0);
+                        strncmp(name, "prototypes", strlen("prototypes")) == 0);
 }
 
 /* PyTorch's BN also holds how many batches it has seen. */

@@ -102,7 +102,7 @@ static enum status translate_trunk(enum keymap_layout layout, const char *name,
 enum status keymap_translate(enum keymap_layout layout, const char *name,
                              struct keymap_target *ret_target)
 {
-    static const char trunk[] = "trunk.", head[] = "head.", prototypes[] = "prototypes.";
+    static const char trunk[] = "trunk.", head[] = "head.", prototypes[] = "prototypes";
     int is_vissl = layout == KEYMAP_VISSL;
     int is_trunk = strncmp(name, trunk, strlen(trunk)) == 0;
     snprintf(ret_target->group, sizeof(ret_target->group), "%s",
@@ -116,9 +116,12 @@ enum status keymap_translate(enum keymap_layout layout, const char *name,
                  is_vissl ? "0." : "", name + strlen(head));
         return OK;
     }
-    if (strncmp(name, prototypes, strlen(prototypes)) == 0) {
-        snprintf(ret_target->name, sizeof(ret_target->name), "%s.%s",
-                 is_vissl ? "0.prototypes0" : "prototypes", name + strlen(prototypes));
+    /* Of one head, or of the N-th. */
+    const int is_prototypes = strncmp(name, prototypes, strlen(prototypes)) == 0;
+    const char *rest = is_prototypes ? name + strlen(prototypes) : name;
+    if (is_prototypes && rest[strspn(rest, "0123456789")] == '.') {
+        snprintf(ret_target->name, sizeof(ret_target->name), "%s%s%s%s", is_vissl ? "0." : "",
+                 prototypes, is_vissl && *rest == '.' ? "0" : "", rest);
         return OK;
     }
     return fail(ERR_INPUT, "'%s' is no tensor of a model", name);

@@ -32,6 +32,21 @@ static void init_layer(struct head *head, struct head_layer *layer, int place, i
     layer->norm_grad = team_activations(team, values);
 }
 
+static void init_prototypes(struct head *head, const struct config *config, int index)
+{
+    struct team *team = head->team;
+    struct prototypes *prototypes = &head->prototypes[index];
+    const size_t count = (size_t)config->model.prototypes[index];
+    const size_t scores = (size_t)rows_total(&team->rows) * count;
+    char name[STATE_PROTOTYPES_BYTES];
+    state_prototypes_name(config, index, name);
+    prototypes->count = (int)count;
+    linear_init(&prototypes->linear, team, name, head->embedding, prototypes->count, 0);
+    prototypes->norms = arena_floats(&team->arena, count);
+    prototypes->scores = arena_floats(&team->arena, scores);
+    prototypes->scores_grad = arena_floats(&team->arena, scores);
+}
+
 void head_init(struct head *head, struct team *team, const struct config *config,
                const float *features, int width)
 {
@@ -39,7 +54,7 @@ void head_init(struct head *head, struct team *team, const struct config *config
     *head = (struct head){
         .team = team,
         .layer_count = (int)config->model.head_count,
-        .prototype_count = (int)config->model.prototypes,
+        .prototype_heads = (int)config->model.prototype_heads,
     };
     const enum arena_part before = arena_enter(&team->arena, ARENA_HEAD);
     int place = 0, in = width;
@@ -55,14 +70,12 @@ void head_init(struct head *head, struct team *team, const struct config *config
         x = layer->y;
     }
     head->embedding = in;
-    linear_init(&head->prototypes, team, "prototypes", in, head->prototype_count, 0);
-    const size_t values = rows * (size_t)in, scores = rows * (size_t)head->prototype_count;
+    const size_t values = rows * (size_t)in;
     head->embeddings = arena_floats(&team->arena, values);
     head->norms = arena_floats(&team->arena, rows);
-    head->prototype_norms = arena_floats(&team->arena, (size_t)head->prototype_count);
     head->embeddings_grad = arena_floats(&team->arena, values);
-    head->scores = arena_floats(&team->arena, scores);
-    head->scores_grad = arena_floats(&team->arena, scores);
+    for (int i = 0; i < head->prototype_heads; i++)
+        init_prototypes(head, config, i);
     head->features_grad = arena_floats(&team->arena, rows * (size_t)width);
     arena_enter(&team->arena, before);
 }
@@ -111,7 +124,9 @@ enum status head_forward(struct head *head)
         TRY(layer_forward(&head->layers[i], team));
     team->ops->normalize_rows(team->device, head->layers[head->layer_count - 1].y, rows,
                               head->embedding, head->embeddings, head->norms);
-    linear_forward(&head->prototypes, head->embeddings, ACTIVATION_NONE, head->scores);
+    for (int i = 0; i < head->prototype_heads; i++)
+        linear_forward(&head->prototypes[i].linear, head->embeddings, ACTIVATION_NONE,
+                       head->prototypes[i].scores);
     return OK;
 }
 
@@ -153,8 +168,17 @@ static enum status layer_backward(struct head_layer *layer, struct team *team)
 static void embeddings_backward(struct head *head)
 {
     const struct team *team = head->team;
-    linear_backward(&head->prototypes, head->embeddings, NULL, ACTIVATION_NONE, head->scores_grad);
-    linear_backward_input(&head->prototypes, head->scores_grad, NULL, head->embeddings_grad);
+    for (int i = 0; i < head->prototype_heads; i++) {
+        const struct prototypes *prototypes = &head->prototypes[i];
+        linear_backward(&prototypes->linear, head->embeddings, NULL, ACTIVATION_NONE,
+                        prototypes->scores_grad);
+        if (i == 0)
+            linear_backward_input(&prototypes->linear, prototypes->scores_grad, NULL,
+                                  head->embeddings_grad);
+        else
+            linear_backward_input_add(&prototypes->linear, prototypes->scores_grad,
+                                      head->embeddings_grad);
+    }
     team->ops->normalize_rows_backward(team->device, head->embeddings_grad, head->embeddings,
                                        head->norms, rows_total(&team->rows), head->embedding,
                                        head->layers[head->layer_count - 1].y_grad);
@@ -182,7 +206,10 @@ const float *head_first_gradient(const struct head *head)
 void head_normalize_prototypes(struct head *head)
 {
     const struct team *team = head->team;
-    team->ops->normalize_rows(team->device, head->prototypes.weight.value, head->prototype_count,
-                              head->embedding, head->prototypes.weight.value,
-                              head->prototype_norms);
+    for (int i = 0; i < head->prototype_heads; i++) {
+        const struct prototypes *prototypes = &head->prototypes[i];
+        float *rows = prototypes->linear.weight.value;
+        team->ops->normalize_rows(team->device, rows, prototypes->count, head->embedding, rows,
+                                  prototypes->norms);
+    }
 }

@@ -3,6 +3,7 @@
  *
  *   z = linear (BN) ReLU ... linear (features),  embeddings = z / |z|,  scores = embeddings C^T
  *
+ * There may be several C (SwAV's nmb_prototypes as a list), each with scores of its own.
  * The rows of C, the prototypes, are unit vectors at every forward: they start so, and step_apply
  * makes them so after every update. That is SwAV's "before every forward" without a step_compute
  * that changes parameters, and snapshots hold them as they are used. All fp32. */
@@ -26,24 +27,30 @@ struct head_layer {
     void *norm_x, *norm_y, *norm_grad; /* around BN, as activations */
 };
 
+/* One of the heads that share the embeddings. */
+struct prototypes {
+    int count;                   /* K */
+    struct linear linear;        /* [K][embedding], no bias */
+    float *norms;                /* [K] before the last normalisation */
+    float *scores, *scores_grad; /* [rows][K] */
+};
+
 struct head {
     struct team *team; /* borrowed */
-    int layer_count, embedding, prototype_count;
+    int layer_count, embedding, prototype_heads;
     struct head_layer layers[CONFIG_HEAD_MAX];
-    struct linear prototypes;  /* [prototype_count][embedding], no bias */
-    float *prototype_norms;    /* [prototype_count] before the last normalisation */
+    struct prototypes prototypes[CONFIG_PROTOTYPES_MAX];
     float *embeddings, *norms; /* [rows][embedding], [rows] */
     float *embeddings_grad;
-    float *scores, *scores_grad; /* [rows][prototype_count] */
-    float *features_grad;        /* [rows][feature width] */
+    float *features_grad; /* [rows][feature width] */
 };
 
 void head_init(struct head *head, struct team *team, const struct config *config,
                const float *features, int width);
 /* features -> embeddings, scores. */
 enum status head_forward(struct head *head);
-/* scores_grad -> features_grad, divided by pixels[resolution] (of the trunk's last block, whose
- * mean the features are). */
+/* scores_grad of all prototypes -> features_grad, divided by pixels[resolution] (of the trunk's
+ * last block, whose mean the features are). */
 enum status head_backward(struct head *head, const int *pixels);
 const float *head_first_gradient(const struct head *head);
 /* Unit prototypes after an update. */

@@ -85,15 +85,26 @@ void linear_backward(const struct linear *linear, const float *x, const float *y
     }
 }
 
-void linear_backward_input(const struct linear *linear, const float *dy, const int *divisor,
-                           float *dx)
+static void input_gradient(const struct linear *linear, const float *dy, const int *divisor,
+                           float beta, float *dx)
 {
     const struct team *team = linear->team;
     for (int i = 0; i < piece_count(linear); i++) {
         const struct piece piece = piece_at(linear, i);
         const float factor = divisor == NULL ? 1.0f : 1.0f / (float)divisor[piece.resolution];
         team->ops->gemm(team->device, 0, 0, piece.rows, linear->in, linear->out, factor,
-                        dy + piece.first * (size_t)linear->out, linear->weight.value, 0,
+                        dy + piece.first * (size_t)linear->out, linear->weight.value, beta,
                         dx + piece.first * (size_t)linear->in);
     }
+}
+
+void linear_backward_input(const struct linear *linear, const float *dy, const int *divisor,
+                           float *dx)
+{
+    input_gradient(linear, dy, divisor, 0, dx);
+}
+
+void linear_backward_input_add(const struct linear *linear, const float *dy, float *dx)
+{
+    input_gradient(linear, dy, NULL, 1, dx);
 }

@@ -26,5 +26,7 @@ void linear_backward(const struct linear *linear, const float *x, const float *y
 /* dx [rows][in] = dy W / divisor[resolution], dy as linear_backward left it. divisor NULL: 1. */
 void linear_backward_input(const struct linear *linear, const float *dy, const int *divisor,
                            float *dx);
+/* The same, added to what dx is, without a divisor. */
+void linear_backward_input_add(const struct linear *linear, const float *dy, float *dx);
 
 #endif

@@ -149,9 +149,9 @@ static enum status exchange(struct team *team, const struct team_call *call)
     return team->tape != NULL ? tape_cut(team->tape, call) : team_perform(team, call);
 }
 
-enum status team_max(struct team *team, float *value)
+enum status team_max(struct team *team, float *values, size_t count)
 {
-    const struct team_call call = {TEAM_SUM, REDUCE_MAX, .data = value, .count = 1};
+    const struct team_call call = {TEAM_SUM, REDUCE_MAX, .data = values, .count = count};
     return exchange(team, &call);
 }
 

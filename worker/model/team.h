@@ -64,8 +64,9 @@ enum status team_meet(struct team *team);
 enum status team_perform(struct team *team, const struct team_call *call);
 /* What the operations of a step depend on, besides the addresses of memory: a hash. */
 uint64_t team_key(const struct team *team);
-/* Largest of all members, of one value. Errors as collective_allreduce, here and below. */
-enum status team_max(struct team *team, float *value);
+/* Largest of all members, of each of count values. Errors as collective_allreduce, here and below.
+ */
+enum status team_max(struct team *team, float *values, size_t count);
 /* Sum over members, in place, in the background: counts in started, sets ticket. */
 enum status team_sum_start(struct team *team, void *data, size_t count, enum reduce_op op);
 /* Sum over members, in place. */

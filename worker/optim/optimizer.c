@@ -25,9 +25,8 @@ static enum status place_tensors(struct optimizer *optimizer, int count)
     for (int i = 0; i < count; i++) {
         const struct state_tensor *tensor = &layout->tensors[i];
         places[i] = (struct tensor_place){tensor->offset, tensor->length};
-        if (strcmp(tensor->name, "prototypes.weight") == 0)
-            optimizer->prototypes = i;
     }
+    optimizer->prototypes = count - optimizer->prototype_heads; /* they lie last */
     const enum status status =
         tensor_table_init(&optimizer->tensors, &optimizer->arena, places, count);
     mem_free(places);
@@ -40,6 +39,7 @@ enum status optimizer_init(struct optimizer *optimizer, const struct config *con
     const int count = parameter_count(&state->layout);
     *optimizer = (struct optimizer){
         .state = state,
+        .prototype_heads = (int)config->model.prototype_heads,
         .freeze_steps = (uint64_t)config->swav.freeze_prototypes_steps,
         .norms = mem_array(2 * (size_t)count, sizeof(*optimizer->norms)),
         .rule =
@@ -75,12 +75,13 @@ void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret
     const struct optimizer_tensors *tensors = &optimizer->tensors;
     const int is_frozen = number < optimizer->freeze_steps;
     double square = 0;
-    tensor_table_freeze(tensors, device, optimizer->prototypes, is_frozen);
+    for (int i = optimizer->prototypes; i < tensors->count; i++)
+        tensor_table_freeze(tensors, device, i, is_frozen);
     device->ops->optimizer_norms(device, tensors);
     device->ops->download(device, optimizer->norms, tensors->norms,
                           2 * (size_t)tensors->count * sizeof(*optimizer->norms));
     for (int i = 0; i < tensors->count; i++)
-        if (i != optimizer->prototypes || !is_frozen)
+        if (i < optimizer->prototypes || !is_frozen)
             square += (double)optimizer->norms[2 * i + 1];
     *ret_grad_norm = sqrt(square);
 }

@@ -18,7 +18,7 @@ struct optimizer {
     struct arena arena;
     struct optimizer_tensors tensors; /* arrays on the device */
     struct optimizer_rule rule;
-    int prototypes; /* index of the tensor that may be frozen */
+    int prototypes, prototype_heads; /* index of the first tensor that may be frozen; how many */
     uint64_t freeze_steps;
     float *norms; /* [2*count] on the host */
 };

@@ -27,98 +27,136 @@ static void fill_constants(struct codes *codes, int samples)
     mem_free(selection);
 }
 
+static size_t samples_of(const struct codes *codes)
+{
+    return (size_t)(codes->rows + codes->queue_rows);
+}
+
+static void init_set(struct codes *codes, int index, size_t prototypes)
+{
+    struct arena *arena = &codes->team->arena;
+    struct code_set *set = &codes->sets[index];
+    const size_t crops = (size_t)codes->crops, samples = samples_of(codes);
+    const size_t rows = (size_t)codes->rows;
+    set->prototypes = (int)prototypes;
+    set->p = arena_floats(arena, crops * samples * prototypes);
+    set->a = arena_floats(arena, crops * prototypes);
+    set->b = arena_floats(arena, crops * samples);
+    set->q = arena_floats(arena, crops * rows * prototypes);
+    set->targets = arena_floats(arena, (crops + 1) * rows * prototypes);
+    set->max = codes->max + index;
+}
+
+/* Sums lie set by set in what members exchange. */
+static void place_sums(struct codes *codes)
+{
+    size_t at = 0, most = 0;
+    for (int i = 0; i < codes->set_count; i++)
+        most = (size_t)codes->sets[i].prototypes > most ? (size_t)codes->sets[i].prototypes : most;
+    if (codes->team->rows.is_exact) {
+        codes->wide = (double *)(void *)codes->y;
+        codes->y = arena_floats(&codes->team->arena, codes->y_floats);
+        codes->partial = arena_floats(&codes->team->arena, most);
+    }
+    for (int i = 0; i < codes->set_count; i++) {
+        struct code_set *set = &codes->sets[i];
+        set->y = codes->y == NULL ? NULL : codes->y + at;
+        set->wide = codes->wide == NULL ? NULL : codes->wide + 2 * at;
+        at += (size_t)codes->crops * (size_t)set->prototypes;
+    }
+}
+
 void codes_init(struct codes *codes, struct team *team, const struct config *config, int rows,
                 int queue_rows)
 {
     struct exchange exchange;
     struct arena *arena = &team->arena;
-    const size_t crops = (size_t)config->crops[0].count, samples = (size_t)(rows + queue_rows);
-    const size_t prototypes = (size_t)config->model.prototypes;
+    const size_t crops = (size_t)config->crops[0].count;
     const enum arena_part before = arena_enter(arena, ARENA_CODES);
     exchange_init(&exchange, config);
     *codes = (struct codes){
         .team = team,
         .crops = (int)crops,
-        .prototypes = (int)prototypes,
         .rows = rows,
         .queue_rows = queue_rows,
         .iterations = (int)config->swav.sinkhorn_iterations,
         .epsilon = (float)config->swav.epsilon,
-        .p = arena_floats(arena, crops * samples * prototypes),
-        .a = arena_floats(arena, crops * prototypes),
-        .b = arena_floats(arena, crops * samples),
-        .ones = arena_floats(arena, samples),
-        .q = arena_floats(arena, crops * (size_t)rows * prototypes),
-        .targets = arena_floats(arena, (crops + 1) * (size_t)rows * prototypes),
-        .selection = arena_floats(arena, (crops + 1) * crops),
-        .maxima = arena_floats(arena, crops + 1),
-        .max = team->state->exchange + exchange.max,
+        .set_count = (int)config->model.prototype_heads,
+        .y_floats = crops * (size_t)config_prototypes(config),
         .y = team->state->exchange + exchange.prototypes,
+        .max = team->state->exchange + exchange.max,
     };
-    if (team->rows.is_exact) {
-        codes->wide = (double *)(void *)codes->y;
-        codes->y = arena_floats(arena, crops * prototypes);
-        codes->partial = arena_floats(arena, prototypes);
-    }
+    for (int i = 0; i < codes->set_count; i++)
+        init_set(codes, i, (size_t)config->model.prototypes[i]);
+    codes->ones = arena_floats(arena, samples_of(codes));
+    codes->selection = arena_floats(arena, (crops + 1) * crops);
+    codes->maxima = arena_floats(arena, crops + 1);
+    place_sums(codes);
     arena_enter(arena, before);
     fill_constants(codes, rows + queue_rows);
 }
 
-static float *crop_p(const struct codes *codes, int crop)
+static float *crop_p(const struct codes *codes, const struct code_set *set, int crop)
 {
-    return codes->p +
-           (size_t)crop * (size_t)(codes->rows + codes->queue_rows) * (size_t)codes->prototypes;
+    return set->p + (size_t)crop * samples_of(codes) * (size_t)set->prototypes;
 }
 
-float *codes_queue_scores(const struct codes *codes, int crop)
+static float *queue_scores(const struct codes *codes, const struct code_set *set, int crop)
 {
-    return crop_p(codes, crop) + (size_t)codes->rows * (size_t)codes->prototypes;
+    return crop_p(codes, set, crop) + (size_t)codes->rows * (size_t)set->prototypes;
 }
 
-static enum status find_max(struct codes *codes, const float *scores, int queue_count)
+float *codes_queue_scores(const struct codes *codes, int set, int crop)
+{
+    return queue_scores(codes, &codes->sets[set], crop);
+}
+
+static void find_max(const struct codes *codes, const struct code_set *set, const float *scores,
+                     int queue_count)
 {
     const struct team *team = codes->team;
-    team->ops->scores_max(team->device, scores, rows_count(&team->rows, 0), codes->prototypes,
+    team->ops->scores_max(team->device, scores, rows_count(&team->rows, 0), set->prototypes,
                           codes->maxima);
     for (int crop = 0; crop < codes->crops && queue_count > 0; crop++)
-        team->ops->scores_max(team->device, codes_queue_scores(codes, crop), queue_count,
-                              codes->prototypes, codes->maxima + crop + 1);
+        team->ops->scores_max(team->device, queue_scores(codes, set, crop), queue_count,
+                              set->prototypes, codes->maxima + crop + 1);
     team->ops->scores_max(team->device, codes->maxima, 1, queue_count > 0 ? codes->crops + 1 : 1,
-                          codes->max);
-    return team_max(codes->team, codes->max);
+                          set->max);
 }
 
 /* From rows [slot][crop][image] to [crop][slot][image], the queue behind. */
-static void exponentiate(struct codes *codes, const float *scores, int queue_count)
+static void exponentiate(const struct codes *codes, const struct code_set *set, const float *scores,
+                         int queue_count)
 {
     const struct team *team = codes->team;
-    const int images = team->rows.slot_images, k = codes->prototypes;
+    const int images = team->rows.slot_images, k = set->prototypes;
     const size_t part = (size_t)images * (size_t)k;
     for (int crop = 0; crop < codes->crops; crop++) {
         for (int slot = 0; slot < team->rows.slot_count; slot++)
             team->ops->sinkhorn_exp(
                 team->device, scores + (size_t)(slot * codes->crops + crop) * part, images, k,
-                codes->max, codes->epsilon, crop_p(codes, crop) + (size_t)slot * part);
-        float *queue = codes_queue_scores(codes, crop);
+                set->max, codes->epsilon, crop_p(codes, set, crop) + (size_t)slot * part);
+        float *queue = queue_scores(codes, set, crop);
         if (queue_count > 0)
-            team->ops->sinkhorn_exp(team->device, queue, queue_count, k, codes->max, codes->epsilon,
+            team->ops->sinkhorn_exp(team->device, queue, queue_count, k, set->max, codes->epsilon,
                                     queue);
     }
 }
 
 /* y = P b of one crop's samples here, in pieces of a slot's images with exact reduction: those of
  * the queue too come in whole slots. */
-static void sum_samples(struct codes *codes, int crop, const float *b, int samples)
+static void sum_samples(const struct codes *codes, const struct code_set *set, int crop,
+                        const float *b, int samples)
 {
     const struct team *team = codes->team;
-    const int k = codes->prototypes, images = team->rows.slot_images;
-    const float *p = crop_p(codes, crop);
-    if (codes->wide == NULL) {
+    const int k = set->prototypes, images = team->rows.slot_images;
+    const float *p = crop_p(codes, set, crop);
+    if (set->wide == NULL) {
         team->ops->sinkhorn_prototypes(team->device, p, b, samples, k,
-                                       codes->y + (size_t)crop * (size_t)k);
+                                       set->y + (size_t)crop * (size_t)k);
         return;
     }
-    double *wide = codes->wide + 2 * (size_t)crop * (size_t)k;
+    double *wide = set->wide + 2 * (size_t)crop * (size_t)k;
     team->ops->zero(team->device, wide, 2 * (size_t)k * sizeof(*wide));
     for (int first = 0; first < samples; first += images) {
         team->ops->sinkhorn_prototypes(team->device, p + (size_t)first * (size_t)k, b + first,
@@ -130,11 +168,10 @@ static void sum_samples(struct codes *codes, int crop, const float *b, int sampl
 static enum status sum_members(struct codes *codes)
 {
     struct team *team = codes->team;
-    const size_t count = (size_t)codes->crops * (size_t)codes->prototypes;
     if (codes->wide == NULL)
-        return team_sum(team, codes->y, count);
-    TRY(team_sum_wide(team, codes->wide, count));
-    team->ops->wide_round(team->device, codes->wide, count, codes->y);
+        return team_sum(team, codes->y, codes->y_floats);
+    TRY(team_sum_wide(team, codes->wide, codes->y_floats));
+    team->ops->wide_round(team->device, codes->wide, codes->y_floats, codes->y);
     return OK;
 }
 
@@ -142,39 +179,51 @@ static enum status sum_members(struct codes *codes)
 static enum status iterate(struct codes *codes, int is_first, int samples, double total)
 {
     struct team *team = codes->team;
-    const int k = codes->prototypes;
-    const size_t stride = (size_t)(codes->rows + codes->queue_rows);
-    for (int crop = 0; crop < codes->crops; crop++)
-        sum_samples(codes, crop, is_first ? codes->ones : codes->b + (size_t)crop * stride,
-                    samples);
+    const size_t stride = samples_of(codes);
+    for (int i = 0; i < codes->set_count; i++)
+        for (int crop = 0; crop < codes->crops; crop++)
+            sum_samples(codes, &codes->sets[i], crop,
+                        is_first ? codes->ones : codes->sets[i].b + (size_t)crop * stride, samples);
     TRY(sum_members(codes));
-    for (int crop = 0; crop < codes->crops; crop++) {
-        const size_t at = (size_t)crop * (size_t)k;
-        team->ops->sinkhorn_samples(team->device, crop_p(codes, crop), codes->y + at, samples, k,
-                                    total, codes->a + at, codes->b + (size_t)crop * stride);
-    }
+    for (int i = 0; i < codes->set_count; i++)
+        for (int crop = 0; crop < codes->crops; crop++) {
+            const struct code_set *set = &codes->sets[i];
+            const size_t at = (size_t)crop * (size_t)set->prototypes;
+            team->ops->sinkhorn_samples(team->device, crop_p(codes, set, crop), set->y + at,
+                                        samples, set->prototypes, total, set->a + at,
+                                        set->b + (size_t)crop * stride);
+        }
     return OK;
 }
 
-enum status codes_compute(struct codes *codes, const float *scores, int queue_count, double total)
+static void find_targets(const struct codes *codes, const struct code_set *set)
 {
     const struct team *team = codes->team;
-    const int k = codes->prototypes;
-    const size_t crop_floats = (size_t)codes->rows * (size_t)k;
-    TRY(find_max(codes, scores, queue_count));
-    exponentiate(codes, scores, queue_count);
+    const size_t k = (size_t)set->prototypes, crop_floats = (size_t)codes->rows * k;
+    for (int crop = 0; crop < codes->crops; crop++)
+        team->ops->sinkhorn_codes(team->device, crop_p(codes, set, crop), set->a + (size_t)crop * k,
+                                  codes->rows, (int)k, set->q + (size_t)crop * crop_floats);
+    team->ops->gemm(team->device, 0, 0, codes->crops + 1, (int)crop_floats, codes->crops, 1,
+                    codes->selection, set->q, 0, set->targets);
+}
+
+enum status codes_compute(struct codes *codes, const float *const *scores, int queue_count,
+                          double total)
+{
+    for (int i = 0; i < codes->set_count; i++)
+        find_max(codes, &codes->sets[i], scores[i], queue_count);
+    TRY(team_max(codes->team, codes->max, (size_t)codes->set_count));
+    for (int i = 0; i < codes->set_count; i++)
+        exponentiate(codes, &codes->sets[i], scores[i], queue_count);
     for (int i = 0; i < codes->iterations; i++)
         TRY(iterate(codes, i == 0, codes->rows + queue_count, total));
-    for (int crop = 0; crop < codes->crops; crop++)
-        team->ops->sinkhorn_codes(team->device, crop_p(codes, crop),
-                                  codes->a + (size_t)crop * (size_t)k, codes->rows, k,
-                                  codes->q + (size_t)crop * crop_floats);
-    team->ops->gemm(team->device, 0, 0, codes->crops + 1, (int)crop_floats, codes->crops, 1,
-                    codes->selection, codes->q, 0, codes->targets);
+    for (int i = 0; i < codes->set_count; i++)
+        find_targets(codes, &codes->sets[i]);
     return OK;
 }
 
-const float *codes_target(const struct codes *codes, int crop)
+const float *codes_target(const struct codes *codes, int set, int crop)
 {
-    return codes->targets + (size_t)crop * (size_t)codes->rows * (size_t)codes->prototypes;
+    const struct code_set *of = &codes->sets[set];
+    return of->targets + (size_t)crop * (size_t)codes->rows * (size_t)of->prototypes;
 }

@@ -47,8 +47,8 @@ int feature_queue_share_max(const struct feature_queue *queue, int size)
     return (slots + size - 1) / size * images;
 }
 
-void feature_queue_scores(const struct feature_queue *queue, const struct head *head, int crop,
-                          float *scores)
+void feature_queue_scores(const struct feature_queue *queue, const struct prototypes *prototypes,
+                          int crop, float *scores)
 {
     const struct team *team = queue->team;
     const int first =
@@ -58,10 +58,10 @@ void feature_queue_scores(const struct feature_queue *queue, const struct head *
         ((size_t)crop * (size_t)queue->images + (size_t)first) * (size_t)queue->embedding;
     const int images = team->rows.slot_images;
     for (int at = 0; at < feature_queue_share(queue); at += images)
-        team->ops->gemm(team->device, 0, 1, images, head->prototype_count, queue->embedding, 1,
+        team->ops->gemm(team->device, 0, 1, images, prototypes->count, queue->embedding, 1,
                         embeddings + (size_t)at * (size_t)queue->embedding,
-                        head->prototypes.weight.value, 0,
-                        scores + (size_t)at * (size_t)head->prototype_count);
+                        prototypes->linear.weight.value, 0,
+                        scores + (size_t)at * (size_t)prototypes->count);
 }
 
 void feature_queue_collect(const struct feature_queue *queue, const struct head *head,

@@ -26,9 +26,9 @@ int feature_queue_is_used(const struct feature_queue *queue, uint64_t number);
 /* Images of this member's share, now and at most for a group of that size. */
 int feature_queue_share(const struct feature_queue *queue);
 int feature_queue_share_max(const struct feature_queue *queue, int size);
-/* Scores of the share with the present prototypes, [share][prototypes]. */
-void feature_queue_scores(const struct feature_queue *queue, const struct head *head, int crop,
-                          float *scores);
+/* Scores of the share with these prototypes, as they are now: [share][K]. */
+void feature_queue_scores(const struct feature_queue *queue, const struct prototypes *prototypes,
+                          int crop, float *scores);
 /* This step's embeddings to their places among those of all members, zero elsewhere: to be summed.
  */
 void feature_queue_collect(const struct feature_queue *queue, const struct head *head,

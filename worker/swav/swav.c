@@ -20,7 +20,7 @@ void swav_init(struct swav *swav, struct team *team, struct head *head, const st
         .tail = team->state->exchange + exchange.tail,
         .tail_floats = exchange.tail_floats,
     };
-    swav->scale = 1 / (assigned * others * swav->images);
+    swav->scale = 1 / (assigned * others * swav->images * (double)config->model.prototype_heads);
     swav->loss_scale = 1;
     slot_losses_init(&swav->losses, team, config);
     feature_queue_init(&swav->queue, team, config);
@@ -30,41 +30,48 @@ void swav_init(struct swav *swav, struct team *team, struct head *head, const st
 
 enum status swav_codes(struct swav *swav, uint64_t number)
 {
+    const struct head *head = swav->head;
     const int is_queue_used = feature_queue_is_used(&swav->queue, number);
-    for (int crop = 0; crop < swav->codes.crops && is_queue_used; crop++)
-        feature_queue_scores(&swav->queue, swav->head, crop,
-                             codes_queue_scores(&swav->codes, crop));
-    return codes_compute(&swav->codes, swav->head->scores,
+    const float *scores[CONFIG_PROTOTYPES_MAX];
+    for (int i = 0; i < head->prototype_heads; i++) {
+        scores[i] = head->prototypes[i].scores;
+        for (int crop = 0; crop < swav->codes.crops && is_queue_used; crop++)
+            feature_queue_scores(&swav->queue, &head->prototypes[i], crop,
+                                 codes_queue_scores(&swav->codes, i, crop));
+    }
+    return codes_compute(&swav->codes, scores,
                          is_queue_used ? feature_queue_share(&swav->queue) : 0,
                          swav->images + (is_queue_used ? swav->queue.images : 0));
 }
 
-/* One crop of one slot: consecutive rows that share a target. */
-static void predict(struct swav *swav, int resolution, int slot, int crop)
+/* One crop of one slot, by one head of prototypes: consecutive rows that share a target. */
+static void predict(struct swav *swav, int index, int resolution, int slot, int crop)
 {
     const struct team *team = swav->team;
     const struct codes *codes = &swav->codes;
+    const struct prototypes *prototypes = &swav->head->prototypes[index];
     const int images = team->rows.slot_images;
-    const size_t k = (size_t)codes->prototypes;
+    const size_t k = (size_t)prototypes->count;
     const int is_assigned = resolution == 0;
     const int row =
         rows_first(&team->rows, resolution) + (slot * team->rows.crops[resolution] + crop) * images;
-    const float *target = codes_target(codes, is_assigned ? crop : codes->crops);
+    const float *target = codes_target(codes, index, is_assigned ? crop : codes->crops);
     team->ops->swav_loss(
-        team->device, swav->head->scores + (size_t)row * k, target + (size_t)(slot * images) * k,
+        team->device, prototypes->scores + (size_t)row * k, target + (size_t)(slot * images) * k,
         (float)(is_assigned ? codes->crops - 1 : codes->crops), images, (int)k, swav->temperature,
         (float)(swav->scale * swav->loss_scale), slot_losses_sum(&swav->losses, slot),
-        swav->head->scores_grad + (size_t)row * k);
+        prototypes->scores_grad + (size_t)row * k);
 }
 
 void swav_loss(struct swav *swav)
 {
     const struct rows *rows = &swav->team->rows;
     slot_losses_zero(&swav->losses);
-    for (int r = 0; r < rows->resolution_count; r++)
-        for (int slot = 0; slot < rows->slot_count; slot++)
-            for (int crop = 0; crop < rows->crops[r]; crop++)
-                predict(swav, r, slot, crop);
+    for (int i = 0; i < swav->head->prototype_heads; i++)
+        for (int r = 0; r < rows->resolution_count; r++)
+            for (int slot = 0; slot < rows->slot_count; slot++)
+                for (int crop = 0; crop < rows->crops[r]; crop++)
+                    predict(swav, i, r, slot, crop);
     slot_losses_finish(&swav->losses, swav->scale);
 }
 

@@ -3,8 +3,9 @@
  *   L = 1/(A (V-1) B) sum over assigned crops i, other crops v and images b of
  *       - sum_k q_i[b,k] log softmax_k(s_v[b]/temperature)
  *
- * Caron et al. 2020, equation 2, with A assigned crops (all of the first kind) of V, B images of
- * all members together: so losses and gradients of members just add up. Codes get no gradient. */
+ * (several heads of prototypes: the mean of their losses). Caron et al. 2020, equation 2, with A
+ * assigned crops (all of the first kind) of V, B images of all members together: so losses and
+ * gradients of members just add up. Codes get no gradient. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_SWAV_SWAV_H
@@ -21,7 +22,7 @@ struct swav {
     struct codes codes;
     struct feature_queue queue;
     float temperature;
-    double scale;      /* 1/(A (V-1) B) */
+    double scale;      /* 1/(A (V-1) B), over the heads */
     double loss_scale; /* of gradients: worker/loss_scale.h */
     double images;     /* B */
     struct slot_losses losses;
@@ -35,7 +36,7 @@ void swav_init(struct swav *swav, struct team *team, struct head *head, const st
                int group_size);
 /* Codes of the assigned crops of all members. */
 enum status swav_codes(struct swav *swav, uint64_t number);
-/* -> head->scores_grad, times loss_scale; and losses. */
+/* -> scores_grad of the head's prototypes, times loss_scale; and losses. */
 void swav_loss(struct swav *swav);
 /* Fills the tail, which is to be summed over members, from losses and embeddings. */
 void swav_place(struct swav *swav, const uint32_t *slots);
