@@ -13,3 +13,8 @@ int x86_level(void)
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     return is_v4 ? 4 : is_v3 ? 3 : 0;
 }
+
+int x86_has_bf16(void)
+{
+    return x86_level() == 4 && __builtin_cpu_supports("avx512bf16");
+}

@@ -7,5 +7,7 @@
 /* 4 or 3: all that kernels compiled for x86-64-v4 (AVX-512) or v3 (AVX2) may use is there; else 0.
  * Any thread. */
 int x86_level(void);
+/* 1: level 4 and avx512_bf16, which rounds to bf16 and multiplies it. Any thread. */
+int x86_has_bf16(void);
 
 #endif

@@ -20,6 +20,7 @@ struct bench {
     struct device *device;
     const struct device_ops *ops;
     float *a, *b, *c, *d; /* activations */
+    char kind;            /* of the layer: bench_stage */
     float *weights, *grads;
     float *channels[12]; /* per-channel vectors; the last two are double as long */
     float *rows[3];      /* [rows][channels] */
@@ -91,8 +92,21 @@ static void run_bn_apply_pooled(void)
                                   .rows = layer->conv.rows,
                                   .pixels_per_row = out_pixels(),
                                   .channels = layer->conv.out_channels,
-                                  .y = bench.b,
                                   .pooled = bench.rows[0]};
+    bench.ops->bn_apply(bench.device, &args);
+}
+
+static void run_bn_apply_scaled(void)
+{
+    const struct bn_apply args = {.x = bench.a,
+                                  .scale = bench.channels[0],
+                                  .bias = bench.channels[1],
+                                  .is_relu = 1,
+                                  .rows = layer->conv.rows,
+                                  .pixels_per_row = out_pixels(),
+                                  .channels = layer->conv.out_channels,
+                                  .row_scale = bench.rows[0],
+                                  .y = bench.b};
     bench.ops->bn_apply(bench.device, &args);
 }
 
@@ -110,56 +124,45 @@ static void run_bn_apply_skip(void)
     bench.ops->bn_apply(bench.device, &args);
 }
 
-static void run_bn_backward_sums(void)
+/* Of a, b or c of a block, or its shortcut; b has the squeeze's inputs, c stores dz. */
+static struct bn_backward backward_of(char kind)
 {
-    const struct bn_backward args = {.dy = bench.a,
-                                     .y = bench.b,
-                                     .x = bench.c,
-                                     .mean = bench.channels[0],
-                                     .invstd = bench.channels[1],
-                                     .rows = layer->conv.rows,
-                                     .pixels_per_row = out_pixels(),
-                                     .channels = layer->conv.out_channels,
-                                     .dz = bench.a,
-                                     .sums = bench.channels[10]};
-    bench.ops->bn_backward_sums(bench.device, &args);
+    const int is_b = kind == 'b', is_c = kind == 'c';
+    return (struct bn_backward){.dy = bench.a,
+                                .dy2 = is_c ? bench.d : NULL,
+                                .row_scale = is_b ? bench.rows[0] : NULL,
+                                .row_add = is_b ? bench.rows[1] : NULL,
+                                .is_relu = kind != 's',
+                                .y = is_c ? bench.b : NULL,
+                                .x = bench.c,
+                                .scale = bench.channels[2],
+                                .bias = bench.channels[3],
+                                .mean = bench.channels[0],
+                                .invstd = bench.channels[1],
+                                .rows = layer->conv.rows,
+                                .pixels_per_row = out_pixels(),
+                                .channels = layer->conv.out_channels,
+                                .dz = is_c ? bench.a : NULL,
+                                .sums = bench.channels[10]};
 }
 
-static void run_bn_backward_sums_scaled(void)
+static void run_bn_backward_sums(void)
 {
-    const struct bn_backward args = {.dy = bench.a,
-                                     .row_scale = bench.rows[0],
-                                     .row_add = bench.rows[1],
-                                     .y = bench.b,
-                                     .x = bench.c,
-                                     .mean = bench.channels[0],
-                                     .invstd = bench.channels[1],
-                                     .rows = layer->conv.rows,
-                                     .pixels_per_row = out_pixels(),
-                                     .channels = layer->conv.out_channels,
-                                     .dz = bench.a,
-                                     .sums = bench.channels[10]};
+    const struct bn_backward args = backward_of(bench.kind);
     bench.ops->bn_backward_sums(bench.device, &args);
 }
 
 static void run_bn_backward_apply(void)
 {
-    bench.ops->bn_backward_apply(
-        bench.device, bench.a, bench.c, bench.channels[0], bench.channels[1], bench.channels[2],
-        bench.channels[10], layer->conv.rows * out_pixels(),
-        (size_t)(layer->conv.rows * out_pixels()), layer->conv.out_channels, bench.a);
-}
-
-static void run_row_scale(void)
-{
-    bench.ops->row_scale(bench.device, bench.a, bench.rows[0], layer->conv.rows, out_pixels(),
-                         layer->conv.out_channels, bench.b);
+    const struct bn_backward args = backward_of(bench.kind);
+    bench.ops->bn_backward_apply(bench.device, &args, bench.channels[2], bench.channels[10],
+                                 layer->conv.rows * out_pixels(), bench.a);
 }
 
 static void run_row_scale_backward(void)
 {
-    bench.ops->row_scale_backward(bench.device, bench.a, bench.b, layer->conv.rows, out_pixels(),
-                                  layer->conv.out_channels, bench.rows[0]);
+    const struct bn_backward args = backward_of(bench.kind);
+    bench.ops->row_scale_backward(bench.device, &args, bench.rows[0]);
 }
 
 static void report_conv(const char *name, void (*run)(void), double flops)
@@ -204,19 +207,19 @@ static void bench_layer(void)
 /* Every convolution has a BN: sums, apply, two backward passes. kind 'b' also has SE. */
 static void bench_bn(char kind)
 {
+    const int is_c = kind == 'c';
+    bench.kind = kind;
     report_bytes("bn_sums", run_bn_sums, 1);
     if (kind == 'b') {
-        report_bytes("bn_apply relu pooled", run_bn_apply_pooled, 2);
-        report_bytes("row_scale", run_row_scale, 2);
+        report_bytes("bn_apply relu pooled", run_bn_apply_pooled, 1);
+        report_bytes("bn_apply relu se", run_bn_apply_scaled, 2);
         report_bytes("row_scale_backward", run_row_scale_backward, 2);
-        report_bytes("bn_backward_sums se", run_bn_backward_sums_scaled, 4);
-    } else {
-        if (kind == 'c')
-            report_bytes("bn_apply relu skip", run_bn_apply_skip, 3);
-        else if (kind == 'a')
-            report_bytes("bn_apply relu", run_bn_apply, 2);
-        report_bytes("bn_backward_sums", run_bn_backward_sums, 4);
+    } else if (is_c) {
+        report_bytes("bn_apply relu skip", run_bn_apply_skip, 3);
+    } else if (kind == 'a') {
+        report_bytes("bn_apply relu", run_bn_apply, 2);
     }
+    report_bytes("bn_backward_sums", run_bn_backward_sums, is_c ? 5 : 2);
     report_bytes("bn_backward_apply", run_bn_backward_apply, 3);
 }
 

@@ -19,8 +19,8 @@ void case_gemm(struct fixture *fixture, const struct case_shape *shape);
 void case_bn_sums(struct fixture *fixture, const struct case_shape *shape);
 void case_bn_finalize(struct fixture *fixture, const struct case_shape *shape);
 void case_bn_apply(struct fixture *fixture, const struct case_shape *shape);
-void case_bn_backward_sums(struct fixture *fixture, const struct case_shape *shape);
-void case_bn_backward_apply(struct fixture *fixture, const struct case_shape *shape);
+void case_bn_backward(struct fixture *fixture, const struct case_shape *shape);
+void case_row_scale_backward(struct fixture *fixture, const struct case_shape *shape);
 void case_running_update(struct fixture *fixture, const struct case_shape *shape);
 /* cases_memory.c */
 void case_copy(struct fixture *fixture, const struct case_shape *shape);
@@ -29,7 +29,6 @@ void case_wide(struct fixture *fixture, const struct case_shape *shape);
 void case_wide_not_finite(struct fixture *fixture, const struct case_shape *shape);
 /* cases_pixels.c */
 void case_images(struct fixture *fixture, const struct case_shape *shape);
-void case_row_scale(struct fixture *fixture, const struct case_shape *shape);
 void case_bias_activation(struct fixture *fixture, const struct case_shape *shape);
 void case_normalize(struct fixture *fixture, const struct case_shape *shape);
 /* cases_pool.c */

@@ -87,8 +87,8 @@ void case_bn_finalize(struct fixture *f, const struct case_shape *c)
         expect_near(f, names[i], got[i], want[i], value_bound);
 }
 
-/* bits of variant: skip, scaled skip, ReLU, pooled, in place */
-enum { SKIP = 1, SKIP_SCALED = 2, RELU = 4, POOLED = 8, IN_PLACE = 16, VARIANTS = 32 };
+/* bits of variant: skip, scaled skip, ReLU, pooled, in place, scaled by rows */
+enum { SKIP = 1, SKIP_SCALED = 2, RELU = 4, POOLED = 8, IN_PLACE = 16, SCALED = 32, VARIANTS = 64 };
 
 static void apply_variant(struct fixture *f, const struct case_shape *c, int variant)
 {
@@ -101,6 +101,7 @@ static void apply_variant(struct fixture *f, const struct case_shape *c, int var
     const struct array *bias = fixture_normal(f, FLOATS, s.channels);
     const struct array *skip_scale = fixture_normal(f, FLOATS, s.channels);
     const struct array *skip_bias = fixture_normal(f, FLOATS, s.channels);
+    const struct array *row_scale = fixture_normal(f, FLOATS, s.rows * s.channels);
     const struct array *y = variant & IN_PLACE ? x : fixture_poisoned(f, ACTIVATIONS, s.total);
     const struct array *pooled = fixture_poisoned(f, FLOATS, s.rows * s.channels);
     double *want = fixture_doubles(f, s.total);
@@ -112,10 +113,12 @@ static void apply_variant(struct fixture *f, const struct case_shape *c, int var
             v += (double)skip->host[i] * (double)skip_scale->host[k] + (double)skip_bias->host[k];
         else if (variant & SKIP)
             v += (double)skip->host[i];
+        const size_t row_k = i / (s.pixels * s.channels) * s.channels + k;
         want[i] = variant & RELU ? fmax(v, 0) : v;
-        want_pooled[i / (s.pixels * s.channels) * s.channels + k] += want[i] / (double)s.pixels;
+        want_pooled[row_k] += want[i] / (double)s.pixels;
+        want[i] *= variant & SCALED ? (double)row_scale->host[row_k] : 1;
     }
-    const struct bn_apply args = {
+    struct bn_apply args = {
         .x = x->on,
         .scale = scale->on,
         .bias = bias->on,
@@ -126,9 +129,14 @@ static void apply_variant(struct fixture *f, const struct case_shape *c, int var
         .rows = c->rows,
         .pixels_per_row = c->height * c->width,
         .channels = c->channels,
-        .y = y->on,
+        .row_scale = variant & SCALED ? row_scale->on : NULL,
         .pooled = variant & POOLED ? pooled->on : NULL,
     };
+    if (variant & POOLED) {
+        f->ops->bn_apply(f->device, &args);
+        expect_near(f, "pooled without y", pooled, want_pooled, sum_bound);
+    }
+    args.y = y->on;
     f->ops->bn_apply(f->device, &args);
     expect_near(f, "y", y, want, value_bound);
     if (variant & POOLED)
@@ -141,88 +149,161 @@ void case_bn_apply(struct fixture *f, const struct case_shape *c)
         apply_variant(f, c, variant);
 }
 
-/* bits of variant: which inputs there are, and dz over dy */
-enum { DY = 1, DY2 = 2, ROW_SCALE = 4, ROW_ADD = 8, MASK = 16, OVER_DY = 32, BACKWARDS = 64 };
+/* bits of variant: which inputs there are, ReLU by y or by x, dz over dy or nowhere */
+enum {
+    DY = 1,
+    DY2 = 2,
+    ROW_SCALE = 4,
+    ROW_ADD = 8,
+    INPUTS = 16,
+    BY_Y = 16,
+    BY_X = 32,
+    OVER_DY = 64,
+    NO_DZ = 128
+};
 
-static void backward_variant(struct fixture *f, const struct case_shape *c, int variant)
+/* Inputs, and what is to come out: dz, its sums, and dx from given sums of three members. */
+struct backward_case {
+    struct size size;
+    struct bn_backward args;
+    const struct array *dy, *dz, *sums, *gamma, *given;
+    double *want_dz, *want_sums, *want_dx;
+};
+
+static const struct array *part(struct fixture *f, enum array_kind kind, size_t count, int is_there,
+                                const void **ret_on)
+{
+    const struct array *array = fixture_normal(f, kind, count);
+    *ret_on = is_there ? array->on : NULL;
+    return array;
+}
+
+static struct backward_case backward_make(struct fixture *f, const struct case_shape *c,
+                                          int variant)
 {
     const struct size s = size_of(c);
-    fixture_begin(f, "bn_backward_sums rows=%d %dx%d channels=%d variant=%d", c->rows, c->height,
-                  c->width, c->channels, variant);
-    const struct array *dy = fixture_normal(f, ACTIVATIONS, s.total);
-    const struct array *dy2 = fixture_normal(f, ACTIVATIONS, s.total);
-    const struct array *row_scale = fixture_normal(f, FLOATS, s.rows * s.channels);
-    const struct array *row_add = fixture_normal(f, FLOATS, s.rows * s.channels);
-    const struct array *y = fixture_normal(f, ACTIVATIONS, s.total);
-    const struct array *x = fixture_normal(f, ACTIVATIONS, s.total);
+    const double count = 3.0 * (double)(s.rows * s.pixels);
+    const size_t rows = s.rows * s.channels;
+    const void *on[8];
+    const struct array *dy = part(f, ACTIVATIONS, s.total, variant & DY, &on[0]);
+    const struct array *dy2 = part(f, ACTIVATIONS, s.total, variant & DY2, &on[1]);
+    const struct array *row_scale = part(f, FLOATS, rows, variant & ROW_SCALE, &on[2]);
+    const struct array *row_add = part(f, FLOATS, rows, variant & ROW_ADD, &on[3]);
+    const struct array *y = part(f, ACTIVATIONS, s.total, variant & BY_Y, &on[4]);
+    const struct array *x = part(f, ACTIVATIONS, s.total, 1, &on[5]);
+    const struct array *scale = part(f, FLOATS, s.channels, variant & BY_X, &on[6]);
+    const struct array *bias = part(f, FLOATS, s.channels, variant & BY_X, &on[7]);
     const struct array *mean = fixture_normal(f, FLOATS, s.channels);
     const struct array *invstd = fixture_uniform(f, FLOATS, s.channels, 0.5, 2);
-    const struct array *dz = variant & OVER_DY ? dy : fixture_poisoned(f, ACTIVATIONS, s.total);
-    const struct array *sums = fixture_poisoned(f, FLOATS, 2 * s.channels);
-    double *want = fixture_doubles(f, s.total), *want_sums = fixture_doubles(f, 2 * s.channels);
-    for (size_t i = 0; i < s.total; i++) {
-        const size_t k = i % s.channels, row_k = i / (s.pixels * s.channels) * s.channels + k;
-        double d = variant & DY ? (double)dy->host[i] : 0;
-        d *= variant & ROW_SCALE ? (double)row_scale->host[row_k] : 1;
-        d += variant & DY2 ? (double)dy2->host[i] : 0;
-        d += variant & ROW_ADD ? (double)row_add->host[row_k] : 0;
-        want[i] = variant & MASK && y->host[i] <= 0 ? 0 : d;
-        const double xhat = ((double)x->host[i] - (double)mean->host[k]) * (double)invstd->host[k];
-        want_sums[k] += want[i];
-        want_sums[s.channels + k] += want[i] * xhat;
-    }
-    const struct bn_backward args = {
-        .dy = variant & DY ? dy->on : NULL,
-        .dy2 = variant & DY2 ? dy2->on : NULL,
-        .row_scale = variant & ROW_SCALE ? row_scale->on : NULL,
-        .row_add = variant & ROW_ADD ? row_add->on : NULL,
-        .y = variant & MASK ? y->on : NULL,
-        .x = x->on,
+    struct backward_case made = {
+        .size = s,
+        .dy = dy,
+        .dz = variant & OVER_DY ? dy : fixture_poisoned(f, ACTIVATIONS, s.total),
+        .sums = fixture_poisoned(f, FLOATS, 2 * s.channels),
+        .gamma = fixture_normal(f, FLOATS, s.channels),
+        .given = fixture_uniform(f, FLOATS, 2 * s.channels, -count, count),
+        .want_dz = fixture_doubles(f, s.total),
+        .want_sums = fixture_doubles(f, 2 * s.channels),
+        .want_dx = fixture_doubles(f, s.total),
+    };
+    made.args = (struct bn_backward){
+        .dy = on[0],
+        .dy2 = on[1],
+        .row_scale = on[2],
+        .row_add = on[3],
+        .is_relu = (variant & (BY_Y | BY_X)) != 0,
+        .y = on[4],
+        .x = on[5],
+        .scale = on[6],
+        .bias = on[7],
         .mean = mean->on,
         .invstd = invstd->on,
         .rows = c->rows,
         .pixels_per_row = c->height * c->width,
         .channels = c->channels,
-        .dz = dz->on,
-        .sums = sums->on,
+        .dz = variant & NO_DZ ? NULL : made.dz->on,
+        .sums = made.sums->on,
     };
-    f->ops->bn_backward_sums(f->device, &args);
-    expect_near(f, "dz", dz, want, value_bound);
-    expect_near(f, "sums", sums, want_sums, sum_bound);
+    for (size_t i = 0; i < s.total; i++) {
+        const size_t k = i % s.channels, row_k = i / (s.pixels * s.channels) * s.channels + k;
+        const double value = (double)x->host[i], inverse = (double)invstd->host[k];
+        double d = variant & DY ? (double)dy->host[i] : 0;
+        d *= variant & ROW_SCALE ? (double)row_scale->host[row_k] : 1;
+        d += variant & DY2 ? (double)dy2->host[i] : 0;
+        d += variant & ROW_ADD ? (double)row_add->host[row_k] : 0;
+        if (variant & BY_Y
+                ? y->host[i] <= 0
+                : variant & BY_X && value * (double)scale->host[k] + (double)bias->host[k] <= 0)
+            d = 0;
+        const double xhat = (value - (double)mean->host[k]) * inverse;
+        made.want_dz[i] = d;
+        made.want_sums[k] += d;
+        made.want_sums[s.channels + k] += d * xhat;
+        made.want_dx[i] = (double)made.gamma->host[k] * inverse *
+                          (d - (double)made.given->host[k] / count -
+                           xhat * (double)made.given->host[s.channels + k] / count);
+    }
+    return made;
 }
 
-void case_bn_backward_sums(struct fixture *f, const struct case_shape *c)
+static void backward_variant(struct fixture *f, const struct case_shape *c, int variant)
 {
-    for (int variant = 0; variant < BACKWARDS; variant++)
-        backward_variant(f, c, variant);
+    fixture_begin(f, "bn_backward rows=%d %dx%d channels=%d variant=%d", c->rows, c->height,
+                  c->width, c->channels, variant);
+    const struct backward_case made = backward_make(f, c, variant);
+    const struct size s = made.size;
+    const double count = 3.0 * (double)(s.rows * s.pixels);
+    /* What reads dz reads it rounded. */
+    const double rounding = variant & NO_DZ ? 1 : 2;
+    const struct array *dx = fixture_poisoned(f, ACTIVATIONS, s.total);
+    f->ops->bn_backward_sums(f->device, &made.args);
+    if (!(variant & NO_DZ))
+        expect_near(f, "dz", made.dz, made.want_dz, value_bound);
+    expect_near(f, "sums", made.sums, made.want_sums, sum_bound);
+    f->ops->bn_backward_apply(f->device, &made.args, made.gamma->on, made.given->on, count, dx->on);
+    expect_near(f, "dx", dx, made.want_dx, rounding * value_bound);
+    void *over = variant & NO_DZ ? made.dy->on : made.dz->on;
+    f->ops->bn_backward_apply(f->device, &made.args, made.gamma->on, made.given->on, count, over);
+    expect_near(f, "dx in place", variant & NO_DZ ? made.dy : made.dz, made.want_dx,
+                rounding * value_bound);
 }
 
-void case_bn_backward_apply(struct fixture *f, const struct case_shape *c)
+void case_bn_backward(struct fixture *f, const struct case_shape *c)
+{
+    static const int relu[] = {0, BY_Y, BY_X}, dz[] = {NO_DZ, OVER_DY, 0};
+    for (int inputs = 0; inputs < INPUTS; inputs++)
+        for (int i = 0; i < 3; i++)
+            backward_variant(f, c, inputs | relu[i] | dz[(inputs + i) % 3]);
+    backward_variant(f, c, DY | BY_X | NO_DZ);
+    backward_variant(f, c, DY | ROW_SCALE | ROW_ADD | BY_X | NO_DZ);
+    backward_variant(f, c, DY | DY2 | BY_Y);
+}
+
+void case_row_scale_backward(struct fixture *f, const struct case_shape *c)
 {
     const struct size s = size_of(c);
-    const double count = 3.0 * (double)(s.rows * s.pixels); /* as if of three members */
-    const struct array *dz = fixture_normal(f, ACTIVATIONS, s.total);
     const struct array *x = fixture_normal(f, ACTIVATIONS, s.total);
-    const struct array *mean = fixture_normal(f, FLOATS, s.channels);
-    const struct array *invstd = fixture_uniform(f, FLOATS, s.channels, 0.5, 2);
-    const struct array *gamma = fixture_normal(f, FLOATS, s.channels);
-    const struct array *sums = fixture_uniform(f, FLOATS, 2 * s.channels, -count, count);
-    const struct array *dx = fixture_poisoned(f, ACTIVATIONS, s.total);
-    double *want = fixture_doubles(f, s.total);
+    const struct array *dy = fixture_normal(f, ACTIVATIONS, s.total);
+    const struct array *scale = fixture_normal(f, FLOATS, s.channels);
+    const struct array *bias = fixture_normal(f, FLOATS, s.channels);
+    const struct array *ds = fixture_poisoned(f, FLOATS, s.rows * s.channels);
+    double *want = fixture_doubles(f, s.rows * s.channels);
     for (size_t i = 0; i < s.total; i++) {
         const size_t k = i % s.channels;
-        const double inverse = (double)invstd->host[k];
-        const double xhat = ((double)x->host[i] - (double)mean->host[k]) * inverse;
-        want[i] = (double)gamma->host[k] * inverse *
-                  ((double)dz->host[i] - (double)sums->host[k] / count -
-                   xhat * (double)sums->host[s.channels + k] / count);
+        const double v = (double)x->host[i] * (double)scale->host[k] + (double)bias->host[k];
+        want[i / (s.pixels * s.channels) * s.channels + k] += (double)dy->host[i] * fmax(v, 0);
     }
-    f->ops->bn_backward_apply(f->device, dz->on, x->on, mean->on, invstd->on, gamma->on, sums->on,
-                              count, s.rows * s.pixels, c->channels, dx->on);
-    expect_near(f, "dx", dx, want, value_bound);
-    f->ops->bn_backward_apply(f->device, dz->on, x->on, mean->on, invstd->on, gamma->on, sums->on,
-                              count, s.rows * s.pixels, c->channels, dz->on);
-    expect_near(f, "dx in place", dz, want, value_bound);
+    const struct bn_backward args = {
+        .dy = dy->on,
+        .x = x->on,
+        .scale = scale->on,
+        .bias = bias->on,
+        .rows = c->rows,
+        .pixels_per_row = c->height * c->width,
+        .channels = c->channels,
+    };
+    f->ops->row_scale_backward(f->device, &args, ds->on);
+    expect_near(f, "ds", ds, want, sum_bound);
 }
 
 void case_running_update(struct fixture *f, const struct case_shape *c)

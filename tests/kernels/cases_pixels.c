@@ -31,27 +31,6 @@ void case_images(struct fixture *f, const struct case_shape *c)
         assert_true(floats->host[i] == y->host[i] && back->host[i] == y->host[i]);
 }
 
-void case_row_scale(struct fixture *f, const struct case_shape *c)
-{
-    const size_t rows = (size_t)c->rows, pixels = (size_t)(c->height * c->width);
-    const size_t channels = (size_t)c->channels, n = rows * pixels * channels;
-    const struct array *x = fixture_normal(f, ACTIVATIONS, n);
-    const struct array *dy = fixture_normal(f, ACTIVATIONS, n);
-    const struct array *s = fixture_normal(f, FLOATS, rows * channels);
-    const struct array *y = fixture_poisoned(f, ACTIVATIONS, n);
-    const struct array *ds = fixture_poisoned(f, FLOATS, rows * channels);
-    double *want = fixture_doubles(f, n), *want_ds = fixture_doubles(f, rows * channels);
-    for (size_t i = 0; i < n; i++) {
-        const size_t at = i / (pixels * channels) * channels + i % channels;
-        want[i] = (double)x->host[i] * (double)s->host[at];
-        want_ds[at] += (double)x->host[i] * (double)dy->host[i];
-    }
-    f->ops->row_scale(f->device, x->on, s->on, c->rows, (int)pixels, c->channels, y->on);
-    f->ops->row_scale_backward(f->device, dy->on, x->on, c->rows, (int)pixels, c->channels, ds->on);
-    expect_near(f, "y", y, want, value_bound);
-    expect_near(f, "ds", ds, want_ds, sum_bound);
-}
-
 static void activation_variant(struct fixture *f, const struct case_shape *c,
                                enum activation activation, int is_biased, int accumulate)
 {

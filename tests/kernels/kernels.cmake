@@ -5,6 +5,10 @@ seer_test(test_kernels
     TIMEOUT 600)
 seer_test(test_gradients SOURCES test_gradients.c fixture.c reference.c LIBS device m)
 seer_test(test_device SOURCES test_device.c fixture.c LIBS device m)
+# The same with activations in bf16, where the processor computes with them.
+foreach(name test_kernels test_gradients test_device)
+    seer_script(${name}_cpu_bf16 COMMAND ${name} --device cpu:bf16)
+endforeach()
 # The same on a GPU, where there is one.
 foreach(name test_kernels test_device)
     seer_script(${name}_cuda COMMAND ${name} --device cuda:0 LABELS gpu)

@@ -26,7 +26,8 @@ static void a_device_is_opened_by_name_and_a_wrong_name_is_refused(void **state)
     assert_non_null(strstr(device->ops->describe(device), "1 thread"));
     device_close(device);
     device_close(NULL);
-    assert_fails(device_open("gpu", 1, &device), ERR_INPUT, "cpu or cuda:N");
+    assert_fails(device_open("gpu", 1, &device), ERR_INPUT, "use cpu, cpu:bf16 or cuda:N");
+    assert_fails(device_open("cpu:int8", 1, &device), ERR_INPUT, "fp32 or bf16");
     assert_fails(device_open("cuda:x", 1, &device), ERR_INPUT, "cuda:x");
     assert_fails(device_open("cuda:99", 1, &device), ERR_INPUT, "cuda:99");
     assert_fails(device_open("cpu", 0, &device), ERR_INPUT, "thread count");

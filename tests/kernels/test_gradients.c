@@ -152,7 +152,7 @@ enum {
 struct bn_context {
     const struct array *x, *gamma, *beta, *shift, *s, *dy, *dpooled;
     const struct array *sums, *mean, *invstd, *scale, *bias, *batch_mean, *batch_var;
-    const struct array *y, *pooled, *scaled;
+    const struct array *pooled, *scaled;
 };
 
 static double bn_loss(struct fixture *f, const struct bn_context *c, const struct array *x,
@@ -178,13 +178,13 @@ static double bn_loss(struct fixture *f, const struct bn_context *c, const struc
                                    .rows = BN_ROWS,
                                    .pixels_per_row = BN_PIXELS,
                                    .channels = BN_CHANNELS,
-                                   .y = c->y->on,
+                                   .row_scale = s->on,
+                                   .y = c->scaled->on,
                                    .pooled = c->pooled->on};
     f->ops->bn_sums(f->device, x->on, (size_t)BN_ROWS * BN_PIXELS, BN_CHANNELS, c->shift->on,
                     c->sums->on);
     f->ops->bn_finalize(f->device, &finalize);
     f->ops->bn_apply(f->device, &apply);
-    f->ops->row_scale(f->device, c->y->on, s->on, BN_ROWS, BN_PIXELS, BN_CHANNELS, c->scaled->on);
     return inner(f, c->scaled, c->dy) + inner(f, c->pooled, c->dpooled);
 }
 
@@ -223,7 +223,6 @@ static struct bn_context bn_context_make(struct fixture *f)
         .bias = fixture_poisoned(f, FLOATS, BN_CHANNELS),
         .batch_mean = fixture_poisoned(f, FLOATS, BN_CHANNELS),
         .batch_var = fixture_poisoned(f, FLOATS, BN_CHANNELS),
-        .y = fixture_poisoned(f, ACTIVATIONS, BN_TOTAL),
         .pooled = fixture_poisoned(f, FLOATS, BN_ROW_VALUES),
         .scaled = fixture_poisoned(f, ACTIVATIONS, BN_TOTAL),
     };
@@ -237,7 +236,6 @@ static void gradient_of_bn_relu_se_and_pooling(struct fixture *f)
 
     const struct array *ds = fixture_poisoned(f, FLOATS, BN_ROW_VALUES);
     const struct array *row_add = fixture_poisoned(f, FLOATS, BN_ROW_VALUES);
-    const struct array *dz = fixture_poisoned(f, ACTIVATIONS, BN_TOTAL);
     const struct array *dx = fixture_poisoned(f, ACTIVATIONS, BN_TOTAL);
     const struct array *sums = fixture_poisoned(f, FLOATS, (size_t)2 * BN_CHANNELS);
     for (int i = 0; i < BN_ROW_VALUES; i++)
@@ -246,21 +244,20 @@ static void gradient_of_bn_relu_se_and_pooling(struct fixture *f)
     const struct bn_backward backward = {.dy = c.dy->on,
                                          .row_scale = c.s->on,
                                          .row_add = row_add->on,
-                                         .y = c.y->on,
+                                         .is_relu = 1,
                                          .x = c.x->on,
+                                         .scale = c.scale->on,
+                                         .bias = c.bias->on,
                                          .mean = c.mean->on,
                                          .invstd = c.invstd->on,
                                          .rows = BN_ROWS,
                                          .pixels_per_row = BN_PIXELS,
                                          .channels = BN_CHANNELS,
-                                         .dz = dz->on,
                                          .sums = sums->on};
-    f->ops->row_scale_backward(f->device, c.dy->on, c.y->on, BN_ROWS, BN_PIXELS, BN_CHANNELS,
-                               ds->on);
+    f->ops->row_scale_backward(f->device, &backward, ds->on);
     f->ops->bn_backward_sums(f->device, &backward);
-    f->ops->bn_backward_apply(f->device, dz->on, c.x->on, c.mean->on, c.invstd->on, c.gamma->on,
-                              sums->on, BN_ROWS * BN_PIXELS, (size_t)BN_ROWS * BN_PIXELS,
-                              BN_CHANNELS, dx->on);
+    f->ops->bn_backward_apply(f->device, &backward, c.gamma->on, sums->on, BN_ROWS * BN_PIXELS,
+                              dx->on);
     check_gradient(f, &(struct function){"bn dx", bn_loss_of_x, &c, c.x, dx, 0, 1});
     check_gradient(
         f, &(struct function){"bn dgamma", bn_loss_of_gamma, &c, c.gamma, sums, BN_CHANNELS, 1});

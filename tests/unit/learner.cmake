@@ -1,6 +1,7 @@
 # virtual_team.c stands in for worker/collective: members are threads of one process.
 seer_test(test_swav SOURCES test_swav.c virtual_team.c LIBS learner)
 seer_test(test_learner SOURCES test_learner.c learner_fixture.c virtual_team.c LIBS learner TIMEOUT 600)
+seer_script(test_learner_cpu_bf16 COMMAND test_learner cpu:bf16 TIMEOUT 600)
 seer_test(test_learner_alone SOURCES test_learner_alone.c learner_fixture.c virtual_team.c LIBS learner)
 target_link_options(test_learner_alone PRIVATE
     LINKER:--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign)
@@ -15,6 +16,8 @@ seer_script(test_memory_plan_cuda COMMAND test_memory_plan cuda:0 LABELS gpu)
 
 # Training on other devices than the cpu, a GPU where there is one, and the emulated one.
 seer_test(test_trajectory LIBS learner collective m ARGS cuda:0 LABELS gpu)
+seer_script(test_trajectory_cpu_bf16 COMMAND test_trajectory cpu:bf16)
+seer_script(test_memory_plan_cpu_bf16 COMMAND test_memory_plan cpu:bf16)
 foreach(kind fp16 fp32)
     seer_script(test_trajectory_${kind} COMMAND test_trajectory cuda:0:${kind} LABELS gpu)
 endforeach()

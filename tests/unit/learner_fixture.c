@@ -17,6 +17,8 @@ static const char tiny_yaml[] = "crops:\n"
                                 "swav: {freeze_prototypes_steps: 2}\n"
                                 "collective: {bucket_kib: 4}\n";
 
+const char *member_device = "cpu";
+
 struct config tiny_config(void)
 {
     struct config config;
@@ -79,7 +81,7 @@ static void batch_done(struct member *member)
 
 void member_open(struct member *member)
 {
-    assert_ok(device_open("cpu", 1, &member->device));
+    assert_ok(device_open(member_device, 1, &member->device));
     assert_ok(state_create(member->config, member->device, &member->state));
     state_reset(member->state, SEED);
     batch_init(member);

@@ -30,6 +30,9 @@ struct member {
     struct batch batch;
 };
 
+/* On which members compute; cpu unless a test's main says otherwise. */
+extern const char *member_device;
+
 struct config tiny_config(void);
 /* Its device and state, and room for its batch. */
 void member_open(struct member *member);

@@ -67,6 +67,8 @@ static int run_team(const struct config *config, const int *shares, int size, in
     return within_calls;
 }
 
+static int is_coarse; /* activations are bf16: off by up to 2^-9 of themselves */
+
 /* As run_team, against what one member made of the same steps: with exact reduction bit by bit,
  * with fast reduction up to the order of sums and the ReLUs that flip by it. */
 static void assert_reduced_same_as_one(const struct config *config, const int *shares, int size,
@@ -76,6 +78,7 @@ static void assert_reduced_same_as_one(const struct config *config, const int *s
     static struct member alone[1], members[VIRTUAL_TEAM_MAX];
     double worst = 0;
     run_team(config, &(int){SLOTS}, 1, 0, alone);
+    const double later = is_coarse ? 0.02 : 1e-3, first = is_coarse ? 0.02 : 1e-5;
     const int within_calls = run_team(config, shares, size, is_dealt, members);
     assert_int_equal(within_calls > 0, config->train.bn_group_slots != 0 && !is_dealt);
     for (int t = 0; t < STEPS; t++) {
@@ -83,13 +86,13 @@ static void assert_reduced_same_as_one(const struct config *config, const int *s
         const double error = fabs(team->loss / one->loss - 1);
         worst = error > worst ? error : worst;
         assert_true(one->is_finite && team->is_finite);
-        assert_true(error <= (is_exact ? 0 : t == 0 ? 1e-5 : 1e-3));
+        assert_true(error <= (is_exact ? 0 : t == 0 ? first : later));
         if (is_exact) {
             assert_true(team->digest == one->digest);
             assert_true(members[0].digests[t] == alone[0].digests[t]);
         }
         if (t == 0)
-            assert_true(fabs(team->grad_norm / one->grad_norm - 1) <= 1e-3);
+            assert_true(fabs(team->grad_norm / one->grad_norm - 1) <= (is_coarse ? 0.05 : 1e-3));
         for (int m = 1; m < size; m++) {
             assert_true(members[m].results[t].loss == team->loss);
             assert_true(members[m].results[t].grad_norm == team->grad_norm);
@@ -250,7 +253,8 @@ static void what_is_not_finite_for_one_is_so_for_all(void **state)
     }
 }
 
-int main(void)
+/* test_learner [DEVICE] */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_with_uneven_shares_make_the_step_of_one),
@@ -262,6 +266,15 @@ int main(void)
         cmocka_unit_test(the_feature_queue_counts_each_image_once),
         cmocka_unit_test(several_heads_of_prototypes_make_the_step_of_one),
     };
-    print_message("seed %d\n", SEED);
+    struct device *device = NULL;
+    if (argc > 1)
+        member_device = argv[1];
+    const enum status status = device_open(member_device, 1, &device);
+    if (status == ERR_DEVICE)
+        test_skip(fail_message());
+    assert_ok(status);
+    is_coarse = device->ops->activation_bytes < sizeof(float);
+    device_close(device);
+    print_message("seed %d on %s\n", SEED, member_device);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,8 +3,8 @@
  * One table, no optional members, two back ends (cpu/, cuda/). Activations are NHWC and live in a
  * layout of the device's own choosing behind `void *`; everything else (weights, gradients,
  * statistics, scores) is fp32 in PyTorch's order ("master layout": convolution
- * [out][in/groups][k][k], linear [out][in]). On cpu activations are fp32 and pointers are host
- * pointers.
+ * [out][in/groups][k][k], linear [out][in]). On cpu pointers are host pointers, and activations
+ * fp32 or bf16.
  *
  * Rows. One resolution group is one tensor of `rows` images. Rows are ordered
  * [slot][crop][image of the slot], so a slot, and a run of slots (a BN group), is a contiguous run
@@ -61,7 +61,7 @@ struct device_memory {
 enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_SIGMOID };
 
 /* Forward application of batch normalisation and what is fused with it, per pixel and channel c:
- *   y = act(x*scale[c] + bias[c] + s),
+ *   y = act(x*scale[c] + bias[c] + s) * row_scale[row][c],
  *   s = 0, the value of skip there, or that value * skip_scale[c] + skip_bias[c]. */
 struct bn_apply {
     const void *x;
@@ -70,23 +70,28 @@ struct bn_apply {
     const float *skip_scale, *skip_bias; /* NULL: skip is added as it is */
     int is_relu;
     int rows, pixels_per_row, channels;
-    void *y;       /* may be x */
-    float *pooled; /* [rows][channels] mean of y over a row's pixels; NULL: not wanted */
+    const float *row_scale; /* [rows][channels]; NULL: 1 */
+    void *y;                /* may be x; NULL: only pooled is wanted */
+    float *pooled; /* [rows][channels] mean over a row's pixels of y before row_scale; NULL:
+                      not wanted */
 };
 
 /* First half of the backward pass of BN (+ReLU, +SE scale, +pooling), per pixel and channel:
- *   dz = (dy*row_scale[row][c] + dy2 + row_add[row][c]) * (y > 0 if y else 1)
- * each missing (NULL) input counts as absent (dy NULL: 0; row_scale NULL: 1). dz is written, and
- *   sums[0..C) = sum dz,  sums[C..2C) = sum dz * (x - mean[c]) * invstd[c]
- * over all pixels (overwritten, not accumulated). */
+ *   dz = dy*row_scale[row][c] + dy2 + row_add[row][c],
+ *   with is_relu 0 instead where y is not positive, or with y NULL where x*scale[c] + bias[c] is
+ * not; each missing (NULL) input counts as absent (dy NULL: 0; row_scale NULL: 1). dz is written,
+ * and sums[0..C) = sum dz,  sums[C..2C) = sum dz * (x - mean[c]) * invstd[c] over all pixels
+ * (overwritten, not accumulated). */
 struct bn_backward {
     const void *dy, *dy2;
     const float *row_scale, *row_add; /* [rows][channels] */
-    const void *y;                    /* forward output, for the ReLU mask; NULL: no ReLU */
-    const void *x;                    /* forward input of the BN */
-    const float *mean, *invstd;       /* [channels] */
+    int is_relu;
+    const void *y;              /* forward output, needed where something was added before ReLU */
+    const void *x;              /* forward input of the BN */
+    const float *scale, *bias;  /* [channels] of bn_apply; is_relu without y only */
+    const float *mean, *invstd; /* [channels] */
     int rows, pixels_per_row, channels;
-    void *dz;    /* may be dy */
+    void *dz;    /* may be dy; NULL: not written, bn_backward_apply computes it once more */
     float *sums; /* [2*channels] */
 };
 
@@ -156,7 +161,7 @@ struct device_ops {
      * was fastest. cpu: does nothing. */
     void (*tune)(struct device *device, const char *folder);
 
-    /* Bytes of one activation value (cpu 4, cuda 2, or 4 with fp32). */
+    /* Bytes of one activation value (4 with fp32, else 2). */
     size_t activation_bytes;
     /* 1: small gradients vanish in activations (fp16) unless the loss is scaled. */
     int wants_loss_scale;
@@ -213,12 +218,10 @@ struct device_ops {
     void (*bn_finalize)(struct device *device, const struct bn_finalize *args);
     void (*bn_apply)(struct device *device, const struct bn_apply *args);
     void (*bn_backward_sums)(struct device *device, const struct bn_backward *args);
-    /* dx = gamma*invstd * (dz - sums[c]/count - xhat*sums[C+c]/count), sums reduced over members.
-     * dx may be dz. */
-    void (*bn_backward_apply)(struct device *device, const void *dz, const void *x,
-                              const float *mean, const float *invstd, const float *gamma,
-                              const float *sums, double count, size_t pixels, int channels,
-                              void *dx);
+    /* dx = gamma*invstd * (dz - sums[c]/count - xhat*sums[C+c]/count), sums reduced over members;
+     * args as bn_backward_sums had them. dx may be dz, dy or dy2. */
+    void (*bn_backward_apply)(struct device *device, const struct bn_backward *args,
+                              const float *gamma, const float *sums, double count, void *dx);
     /* running = (1-momentum)*running + momentum*batch, over n values. */
     void (*running_update)(struct device *device, float *running, const float *batch, size_t n,
                            float momentum);
@@ -229,12 +232,9 @@ struct device_ops {
     void (*max_pool_backward)(struct device *device, const struct max_pool *args, const void *dy,
                               const void *dy2, void *dx);
 
-    /* Squeeze-and-excitation scale: y = x * s[row][c]. backward: ds[row][c] = sum over pixels of
-     * dy * x (the gradient of x itself is bn_backward's row_scale). */
-    void (*row_scale)(struct device *device, const void *x, const float *s, int rows,
-                      int pixels_per_row, int channels, void *y);
-    void (*row_scale_backward)(struct device *device, const void *dy, const void *x, int rows,
-                               int pixels_per_row, int channels, float *ds);
+    /* Gradient of bn_apply's row_scale: ds[row][c] = sum over pixels of dy * max(x*scale + bias,
+     * 0), of args nothing else counts (the gradient of x is bn_backward's row_scale). */
+    void (*row_scale_backward)(struct device *device, const struct bn_backward *args, float *ds);
 
     /* fp32 C[m][n] = alpha * op(A) op(B) + beta * C, row-major, leading dimensions = row lengths.
      */
@@ -315,14 +315,16 @@ struct device {
     int is_asynchronous; /* operations are still to run when their calls return */
 };
 
-/* thread_count: cpu threads for the operations (1 in tests). ERR_DEVICE, ERR_INPUT (unknown name).
- * Names: "cpu", "cuda:N", and "cuda:N:bf16", ":fp16", ":fp32" for activations of that type. */
+/* thread_count: cpu threads for the operations (1 in tests). ERR_DEVICE (bf16 on a cpu without it
+ * too), ERR_INPUT (unknown name). Names: "cpu", "cuda:N", and "cpu:fp32", ":bf16", "cuda:N:bf16",
+ * ":fp16", ":fp32" for activations of that type. */
 enum status device_open(const char *name, int thread_count, struct device **ret_device);
 void device_close(struct device *device);
 
 /* Constructors of the back ends; the build links cuda/ or cuda_absent.c. activations: NULL for what
- * suits training, bf16. */
-enum status device_cpu_create(int thread_count, struct device **ret_device);
+ * suits training, fp32 on cpu and bf16 on cuda. */
+enum status device_cpu_create(const char *activations, int thread_count,
+                              struct device **ret_device);
 enum status device_cuda_create(int index, const char *activations, struct device **ret_device);
 
 #ifdef __cplusplus

@@ -104,13 +104,11 @@ static void take_tensors(struct block *block, int resolution, const void *x)
         .a_conv = taken(block, in_place[0], in),
         .a = taken(block, in_place[1], in),
         .b_conv = taken(block, out_place[0], inner),
-        .b = taken(block, out_place[1], inner),
-        .c_conv = taken(block, out_place[3], out),
-        .proj_conv = block->shape.has_projection ? taken(block, out_place[4], out) : NULL,
+        .b_scaled = taken(block, out_place[1], inner),
+        .c_conv = taken(block, out_place[2], out),
+        .proj_conv = block->shape.has_projection ? taken(block, out_place[3], out) : NULL,
         .y = team_activations(team, out),
     };
-    block->tensors[resolution].b_scaled =
-        has_squeeze(block) ? taken(block, out_place[2], inner) : block->tensors[resolution].b;
     arena_enter(&team->arena, before);
 }
 
@@ -121,7 +119,6 @@ static void reuse_tensors(struct block *block, void *const *reuse)
         .a_conv = reuse[1],
         .a = reuse[1],
         .b_conv = reuse[2],
-        .b = reuse[2],
         .b_scaled = reuse[2],
         .c_conv = reuse[1],
         .proj_conv = reuse[3],
@@ -191,16 +188,33 @@ static enum status share(const struct block *block, struct norm *norm, struct no
     return block->team->is_training ? norm_share(norm, second) : OK;
 }
 
-static void scale_channels(struct block *block, int resolution)
+/* A resolution's part of one of the squeeze's arrays; NULL: there is no squeeze. */
+static float *rows_part(const struct block *block, float *array, int resolution)
 {
-    const struct team *team = block->team;
+    return has_squeeze(block) ? squeeze_part(&block->squeeze, array, resolution) : NULL;
+}
+
+/* What the squeeze looks at: the means of b, without storing b. */
+static void pool_b(struct block *block, int resolution)
+{
+    const struct bn_apply b = {
+        .x = block->tensors[resolution].b_conv,
+        .is_relu = 1,
+        .pooled = rows_part(block, block->squeeze.pooled, resolution),
+    };
+    norm_apply(&block->norm_b, resolution, &b, NULL);
+}
+
+static void scale_b(struct block *block, int resolution)
+{
     const struct block_tensors *t = &block->tensors[resolution];
-    if (!has_squeeze(block))
-        return;
-    team->ops->row_scale(team->device, t->b,
-                         squeeze_part(&block->squeeze, block->squeeze.scale, resolution),
-                         rows_count(&team->rows, resolution), block->out_pixels[resolution],
-                         block->shape.inner_width, t->b_scaled);
+    const struct bn_apply b = {
+        .x = t->b_conv,
+        .is_relu = 1,
+        .row_scale = rows_part(block, block->squeeze.scale, resolution),
+        .y = t->b_scaled,
+    };
+    norm_apply(&block->norm_b, resolution, &b, NULL);
 }
 
 static void add_shortcut(struct block *block, int resolution, float *pooled)
@@ -222,12 +236,10 @@ static void recompute(struct block *block, int resolution)
 {
     const struct block_tensors *t = &block->tensors[resolution];
     const struct bn_apply a = {.x = t->a_conv, .is_relu = 1, .y = t->a};
-    const struct bn_apply b = {.x = t->b_conv, .is_relu = 1, .y = t->b};
     filter_forward(&block->filter_a, resolution, t->x, t->a_conv);
     norm_apply(&block->norm_a, resolution, &a, NULL);
     filter_forward(&block->filter_b, resolution, t->a, t->b_conv);
-    norm_apply(&block->norm_b, resolution, &b, NULL);
-    scale_channels(block, resolution);
+    scale_b(block, resolution);
     filter_forward(&block->filter_c, resolution, t->b_scaled, t->c_conv);
     if (block->shape.has_projection)
         filter_forward(&block->filter_proj, resolution, t->x, t->proj_conv);
@@ -241,12 +253,6 @@ static void hold(struct block *block, int is_to_recompute)
     for (int r = 0; r < resolutions(block) && is_to_recompute; r++)
         recompute(block, r);
     block->interior->holder = block;
-}
-
-/* A resolution's part of one of the squeeze's arrays; NULL: there is no squeeze. */
-static float *rows_part(const struct block *block, float *array, int resolution)
-{
-    return has_squeeze(block) ? squeeze_part(&block->squeeze, array, resolution) : NULL;
 }
 
 enum status block_forward(struct block *block, float *pooled)
@@ -264,20 +270,13 @@ enum status block_forward(struct block *block, float *pooled)
     }
     TRY(share(block, &block->norm_b, NULL));
 
-    for (int r = 0; r < resolutions(block); r++) {
-        const struct bn_apply b = {
-            .x = t[r].b_conv,
-            .is_relu = 1,
-            .y = t[r].b,
-            .pooled = rows_part(block, block->squeeze.pooled, r),
-        };
-        norm_apply(&block->norm_b, r, &b, NULL);
-    }
+    for (int r = 0; r < resolutions(block) && has_squeeze(block); r++)
+        pool_b(block, r);
     if (has_squeeze(block))
         squeeze_forward(&block->squeeze);
 
     for (int r = 0; r < resolutions(block); r++) {
-        scale_channels(block, r);
+        scale_b(block, r);
         convolve(block, &block->filter_c, &block->norm_c, r, t[r].b_scaled, t[r].c_conv);
         if (block->shape.has_projection)
             convolve(block, &block->filter_proj, &block->norm_proj, r, t[r].x, t[r].proj_conv);
@@ -295,21 +294,58 @@ struct roles {
     void *other;  /* free, then a's gradient */
 };
 
-/* Through the ReLU of y, up to the sums of c's and the shortcut's BN. */
-static void backward_sums_c(struct block *block, int resolution, const struct gradient *gradient)
+/* Through the ReLU of y; what comes out is the shortcut's gradient too and therefore stored. */
+static struct bn_backward into_c(const struct block *block, int resolution,
+                                 const struct gradient *gradient)
 {
     const struct block_tensors *t = &block->tensors[resolution];
-    void *dz = gradient->buffers[0];
-    const struct bn_backward c = {
+    return (struct bn_backward){
         .dy = gradient->dy,
         .dy2 = gradient->dy2,
         .row_add = gradient->row_add,
+        .is_relu = 1,
         .y = t->y,
         .x = t->c_conv,
-        .dz = dz,
+        .dz = gradient->buffers[0],
     };
+}
+
+static struct bn_backward into_proj(const struct block *block, int resolution,
+                                    const struct gradient *gradient)
+{
+    const struct block_tensors *t = &block->tensors[resolution];
+    return (struct bn_backward){.dy = gradient->buffers[0], .x = t->proj_conv};
+}
+
+/* Through the scale, the pooling and the ReLU of b. */
+static struct bn_backward into_b(const struct block *block, int resolution,
+                                 const struct roles *roles)
+{
+    return (struct bn_backward){
+        .dy = roles->branch,
+        .row_scale = rows_part(block, block->squeeze.scale, resolution),
+        .row_add = rows_part(block, block->squeeze.pixel_grad, resolution),
+        .is_relu = 1,
+        .x = block->tensors[resolution].b_conv,
+    };
+}
+
+static struct bn_backward into_a(const struct block *block, int resolution,
+                                 const struct roles *roles)
+{
+    return (struct bn_backward){
+        .dy = roles->other,
+        .is_relu = 1,
+        .x = block->tensors[resolution].a_conv,
+    };
+}
+
+/* Up to the sums of c's and the shortcut's BN. */
+static void backward_sums_c(struct block *block, int resolution, const struct gradient *gradient)
+{
+    const struct bn_backward c = into_c(block, resolution, gradient);
     norm_backward_sums(&block->norm_c, resolution, &c);
-    const struct bn_backward proj = {.dy = dz, .x = t->proj_conv, .dz = dz};
+    const struct bn_backward proj = into_proj(block, resolution, gradient);
     if (block->shape.has_projection)
         norm_backward_sums(&block->norm_proj, resolution, &proj);
 }
@@ -317,62 +353,46 @@ static void backward_sums_c(struct block *block, int resolution, const struct gr
 /* Through c's and the shortcut's BN and convolutions to the gradient of b * scale. */
 static struct roles backward_c(struct block *block, int resolution, const struct gradient *gradient)
 {
-    const struct team *team = block->team;
     const struct block_tensors *t = &block->tensors[resolution];
+    const struct bn_backward c = into_c(block, resolution, gradient);
     void *dz = gradient->buffers[0], *dc = gradient->buffers[1], *spare = gradient->buffers[2];
     struct roles roles = {.branch = spare, .skip = dz, .other = dc};
-    norm_backward_apply(&block->norm_c, resolution, dz, t->c_conv, dc);
+    norm_backward_apply(&block->norm_c, resolution, &c, dc);
     if (block->shape.has_projection) {
-        norm_backward_apply(&block->norm_proj, resolution, dz, t->proj_conv, dz);
+        const struct bn_backward proj = into_proj(block, resolution, gradient);
+        norm_backward_apply(&block->norm_proj, resolution, &proj, dz);
         filter_backward_weights(&block->filter_proj, resolution, t->x, dz);
         filter_backward_data(&block->filter_proj, resolution, dz, spare);
         roles = (struct roles){.branch = dz, .skip = spare, .other = dc};
     }
     filter_backward_weights(&block->filter_c, resolution, t->b_scaled, dc);
     filter_backward_data(&block->filter_c, resolution, dc, roles.branch);
+    const struct bn_backward scale = {.dy = roles.branch, .x = t->b_conv};
     if (has_squeeze(block))
-        team->ops->row_scale_backward(
-            team->device, roles.branch, t->b, rows_count(&team->rows, resolution),
-            block->out_pixels[resolution], block->shape.inner_width,
-            squeeze_part(&block->squeeze, block->squeeze.scale_grad, resolution));
+        norm_row_scale_backward(&block->norm_b, resolution, &scale,
+                                rows_part(block, block->squeeze.scale_grad, resolution));
     return roles;
 }
 
-static void backward_sums_b(struct block *block, int resolution, const struct roles *roles)
-{
-    const struct block_tensors *t = &block->tensors[resolution];
-    const struct bn_backward b = {
-        .dy = roles->branch,
-        .row_scale = rows_part(block, block->squeeze.scale, resolution),
-        .row_add = rows_part(block, block->squeeze.pixel_grad, resolution),
-        .y = t->b,
-        .x = t->b_conv,
-        .dz = roles->branch,
-    };
-    norm_backward_sums(&block->norm_b, resolution, &b);
-}
-
-/* Through b's convolution and a's ReLU, up to the sums of a's BN. */
+/* Through b's BN and convolution, up to the sums of a's BN. */
 static void backward_b(struct block *block, int resolution, const struct roles *roles)
 {
-    const struct block_tensors *t = &block->tensors[resolution];
-    filter_backward_weights(&block->filter_b, resolution, t->a, roles->branch);
+    const struct bn_backward b = into_b(block, resolution, roles);
+    norm_backward_apply(&block->norm_b, resolution, &b, roles->branch);
+    filter_backward_weights(&block->filter_b, resolution, block->tensors[resolution].a,
+                            roles->branch);
     filter_backward_data(&block->filter_b, resolution, roles->branch, roles->other);
-    const struct bn_backward a = {
-        .dy = roles->other,
-        .y = t->a,
-        .x = t->a_conv,
-        .dz = roles->other,
-    };
+    const struct bn_backward a = into_a(block, resolution, roles);
     norm_backward_sums(&block->norm_a, resolution, &a);
 }
 
 static void backward_a(struct block *block, int resolution, const struct roles *roles,
                        struct gradient *gradient)
 {
-    const struct block_tensors *t = &block->tensors[resolution];
-    norm_backward_apply(&block->norm_a, resolution, roles->other, t->a_conv, roles->other);
-    filter_backward_weights(&block->filter_a, resolution, t->x, roles->other);
+    const struct bn_backward a = into_a(block, resolution, roles);
+    norm_backward_apply(&block->norm_a, resolution, &a, roles->other);
+    filter_backward_weights(&block->filter_a, resolution, block->tensors[resolution].x,
+                            roles->other);
     filter_backward_data(&block->filter_a, resolution, roles->other, roles->branch);
     *gradient = (struct gradient){
         .dy = roles->branch,
@@ -392,12 +412,11 @@ enum status block_backward(struct block *block, struct gradient *gradient)
         roles[r] = backward_c(block, r, &gradient[r]);
     if (has_squeeze(block))
         squeeze_backward(&block->squeeze, block->out_pixels);
-    for (int r = 0; r < resolutions(block); r++)
-        backward_sums_b(block, r, &roles[r]);
+    for (int r = 0; r < resolutions(block); r++) {
+        const struct bn_backward b = into_b(block, r, &roles[r]);
+        norm_backward_sums(&block->norm_b, r, &b);
+    }
     TRY(norm_backward_share(&block->norm_b, NULL));
-    for (int r = 0; r < resolutions(block); r++)
-        norm_backward_apply(&block->norm_b, r, roles[r].branch, block->tensors[r].b_conv,
-                            roles[r].branch);
     for (int r = 0; r < resolutions(block); r++)
         backward_b(block, r, &roles[r]);
     TRY(norm_backward_share(&block->norm_a, NULL));

@@ -21,13 +21,13 @@
 /* Activations of a block at one resolution; all of them NHWC, by row. Inference reuses memory:
  * there a is its own convolution's output, and so on. */
 struct block_tensors {
-    const void *x;               /* borrowed: the previous block's y */
-    void *a_conv, *a;            /* before and after BN and ReLU, at x's resolution */
-    void *b_conv, *b, *b_scaled; /* from here on at the output's; b_scaled is b without squeeze */
+    const void *x;           /* borrowed: the previous block's y */
+    void *a_conv, *a;        /* before and after BN and ReLU, at x's resolution */
+    void *b_conv, *b_scaled; /* from here on at the output's; b * squeeze(b), b is never stored */
     void *c_conv, *proj_conv, *y;
 };
 
-enum { INTERIOR_OUTPUTS = 5 };
+enum { INTERIOR_OUTPUTS = 4 };
 
 /* Memory for what is between x and y of one block, for blocks that are recomputed: they share it,
  * and it holds what the last of them computed. */

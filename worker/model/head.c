@@ -130,27 +130,31 @@ enum status head_forward(struct head *head)
     return OK;
 }
 
+static struct bn_backward into_norm(const struct head_layer *layer, const struct team *team,
+                                    int resolution)
+{
+    return (struct bn_backward){
+        .dy = values_at(layer, team, layer->norm_grad, resolution),
+        .is_relu = 1,
+        .x = values_at(layer, team, layer->norm_x, resolution),
+    };
+}
+
 /* y_grad: of the layer's output in, of BN's input out. */
 static enum status norm_layer_backward(struct head_layer *layer, struct team *team)
 {
     const size_t values = (size_t)rows_total(&team->rows) * (size_t)layer->linear.out;
-    void *dz = layer->norm_grad;
-    team->ops->from_float(team->device, layer->y_grad, values, dz);
+    team->ops->from_float(team->device, layer->y_grad, values, layer->norm_grad);
     for (int r = 0; r < team->rows.resolution_count; r++) {
-        const struct bn_backward args = {
-            .dy = values_at(layer, team, dz, r),
-            .y = values_at(layer, team, layer->norm_y, r),
-            .x = values_at(layer, team, layer->norm_x, r),
-            .dz = values_at(layer, team, dz, r),
-        };
+        const struct bn_backward args = into_norm(layer, team, r);
         norm_backward_sums(&layer->norm, r, &args);
     }
     TRY(norm_backward_share(&layer->norm, NULL));
-    for (int r = 0; r < team->rows.resolution_count; r++)
-        norm_backward_apply(&layer->norm, r, values_at(layer, team, dz, r),
-                            values_at(layer, team, layer->norm_x, r),
-                            values_at(layer, team, dz, r));
-    team->ops->to_float(team->device, dz, values, layer->y_grad);
+    for (int r = 0; r < team->rows.resolution_count; r++) {
+        const struct bn_backward args = into_norm(layer, team, r);
+        norm_backward_apply(&layer->norm, r, &args, values_at(layer, team, layer->norm_grad, r));
+    }
+    team->ops->to_float(team->device, layer->norm_grad, values, layer->y_grad);
     return OK;
 }
 

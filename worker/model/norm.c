@@ -345,6 +345,8 @@ void norm_apply(struct norm *norm, int resolution, const struct bn_apply *tensor
             args.skip_scale = skip_norm->scale + at;
             args.skip_bias = skip_norm->bias + at;
         }
+        if (tensors->row_scale != NULL)
+            args.row_scale = tensors->row_scale + span.first_row * (size_t)norm->channels;
         if (tensors->pooled != NULL)
             args.pooled = tensors->pooled + span.first_row * (size_t)norm->channels;
         args.rows = span.rows;
@@ -354,28 +356,39 @@ void norm_apply(struct norm *norm, int resolution, const struct bn_apply *tensor
     }
 }
 
+/* tensors' part that is one run's. */
+static struct bn_backward run_backward(const struct norm *norm, int resolution,
+                                       const struct row_run *run, const struct bn_backward *tensors)
+{
+    const struct team *team = norm->team;
+    const struct span span = span_of(norm, resolution, run);
+    const size_t at = statistics_of(norm, resolution, run->group);
+    const size_t row_value = span.first_row * (size_t)norm->channels;
+    struct bn_backward args = *tensors;
+    args.dy = team_offset(team, tensors->dy, span.first_value);
+    args.dy2 = team_offset(team, tensors->dy2, span.first_value);
+    args.y = team_offset(team, tensors->y, span.first_value);
+    args.x = team_offset(team, tensors->x, span.first_value);
+    args.dz = team_offset(team, tensors->dz, span.first_value);
+    args.row_scale = tensors->row_scale == NULL ? NULL : tensors->row_scale + row_value;
+    args.row_add = tensors->row_add == NULL ? NULL : tensors->row_add + row_value;
+    args.scale = norm->scale + at;
+    args.bias = norm->bias + at;
+    args.mean = norm->mean + at;
+    args.invstd = norm->invstd + at;
+    args.rows = span.rows;
+    args.pixels_per_row = norm->pixels[resolution];
+    args.channels = norm->channels;
+    return args;
+}
+
 void norm_backward_sums(struct norm *norm, int resolution, const struct bn_backward *tensors)
 {
     const struct team *team = norm->team;
     clear_message(norm, resolution);
     for (int i = 0; i < team->rows.run_count; i++) {
         const struct row_run *run = &team->rows.runs[i];
-        const struct span span = span_of(norm, resolution, run);
-        const size_t at = statistics_of(norm, resolution, run->group);
-        const size_t row_value = span.first_row * (size_t)norm->channels;
-        struct bn_backward args = *tensors;
-        args.dy = team_offset(team, tensors->dy, span.first_value);
-        args.dy2 = team_offset(team, tensors->dy2, span.first_value);
-        args.y = team_offset(team, tensors->y, span.first_value);
-        args.x = team_offset(team, tensors->x, span.first_value);
-        args.dz = team_offset(team, tensors->dz, span.first_value);
-        args.row_scale = tensors->row_scale == NULL ? NULL : tensors->row_scale + row_value;
-        args.row_add = tensors->row_add == NULL ? NULL : tensors->row_add + row_value;
-        args.mean = norm->mean + at;
-        args.invstd = norm->invstd + at;
-        args.rows = span.rows;
-        args.pixels_per_row = norm->pixels[resolution];
-        args.channels = norm->channels;
+        struct bn_backward args = run_backward(norm, resolution, run, tensors);
         args.sums = run_sums(norm, resolution, run);
         team->ops->bn_backward_sums(team->device, &args);
         add_to_message(norm, resolution, run);
@@ -412,17 +425,28 @@ enum status norm_backward_share(struct norm *norm, struct norm *second)
     return OK;
 }
 
-void norm_backward_apply(struct norm *norm, int resolution, const void *dz, const void *x, void *dx)
+void norm_backward_apply(struct norm *norm, int resolution, const struct bn_backward *tensors,
+                         void *dx)
 {
     const struct team *team = norm->team;
     for (int i = 0; i < team->rows.run_count; i++) {
         const struct row_run *run = &team->rows.runs[i];
-        const struct span span = span_of(norm, resolution, run);
-        const size_t at = statistics_of(norm, resolution, run->group);
+        const struct bn_backward args = run_backward(norm, resolution, run, tensors);
         team->ops->bn_backward_apply(
-            team->device, team_offset(team, dz, span.first_value),
-            team_offset(team, x, span.first_value), norm->mean + at, norm->invstd + at,
-            norm->gamma.value, reduced_of(norm, resolution, run->group), count_of(norm, resolution),
-            span.pixels, norm->channels, team_offset(team, dx, span.first_value));
+            team->device, &args, norm->gamma.value, reduced_of(norm, resolution, run->group),
+            count_of(norm, resolution),
+            team_offset(team, dx, span_of(norm, resolution, run).first_value));
+    }
+}
+
+void norm_row_scale_backward(struct norm *norm, int resolution, const struct bn_backward *tensors,
+                             float *ds)
+{
+    const struct team *team = norm->team;
+    for (int i = 0; i < team->rows.run_count; i++) {
+        const struct row_run *run = &team->rows.runs[i];
+        const struct bn_backward args = run_backward(norm, resolution, run, tensors);
+        const size_t first_row = span_of(norm, resolution, run).first_row;
+        team->ops->row_scale_backward(team->device, &args, ds + first_row * (size_t)norm->channels);
     }
 }

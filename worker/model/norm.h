@@ -55,16 +55,20 @@ void norm_use_running(struct norm *norm);
 void norm_sums(struct norm *norm, int resolution, const void *x);
 /* second (which lies behind it in the message; may be NULL) goes along. */
 enum status norm_share(struct norm *norm, struct norm *second);
-/* Fills in scale, bias, rows, pixels_per_row and channels; the tensors are whole resolutions.
+/* Fills in scale, bias, rows, pixels_per_row and channels; the tensors, and row_scale and pooled,
+ * are whole resolutions.
  * skip_norm: the skip still lacks its own normalisation; may be NULL. */
 void norm_apply(struct norm *norm, int resolution, const struct bn_apply *tensors,
                 const struct norm *skip_norm);
 
-/* Backward: the same three. dz as bn_backward_sums leaves it goes to norm_backward_apply. */
+/* Backward: the same three, sums and apply with the same tensors; the statistics are filled in. */
 void norm_backward_sums(struct norm *norm, int resolution, const struct bn_backward *tensors);
 /* Also leaves the gradients of gamma and beta, of this member's rows alone as all gradients are. */
 enum status norm_backward_share(struct norm *norm, struct norm *second);
-void norm_backward_apply(struct norm *norm, int resolution, const void *dz, const void *x,
+void norm_backward_apply(struct norm *norm, int resolution, const struct bn_backward *tensors,
                          void *dx);
+/* The gradient of norm_apply's row_scale, from tensors' dy and x. */
+void norm_row_scale_backward(struct norm *norm, int resolution, const struct bn_backward *tensors,
+                             float *ds);
 
 #endif

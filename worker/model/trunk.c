@@ -129,9 +129,8 @@ static struct interior_row largest_interior(const struct trunk *trunk, const str
         widen(&row.at_input, in);
         widen(&row.at_output[0], inner);
         widen(&row.at_output[1], inner);
-        widen(&row.at_output[2], block->squeeze_width > 0 ? inner : 0);
-        widen(&row.at_output[3], out);
-        widen(&row.at_output[4], block->has_projection ? out : 0);
+        widen(&row.at_output[2], out);
+        widen(&row.at_output[3], block->has_projection ? out : 0);
     }
     return row;
 }
@@ -318,26 +317,31 @@ static void pool_backward(struct trunk *trunk, int resolution)
     gradient->dy2 = NULL;
 }
 
+static struct bn_backward into_stem(const struct trunk *trunk, int resolution)
+{
+    const struct gradient *gradient = &trunk->gradient[resolution];
+    return (struct bn_backward){
+        .dy = gradient->dy,
+        .dy2 = gradient->dy2,
+        .is_relu = 1,
+        .x = trunk->stem_conv[resolution],
+    };
+}
+
 static enum status stem_backward(struct trunk *trunk)
 {
-    struct gradient *gradient = trunk->gradient;
     const int resolutions = trunk->team->rows.resolution_count;
     for (int r = 0; r < resolutions; r++) {
         pool_backward(trunk, r);
-        const struct bn_backward args = {
-            .dy = gradient[r].dy,
-            .dy2 = gradient[r].dy2,
-            .y = trunk->stem[r],
-            .x = trunk->stem_conv[r],
-            .dz = gradient[r].buffers[0],
-        };
+        const struct bn_backward args = into_stem(trunk, r);
         norm_backward_sums(&trunk->stem_norm, r, &args);
     }
     TRY(norm_backward_share(&trunk->stem_norm, NULL));
     for (int r = 0; r < resolutions; r++) {
-        void *dz = gradient[r].buffers[0];
-        norm_backward_apply(&trunk->stem_norm, r, dz, trunk->stem_conv[r], dz);
-        filter_backward_weights(&trunk->stem_filter, r, trunk->images[r], dz);
+        const struct bn_backward args = into_stem(trunk, r);
+        void *dx = trunk->gradient[r].buffers[0];
+        norm_backward_apply(&trunk->stem_norm, r, &args, dx);
+        filter_backward_weights(&trunk->stem_filter, r, trunk->images[r], dx);
     }
     return OK;
 }

@@ -102,16 +102,6 @@ void cpu_zero(struct device *device, void *memory, size_t bytes)
         memset(memory, 0, bytes);
 }
 
-void cpu_to_float(struct device *device, const void *x, size_t count, float *y)
-{
-    cpu_copy(device, y, x, count * sizeof(float));
-}
-
-void cpu_from_float(struct device *device, const float *x, size_t count, void *y)
-{
-    cpu_copy(device, y, x, count * sizeof(float));
-}
-
 enum status cpu_synchronize(struct device *device)
 {
     (void)device; /* every operation has ended when it returns */
@@ -258,7 +248,15 @@ enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct devic
     return OK;
 }
 
-enum status device_cpu_create(int thread_count, struct device **ret_device)
+enum status device_cpu_create(const char *activations, int thread_count, struct device **ret_device)
 {
-    return cpu_create(&cpu_isa_list()[0], thread_count, ret_device);
+    if (activations == NULL || strcmp(activations, "fp32") == 0)
+        return cpu_create(&cpu_isa_list()[0], thread_count, ret_device);
+    if (strcmp(activations, "bf16") != 0)
+        return fail(ERR_INPUT, "cpu: activations '%s' are not known: use fp32 or bf16",
+                    activations);
+    if (cpu_isa_bf16() == NULL)
+        return fail(ERR_DEVICE, "cpu: this processor does not compute with bf16 (it lacks "
+                                "avx512_bf16): use cpu");
+    return cpu_create(cpu_isa_bf16(), thread_count, ret_device);
 }

@@ -40,13 +40,15 @@ struct cpu {
 
 /* One instruction set: our kernels compiled for it. */
 struct cpu_isa {
-    const char *name; /* "plain", "avx2", "avx512" */
+    const char *name; /* "plain", "avx2", "avx512", "avx512_bf16" */
     const struct device_ops *ops;
     const struct group8_ops *group8; /* NULL: oneDNN is faster */
 };
 
 /* The instruction sets that this processor can run, best first; ends with name NULL. Static. */
 const struct cpu_isa *cpu_isa_list(void);
+/* The one whose activations are bf16; NULL: this processor does not compute with them. Static. */
+const struct cpu_isa *cpu_isa_bf16(void);
 
 /* As device_cpu_create, with kernels of a given instruction set out of the list (tests). */
 enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct device **ret_device);
@@ -76,8 +78,6 @@ enum status cpu_allocate(struct device *device, size_t bytes, int *ret_fd, void 
 void cpu_release(struct device *device, void *memory, size_t bytes, int fd);
 void cpu_copy(struct device *device, void *to, const void *from, size_t bytes);
 void cpu_zero(struct device *device, void *memory, size_t bytes);
-void cpu_to_float(struct device *device, const void *x, size_t count, float *y);
-void cpu_from_float(struct device *device, const float *x, size_t count, void *y);
 void cpu_memory(struct device *device, struct device_memory *ret_memory);
 enum status cpu_synchronize(struct device *device);
 void cpu_destroy(struct device *device);

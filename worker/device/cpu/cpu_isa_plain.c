@@ -13,3 +13,8 @@ const struct cpu_isa *cpu_isa_list(void)
     static const struct cpu_isa all[] = {{"plain", &cpu_ops_plain, NULL}, {0}};
     return all;
 }
+
+const struct cpu_isa *cpu_isa_bf16(void)
+{
+    return NULL;
+}

@@ -7,8 +7,8 @@
 
 #include "common/x86_level.h"
 
-extern const struct device_ops cpu_ops_plain, cpu_ops_avx2, cpu_ops_avx512;
-extern const struct group8_ops group8_ops_avx512;
+extern const struct device_ops cpu_ops_plain, cpu_ops_avx2, cpu_ops_avx512, cpu_ops_avx512_bf16;
+extern const struct group8_ops group8_ops_avx512, group8_ops_avx512_bf16;
 
 const struct cpu_isa *cpu_isa_list(void)
 {
@@ -20,4 +20,11 @@ const struct cpu_isa *cpu_isa_list(void)
     };
     const int level = x86_level();
     return level == 4 ? all : level == 3 ? all + 1 : all + 2;
+}
+
+const struct cpu_isa *cpu_isa_bf16(void)
+{
+    static const struct cpu_isa bf16 = {"avx512_bf16", &cpu_ops_avx512_bf16,
+                                        &group8_ops_avx512_bf16};
+    return x86_has_bf16() ? &bf16 : NULL;
 }

@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cpu/cpu.h"
 #include "worker/device/cpu/kernels.h"
+#include "worker/device/cpu/vec.h"
 
 extern const struct device_ops KERNEL(cpu_ops);
 
@@ -20,7 +21,7 @@ const struct device_ops KERNEL(cpu_ops) = {
     .synchronize = cpu_synchronize,
     .destroy = cpu_destroy,
     .tune = cpu_tune,
-    .activation_bytes = sizeof(float),
+    .activation_bytes = sizeof(stored),
     .images_ahead = cpu_images_ahead,
     .record_begin = cpu_record_begin,
     .record_end = cpu_record_end,
@@ -28,8 +29,8 @@ const struct device_ops KERNEL(cpu_ops) = {
     .recording_destroy = cpu_recording_destroy,
     .recordings_epoch = cpu_recordings_epoch,
     .images_normalize = KERNEL(images_normalize),
-    .to_float = cpu_to_float,
-    .from_float = cpu_from_float,
+    .to_float = KERNEL(to_float),
+    .from_float = KERNEL(from_float),
     .conv_create = cpu_conv_create,
     .conv_memory = cpu_conv_memory,
     .conv_destroy = cpu_conv_destroy,
@@ -45,7 +46,6 @@ const struct device_ops KERNEL(cpu_ops) = {
     .running_update = KERNEL(running_update),
     .max_pool = KERNEL(max_pool),
     .max_pool_backward = KERNEL(max_pool_backward),
-    .row_scale = KERNEL(row_scale),
     .row_scale_backward = KERNEL(row_scale_backward),
     .gemm = dnnl_conv_gemm,
     .bias_activation = KERNEL(bias_activation),

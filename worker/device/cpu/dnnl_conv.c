@@ -30,15 +30,16 @@ struct pass {
 struct dnnl_conv {
     struct cpu *cpu;
     size_t weight_count;
-    size_t forward_bytes, data_bytes;      /* of the weights that follow */
-    float *forward_weights, *data_weights; /* in the primitives' layouts; data may be forward */
+    size_t forward_bytes, data_bytes;     /* of the weights that follow */
+    void *forward_weights, *data_weights; /* in the primitives' layouts; data may be forward */
     struct pass forward, data, weights;
     struct pass to_forward, to_data, from_weights; /* reorders from and to the master layout */
 };
 
-/* The three tensors of a convolution as oneDNN describes them. */
+/* The tensors of a convolution as oneDNN describes them: activations and the weights they meet as
+ * the device keeps activations, the weights' gradient and master in fp32. */
 struct conv_geometry {
-    dnnl_memory_desc_t src, dst, weights, master;
+    dnnl_memory_desc_t src, dst, weights, gradient, master;
     dnnl_dims_t stride, padding_low, padding_high;
 };
 
@@ -140,8 +141,15 @@ static int output_size(int input, int stride)
     return (input + stride - 1) / stride;
 }
 
-static dnnl_status_t geometry_init(struct conv_geometry *geometry, const struct conv_shape *shape)
+static dnnl_data_type_t value_type(const struct cpu *cpu)
 {
+    return cpu->device.ops->activation_bytes == sizeof(float) ? dnnl_f32 : dnnl_bf16;
+}
+
+static dnnl_status_t geometry_init(struct conv_geometry *geometry, const struct cpu *cpu,
+                                   const struct conv_shape *shape)
+{
+    const dnnl_data_type_t type = value_type(cpu);
     const int out_height = output_size(shape->height, shape->stride);
     const int out_width = output_size(shape->width, shape->stride);
     const int low = shape->kernel / 2;
@@ -160,12 +168,14 @@ static dnnl_status_t geometry_init(struct conv_geometry *geometry, const struct 
     const dnnl_dim_t *weights = is_grouped ? grouped : grouped + 1;
     const int ndims = is_grouped ? 5 : 4;
     const dnnl_format_tag_t master = is_grouped ? dnnl_goihw : dnnl_oihw;
-    dnnl_status_t result =
-        dnnl_memory_desc_init_by_tag(&geometry->src, 4, src, dnnl_f32, dnnl_nhwc);
+    dnnl_status_t result = dnnl_memory_desc_init_by_tag(&geometry->src, 4, src, type, dnnl_nhwc);
     if (result == dnnl_success)
-        result = dnnl_memory_desc_init_by_tag(&geometry->dst, 4, dst, dnnl_f32, dnnl_nhwc);
+        result = dnnl_memory_desc_init_by_tag(&geometry->dst, 4, dst, type, dnnl_nhwc);
     if (result == dnnl_success)
-        result = dnnl_memory_desc_init_by_tag(&geometry->weights, ndims, weights, dnnl_f32,
+        result = dnnl_memory_desc_init_by_tag(&geometry->weights, ndims, weights, type,
+                                              dnnl_format_tag_any);
+    if (result == dnnl_success)
+        result = dnnl_memory_desc_init_by_tag(&geometry->gradient, ndims, weights, dnnl_f32,
                                               dnnl_format_tag_any);
     if (result == dnnl_success)
         result = dnnl_memory_desc_init_by_tag(&geometry->master, ndims, weights, dnnl_f32, master);
@@ -190,7 +200,7 @@ static dnnl_status_t desc_create(dnnl_primitive_desc_t *ret_desc, const struct c
             dnnl_convolution_backward_data_desc_init(&desc, direct, &g->src, &g->weights, &g->dst,
                                                      g->stride, g->padding_low, g->padding_high);
     else
-        result = dnnl_convolution_backward_weights_desc_init(&desc, direct, &g->src, &g->weights,
+        result = dnnl_convolution_backward_weights_desc_init(&desc, direct, &g->src, &g->gradient,
                                                              NULL, &g->dst, g->stride,
                                                              g->padding_low, g->padding_high);
     if (result == dnnl_success)
@@ -260,7 +270,7 @@ static enum status conv_build(struct dnnl_conv *conv, const struct conv_shape *s
     struct conv_geometry geometry;
     dnnl_primitive_desc_t forward = NULL;
     enter(conv->cpu);
-    TRY(checked(geometry_init(&geometry, shape), "layout", shape));
+    TRY(checked(geometry_init(&geometry, conv->cpu, shape), "layout", shape));
     TRY(checked(desc_create(&forward, conv->cpu, &geometry, dnnl_forward_training, NULL),
                 "forward pass", shape));
     enum status status = checked(forward_init(conv, &geometry, forward), "forward pass", shape);

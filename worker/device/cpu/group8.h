@@ -22,12 +22,13 @@ struct group8 {
     float *forward, *transposed;
 };
 
-/* The kernels of one instruction set. Bytes of lines: group8_lines_bytes. */
+/* The kernels of one instruction set; x, y and their gradients are activations. Bytes of lines:
+ * group8_lines_bytes. */
 struct group8_ops {
-    void (*forward)(const struct group8 *group8, float *lines, const float *x, float *y);
-    void (*backward_data)(const struct group8 *group8, float *lines, const float *dy, float *dx);
-    void (*backward_weights)(const struct group8 *group8, float *lines, const float *x,
-                             const float *dy, float *dw, int accumulate);
+    void (*forward)(const struct group8 *group8, float *lines, const void *x, void *y);
+    void (*backward_data)(const struct group8 *group8, float *lines, const void *dy, void *dx);
+    void (*backward_weights)(const struct group8 *group8, float *lines, const void *x,
+                             const void *dy, float *dw, int accumulate);
 };
 
 int group8_is_suited(const struct conv_shape *shape);

@@ -9,7 +9,7 @@
 
 /* `pixels` pixels of x join the sums of channels [span, span + SPAN). */
 struct sums_job {
-    const float *x; /* [pixels][channels] */
+    const stored *x; /* [pixels][channels] */
     const float *shift;
     int pixels, channels, span;
     struct sums *sums;
@@ -17,7 +17,7 @@ struct sums_job {
 
 ALWAYS_INLINE void sums_strip(const struct sums_job *job, int c, int width, int lanes)
 {
-    const float *x = job->x + c;
+    const stored *x = job->x + c;
     const int pixels = job->pixels, channels = job->channels;
     float *part = job->sums->part[0] + (c - job->span);
     float *part_square = job->sums->part[1] + (c - job->span);
@@ -29,7 +29,7 @@ ALWAYS_INLINE void sums_strip(const struct sums_job *job, int c, int width, int 
     }
     for (int p = 0; p < pixels; p++, x += channels)
         for (int i = 0; i < width; i++) {
-            vec d = strip_load(x, i, width, lanes) - shift[i];
+            vec d = strip_read(x, i, width, lanes) - shift[i];
             sum[i] += d;
             square[i] += d * d;
         }
@@ -49,7 +49,7 @@ void KERNEL(bn_sums)(struct device *device, const void *x, size_t pixels, int ch
         sums_init(&acc, end - span);
         for (size_t first = 0; first < pixels; first += BLOCK) {
             const struct sums_job job = {
-                .x = (const float *)x + first * (size_t)channels,
+                .x = (const stored *)x + first * (size_t)channels,
                 .shift = shift,
                 .pixels = pixels - first < BLOCK ? (int)(pixels - first) : BLOCK,
                 .channels = channels,
@@ -91,66 +91,107 @@ void KERNEL(bn_finalize)(struct device *device, const struct bn_finalize *args)
     }
 }
 
-/* `pixels` pixels of one row. */
+/* What y is made of and where it goes, which is known before the pixels are. */
+enum { SKIP = 1, RELU = 2, ROWS = 4, STORED = 8, POOLED = 16 };
+
+static int parts_of(const struct bn_apply *args)
+{
+    return (args->skip != NULL ? SKIP : 0) | (args->is_relu ? RELU : 0) |
+           (args->row_scale != NULL ? ROWS : 0) | (args->y != NULL ? STORED : 0) |
+           (args->pooled != NULL ? POOLED : 0);
+}
+
+/* `pixels` pixels of one row, from value `at` of the tensors on. */
 struct apply_job {
     const struct bn_apply *args;
-    const float *x, *skip;
-    float *y, *pooled; /* pooled: sums so far */
+    size_t at, row_at;
     int pixels;
 };
 
-ALWAYS_INLINE void apply_strip(const struct apply_job *job, int c, int width, int lanes)
+/* What each vector of a strip is multiplied with, and added to. */
+struct affine {
+    vec scale[4], bias[4], skip_scale[4], row_scale[4];
+};
+
+ALWAYS_INLINE struct affine affine_load(const struct apply_job *job, int parts, int c, int width,
+                                        int lanes)
 {
     const struct bn_apply *args = job->args;
-    const int pixels = job->pixels, channels = args->channels, is_relu = args->is_relu;
-    const int is_skip = job->skip != NULL, is_skip_scaled = is_skip && args->skip_scale != NULL;
-    const int is_pooled = job->pooled != NULL;
-    const float *x = job->x + c, *skip = is_skip ? job->skip + c : x;
-    float *y = job->y + c;
-    vec scale[4], bias[4], skip_scale[4], pooled[4];
+    struct affine by;
     for (int i = 0; i < width; i++) {
-        scale[i] = strip_load(args->scale + c, i, width, lanes);
-        bias[i] = strip_load(args->bias + c, i, width, lanes);
-        skip_scale[i] = vec_all(1);
-        if (is_skip_scaled) {
-            skip_scale[i] = strip_load(args->skip_scale + c, i, width, lanes);
-            bias[i] += strip_load(args->skip_bias + c, i, width, lanes);
+        by.scale[i] = strip_load(args->scale + c, i, width, lanes);
+        by.bias[i] = strip_load(args->bias + c, i, width, lanes);
+        by.skip_scale[i] = by.row_scale[i] = vec_all(1);
+        if (parts & SKIP && args->skip_scale != NULL) {
+            by.skip_scale[i] = strip_load(args->skip_scale + c, i, width, lanes);
+            by.bias[i] += strip_load(args->skip_bias + c, i, width, lanes);
         }
-        pooled[i] = is_pooled ? strip_load(job->pooled + c, i, width, lanes) : vec_all(0);
+        if (parts & ROWS)
+            by.row_scale[i] = strip_load(args->row_scale + job->row_at + c, i, width, lanes);
     }
-    for (int p = 0; p < pixels; p++, x += channels, skip += channels, y += channels)
+    return by;
+}
+
+ALWAYS_INLINE void apply_strip(const struct apply_job *job, int parts, int c, int width, int lanes)
+{
+    const struct bn_apply *args = job->args;
+    const struct affine by = affine_load(job, parts, c, width, lanes);
+    const size_t at = job->at + (size_t)c;
+    const stored *x = (const stored *)args->x + at;
+    const stored *skip = parts & SKIP ? (const stored *)args->skip + at : NULL;
+    stored *y = parts & STORED ? (stored *)args->y + at : NULL;
+    float *pooled = parts & POOLED ? args->pooled + job->row_at + c : NULL;
+    vec sum[4];
+    for (int i = 0; i < width; i++)
+        sum[i] = parts & POOLED ? strip_load(pooled, i, width, lanes) : vec_all(0);
+    for (ptrdiff_t p = 0; p < (ptrdiff_t)job->pixels * args->channels; p += args->channels)
         for (int i = 0; i < width; i++) {
-            vec v = strip_load(x, i, width, lanes) * scale[i] + bias[i];
-            if (is_skip)
-                v += strip_load(skip, i, width, lanes) * skip_scale[i];
-            if (is_relu)
+            vec v = strip_read(x + p, i, width, lanes) * by.scale[i] + by.bias[i];
+            if (parts & SKIP)
+                v += strip_read(skip + p, i, width, lanes) * by.skip_scale[i];
+            if (parts & RELU)
                 v = vec_relu(v);
-            strip_store(y, v, i, width, lanes);
-            pooled[i] += v;
+            sum[i] += v;
+            if (parts & ROWS)
+                v *= by.row_scale[i];
+            if (parts & STORED)
+                strip_write(y + p, v, i, width, lanes);
         }
-    for (int i = 0; i < width && is_pooled; i++)
-        strip_store(job->pooled + c, pooled[i], i, width, lanes);
+    for (int i = 0; i < width && parts & POOLED; i++)
+        strip_store(pooled, sum[i], i, width, lanes);
+}
+
+/* One loop for each combination that networks have: a, b twice, c, and any others. */
+static void apply_block(const struct apply_job *job, int parts)
+{
+    const int end = job->args->channels;
+    switch (parts) {
+        STRIPS_CASE(apply_strip, job, RELU | STORED, 0, end)
+        STRIPS_CASE(apply_strip, job, RELU | POOLED, 0, end)
+        STRIPS_CASE(apply_strip, job, RELU | ROWS | STORED, 0, end)
+        STRIPS_CASE(apply_strip, job, SKIP | RELU | STORED, 0, end)
+    default:
+        STRIPS_OF(apply_strip, job, parts, 0, end)
+    }
 }
 
 static void apply_row(const struct bn_apply *args, int row)
 {
     const size_t channels = (size_t)args->channels;
-    const size_t start = (size_t)row * (size_t)args->pixels_per_row * channels;
+    const size_t start = (size_t)row * (size_t)args->pixels_per_row;
+    const int parts = parts_of(args);
     float *pooled = args->pooled == NULL ? NULL : args->pooled + (size_t)row * channels;
     if (pooled != NULL)
         memset(pooled, 0, channels * sizeof(float));
     for (int first = 0; first < args->pixels_per_row; first += BLOCK) {
-        const size_t at = start + (size_t)first * channels;
         const int left = args->pixels_per_row - first;
         const struct apply_job job = {
             .args = args,
-            .x = (const float *)args->x + at,
-            .skip = args->skip == NULL ? NULL : (const float *)args->skip + at,
-            .y = (float *)args->y + at,
-            .pooled = pooled,
+            .at = (start + (size_t)first) * channels,
+            .row_at = (size_t)row * channels,
             .pixels = left < BLOCK ? left : BLOCK,
         };
-        STRIPS(apply_strip, &job, 0, args->channels)
+        apply_block(&job, parts);
     }
     for (size_t c = 0; c < channels && pooled != NULL; c++)
         pooled[c] /= (float)args->pixels_per_row;

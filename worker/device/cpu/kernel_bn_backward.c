@@ -5,6 +5,19 @@
 
 #include "worker/device/cpu/sums.h"
 
+/* What dz is made of, which is known before the pixels are: one loop for each combination that
+ * networks have. */
+enum { DY = 1, DY2 = 2, ROWS = 4, RELU_BY_Y = 8, RELU_BY_X = 16, DZ = 32 };
+
+static int parts_of(const struct bn_backward *args)
+{
+    return (args->dy != NULL ? DY : 0) | (args->dy2 != NULL ? DY2 : 0) |
+           (args->row_scale != NULL || args->row_add != NULL ? ROWS : 0) |
+           (!args->is_relu    ? 0
+            : args->y != NULL ? RELU_BY_Y
+                              : RELU_BY_X);
+}
+
 /* `pixels` pixels of one row, from value `at` of the tensors on; channels [span, span + SPAN). */
 struct backward_job {
     const struct bn_backward *args;
@@ -13,40 +26,83 @@ struct backward_job {
     struct sums *sums;
 };
 
-ALWAYS_INLINE void backward_strip(const struct backward_job *job, int c, int width, int lanes)
+/* A strip of the inputs, and what each of its vectors of channels is multiplied with. */
+struct inputs {
+    const stored *x, *y, *dy, *dy2;
+    vec row_scale[4], row_add[4], scale[4], bias[4];
+};
+
+ALWAYS_INLINE const stored *values_at(const void *x, size_t at)
+{
+    return x == NULL ? NULL : (const stored *)x + at;
+}
+
+ALWAYS_INLINE struct inputs inputs_load(const struct backward_job *job, int parts, int c, int width,
+                                        int lanes)
 {
     const struct bn_backward *args = job->args;
-    const int pixels = job->pixels, channels = args->channels;
     const size_t at = job->at + (size_t)c, row_at = job->row_at + (size_t)c;
-    const float *x = (const float *)args->x + at;
-    const float *dy = args->dy == NULL ? NULL : (const float *)args->dy + at;
-    const float *dy2 = args->dy2 == NULL ? NULL : (const float *)args->dy2 + at;
-    const float *y = args->y == NULL ? NULL : (const float *)args->y + at;
-    float *dz = (float *)args->dz + at;
+    struct inputs in = {
+        .x = values_at(args->x, at),
+        .y = values_at(args->y, at),
+        .dy = values_at(args->dy, at),
+        .dy2 = values_at(args->dy2, at),
+    };
+    for (int i = 0; i < width; i++) {
+        in.row_scale[i] = vec_all(1);
+        in.row_add[i] = in.scale[i] = in.bias[i] = vec_all(0);
+        if (parts & ROWS && args->row_scale != NULL)
+            in.row_scale[i] = strip_load(args->row_scale + row_at, i, width, lanes);
+        if (parts & ROWS && args->row_add != NULL)
+            in.row_add[i] = strip_load(args->row_add + row_at, i, width, lanes);
+        if (parts & RELU_BY_X) {
+            in.scale[i] = strip_load(args->scale + c, i, width, lanes);
+            in.bias[i] = strip_load(args->bias + c, i, width, lanes);
+        }
+    }
+    return in;
+}
+
+/* dz of vector i at value p of the strip; x is the input's there. */
+ALWAYS_INLINE vec inputs_dz(const struct inputs *in, int parts, vec x, ptrdiff_t p, int i,
+                            int width, int lanes)
+{
+    vec d = in->row_add[i];
+    if (parts & DY && parts & ROWS)
+        d += strip_read(in->dy + p, i, width, lanes) * in->row_scale[i];
+    else if (parts & DY)
+        d = strip_read(in->dy + p, i, width, lanes);
+    if (parts & DY2)
+        d += strip_read(in->dy2 + p, i, width, lanes);
+    if (parts & RELU_BY_Y)
+        d = vec_keep(d, (vec_bits)(strip_read(in->y + p, i, width, lanes) > 0.0f));
+    if (parts & RELU_BY_X)
+        d = vec_keep(d, (vec_bits)(x * in->scale[i] + in->bias[i] > 0.0f));
+    return d;
+}
+
+ALWAYS_INLINE void sums_strip(const struct backward_job *job, int parts, int c, int width,
+                              int lanes)
+{
+    const struct bn_backward *args = job->args;
+    const struct inputs in = inputs_load(job, parts, c, width, lanes);
+    stored *dz = parts & DZ ? (stored *)args->dz + job->at + c : NULL;
     float *part = job->sums->part[0] + (c - job->span);
     float *part_x = job->sums->part[1] + (c - job->span);
-    vec scale[4], add[4], mean[4], sum[4], sum_x[4];
+    vec mean[4], sum[4], sum_x[4];
     for (int i = 0; i < width; i++) {
-        scale[i] = args->row_scale == NULL ? vec_all(1)
-                                           : strip_load(args->row_scale + row_at, i, width, lanes);
-        add[i] = args->row_add == NULL ? vec_all(0)
-                                       : strip_load(args->row_add + row_at, i, width, lanes);
         mean[i] = strip_load(args->mean + c, i, width, lanes);
         sum[i] = vec_load(part + (ptrdiff_t)i * LANES);
         sum_x[i] = vec_load(part_x + (ptrdiff_t)i * LANES);
     }
-    for (ptrdiff_t p = 0; p < (ptrdiff_t)pixels * channels; p += channels)
+    for (ptrdiff_t p = 0; p < (ptrdiff_t)job->pixels * args->channels; p += args->channels)
         for (int i = 0; i < width; i++) {
-            vec d = add[i];
-            if (dy != NULL)
-                d += strip_load(dy + p, i, width, lanes) * scale[i];
-            if (dy2 != NULL)
-                d += strip_load(dy2 + p, i, width, lanes);
-            if (y != NULL)
-                d = vec_keep(d, (vec_bits)(strip_load(y + p, i, width, lanes) > 0.0f));
-            strip_store(dz + p, d, i, width, lanes);
+            const vec x = strip_read(in.x + p, i, width, lanes);
+            const vec d = inputs_dz(&in, parts, x, p, i, width, lanes);
+            if (parts & DZ)
+                strip_write(dz + p, d, i, width, lanes);
             sum[i] += d;
-            sum_x[i] += d * (strip_load(x + p, i, width, lanes) - mean[i]);
+            sum_x[i] += d * (x - mean[i]);
         }
     for (int i = 0; i < width; i++) {
         vec_store(part + (ptrdiff_t)i * LANES, sum[i]);
@@ -54,24 +110,47 @@ ALWAYS_INLINE void backward_strip(const struct backward_job *job, int c, int wid
     }
 }
 
-static void backward_span(const struct bn_backward *args, int span, int end)
+/* Calls strip(job, PARTS, c, width, lanes) with constants for the parts that networks ask for: a,
+ * b, a block's output, the shortcut's, and any others. */
+#define FUSED(strip, job, parts, first, end)                                                       \
+    switch (parts) {                                                                               \
+        STRIPS_CASE(strip, job, DY | RELU_BY_X, first, end)                                        \
+        STRIPS_CASE(strip, job, DY | ROWS | RELU_BY_X, first, end)                                 \
+        STRIPS_CASE(strip, job, DY | DY2 | RELU_BY_Y | DZ, first, end)                             \
+        STRIPS_CASE(strip, job, DY, first, end)                                                    \
+    default:                                                                                       \
+        STRIPS_OF(strip, job, parts, first, end)                                                   \
+    }
+
+static void backward_sums(const struct backward_job *job, int parts, int first, int end)
+{
+    FUSED(sums_strip, job, parts, first, end)
+}
+
+static struct backward_job job_make(const struct bn_backward *args, int row, int first)
 {
     const size_t channels = (size_t)args->channels;
+    const int left = args->pixels_per_row - first;
+    const size_t pixel = (size_t)row * (size_t)args->pixels_per_row + (size_t)first;
+    return (struct backward_job){
+        .args = args,
+        .at = pixel * channels,
+        .row_at = (size_t)row * channels,
+        .pixels = left < BLOCK ? left : BLOCK,
+    };
+}
+
+static void backward_span(const struct bn_backward *args, int span, int end)
+{
+    const int parts = parts_of(args) | (args->dz != NULL ? DZ : 0);
     struct sums acc;
     sums_init(&acc, end - span);
     for (int row = 0; row < args->rows; row++)
         for (int first = 0; first < args->pixels_per_row; first += BLOCK) {
-            const int left = args->pixels_per_row - first;
-            const size_t pixel = (size_t)row * (size_t)args->pixels_per_row + (size_t)first;
-            const struct backward_job job = {
-                .args = args,
-                .at = pixel * channels,
-                .row_at = (size_t)row * channels,
-                .pixels = left < BLOCK ? left : BLOCK,
-                .span = span,
-                .sums = &acc,
-            };
-            STRIPS(backward_strip, &job, span, end)
+            struct backward_job job = job_make(args, row, first);
+            job.span = span;
+            job.sums = &acc;
+            backward_sums(&job, parts, span, end);
             sums_added(&acc, job.pixels, end - span);
         }
     sums_flush(&acc, end - span);
@@ -91,54 +170,93 @@ void KERNEL(bn_backward_sums)(struct device *device, const struct bn_backward *a
 /* dx = A dz + B (x - mean) + D per channel:
  * A = gamma*invstd, B = -A*invstd*sums[C+c]/count, D = -A*sums[c]/count. */
 struct dx_job {
-    const float *dz, *x, *mean, *invstd, *gamma, *sums;
-    float *dx;
+    struct backward_job from;
+    const float *gamma, *sums;
+    stored *dx;
     float inverse_count;
-    int pixels, channels;
 };
 
-ALWAYS_INLINE void dx_strip(const struct dx_job *job, int c, int width, int lanes)
+ALWAYS_INLINE void dx_strip(const struct dx_job *job, int parts, int c, int width, int lanes)
 {
-    const int channels = job->channels;
-    const float *dz = job->dz + c, *x = job->x + c;
-    float *dx = job->dx + c;
+    const struct bn_backward *args = job->from.args;
+    const struct inputs in = inputs_load(&job->from, parts, c, width, lanes);
+    const int channels = args->channels;
+    stored *dx = job->dx + job->from.at + c;
     vec a[4], b[4], d[4], mean[4];
     for (int i = 0; i < width; i++) {
-        vec invstd = strip_load(job->invstd + c, i, width, lanes);
-        mean[i] = strip_load(job->mean + c, i, width, lanes);
+        vec invstd = strip_load(args->invstd + c, i, width, lanes);
+        mean[i] = strip_load(args->mean + c, i, width, lanes);
         a[i] = strip_load(job->gamma + c, i, width, lanes) * invstd;
         vec share = a[i] * -job->inverse_count;
         d[i] = share * strip_load(job->sums + c, i, width, lanes);
         b[i] = share * invstd * strip_load(job->sums + channels + c, i, width, lanes);
     }
-    for (ptrdiff_t p = 0; p < (ptrdiff_t)job->pixels * channels; p += channels)
+    for (ptrdiff_t p = 0; p < (ptrdiff_t)job->from.pixels * channels; p += channels)
         for (int i = 0; i < width; i++) {
-            vec centred = strip_load(x + p, i, width, lanes) - mean[i];
-            vec v = strip_load(dz + p, i, width, lanes) * a[i] + (centred * b[i] + d[i]);
-            strip_store(dx + p, v, i, width, lanes);
+            const vec x = strip_read(in.x + p, i, width, lanes);
+            const vec dz = inputs_dz(&in, parts, x, p, i, width, lanes);
+            strip_write(dx + p, dz * a[i] + ((x - mean[i]) * b[i] + d[i]), i, width, lanes);
         }
 }
 
-void KERNEL(bn_backward_apply)(struct device *device, const void *dz, const void *x,
-                               const float *mean, const float *invstd, const float *gamma,
-                               const float *sums, double count, size_t pixels, int channels,
-                               void *dx)
+static void backward_dx(const struct dx_job *job, int parts)
+{
+    FUSED(dx_strip, job, parts, 0, job->from.args->channels)
+}
+
+/* With dz written down it is what dy was. */
+void KERNEL(bn_backward_apply)(struct device *device, const struct bn_backward *args,
+                               const float *gamma, const float *sums, double count, void *dx)
 {
     (void)device;
-    for (size_t first = 0; first < pixels; first += BLOCK) {
-        const size_t at = first * (size_t)channels;
-        const struct dx_job job = {
-            .dz = (const float *)dz + at,
-            .x = (const float *)x + at,
-            .mean = mean,
-            .invstd = invstd,
-            .gamma = gamma,
-            .sums = sums,
-            .dx = (float *)dx + at,
-            .inverse_count = (float)(1 / count),
-            .pixels = pixels - first < BLOCK ? (int)(pixels - first) : BLOCK,
-            .channels = channels,
+    struct bn_backward of = *args;
+    if (args->dz != NULL)
+        of = (struct bn_backward){
+            .dy = args->dz,
+            .x = args->x,
+            .mean = args->mean,
+            .invstd = args->invstd,
+            .rows = args->rows,
+            .pixels_per_row = args->pixels_per_row,
+            .channels = args->channels,
         };
-        STRIPS(dx_strip, &job, 0, channels)
-    }
+    for (int row = 0; row < of.rows; row++)
+        for (int first = 0; first < of.pixels_per_row; first += BLOCK) {
+            const struct dx_job job = {
+                .from = job_make(&of, row, first),
+                .gamma = gamma,
+                .sums = sums,
+                .dx = dx,
+                .inverse_count = (float)(1 / count),
+            };
+            backward_dx(&job, parts_of(&of));
+        }
+}
+
+ALWAYS_INLINE void scale_strip(const struct backward_job *job, float *ds, int c, int width,
+                               int lanes)
+{
+    const struct inputs in = inputs_load(job, RELU_BY_X, c, width, lanes);
+    const ptrdiff_t channels = job->args->channels;
+    vec sum[4];
+    for (int i = 0; i < width; i++)
+        sum[i] = vec_all(0);
+    for (ptrdiff_t p = 0; p < job->pixels * channels; p += channels)
+        for (int i = 0; i < width; i++) {
+            const vec x = strip_read(in.x + p, i, width, lanes) * in.scale[i] + in.bias[i];
+            sum[i] += strip_read(in.dy + p, i, width, lanes) * vec_relu(x);
+        }
+    for (int i = 0; i < width; i++)
+        strip_store(ds + c, strip_load(ds + c, i, width, lanes) + sum[i], i, width, lanes);
+}
+
+void KERNEL(row_scale_backward)(struct device *device, const struct bn_backward *args, float *ds)
+{
+    (void)device;
+    memset(ds, 0, (size_t)args->rows * (size_t)args->channels * sizeof(*ds));
+    for (int row = 0; row < args->rows; row++)
+        for (int first = 0; first < args->pixels_per_row; first += BLOCK) {
+            const struct backward_job job = job_make(args, row, first);
+            STRIPS_OF(scale_strip, &job, ds + job.row_at, 0, args->channels)
+        }
 }

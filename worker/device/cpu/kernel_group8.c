@@ -66,19 +66,20 @@ static float *chunk_line(const struct chunk *chunk, int y)
 }
 
 /* Copies line y of an image of `width` pixels into `line`. */
-static void line_copy(const struct chunk *chunk, const float *image, int y, int width, float *line)
+static void line_copy(const struct chunk *chunk, const stored *image, int y, int width, float *line)
 {
     const ptrdiff_t channels = chunk->group8->channels;
-    const float *from = image + (ptrdiff_t)y * width * channels + chunk->c;
+    const stored *from = image + (ptrdiff_t)y * width * channels + chunk->c;
     for (int x = 0; x < width; x++) {
         line += LANES;
-        vec_store(line, chunk->lanes == LANES ? vec_load(from) : vec_load_part(from, chunk->lanes));
+        vec_store(line,
+                  chunk->lanes == LANES ? value_load(from) : value_load_part(from, chunk->lanes));
         from += channels;
     }
 }
 
 /* Makes lines up to y of the image present; lines come in order, three stay. */
-static void chunk_need(struct chunk *chunk, const float *image, int y, int height, int width)
+static void chunk_need(struct chunk *chunk, const stored *image, int y, int height, int width)
 {
     for (; chunk->loaded <= y && chunk->loaded < height; chunk->loaded++)
         line_copy(chunk, image, chunk->loaded, width, chunk_line(chunk, chunk->loaded));
@@ -86,11 +87,11 @@ static void chunk_need(struct chunk *chunk, const float *image, int y, int heigh
 
 /* Asks for `count` pixels from x on of line y, which is copied soon: their cache lines lie a
  * pixel's channels apart, too far for the processor's own prefetching. */
-ALWAYS_INLINE void chunk_prefetch(const struct chunk *chunk, const float *image, int y, int height,
+ALWAYS_INLINE void chunk_prefetch(const struct chunk *chunk, const stored *image, int y, int height,
                                   int width, int x, int count)
 {
     const ptrdiff_t channels = chunk->group8->channels;
-    const float *at = image + ((ptrdiff_t)y * width + x) * channels + chunk->c;
+    const stored *at = image + ((ptrdiff_t)y * width + x) * channels + chunk->c;
     for (int i = 0; i < count && x + i < width && y < height; i++, at += channels)
         __builtin_prefetch(at);
 }
@@ -138,7 +139,7 @@ ALWAYS_INLINE void forward_tile(const float *const lines[3], const float *weight
 
 /* One line of outputs in tiles of `count`; the last may compute more than it stores. */
 ALWAYS_INLINE void forward_line(const struct chunk *chunk, const float *const lines[3], int stride,
-                                int count, const float *image, float *y)
+                                int count, const stored *image, stored *y)
 {
     const struct group8 *g = chunk->group8;
     const ptrdiff_t channels = g->channels;
@@ -153,16 +154,16 @@ ALWAYS_INLINE void forward_line(const struct chunk *chunk, const float *const li
         for (int o = 0; o < count; o++, y += channels)
             if (first + o < width) {
                 if (chunk->lanes == LANES)
-                    vec_store(y, acc[o]);
+                    value_store(y, acc[o]);
                 else
-                    vec_store_part(y, acc[o], chunk->lanes);
+                    value_store_part(y, acc[o], chunk->lanes);
             }
     }
 }
 
 /* A convolution from height x width to out_height x out_width: forward, and the data gradient at
  * stride 1. */
-static void forward_image(struct chunk *chunk, int stride, const float *x, float *y)
+static void forward_image(struct chunk *chunk, int stride, const stored *x, stored *y)
 {
     const struct group8 *g = chunk->group8;
     const ptrdiff_t line = (ptrdiff_t)g->out_width * g->channels;
@@ -189,7 +190,7 @@ static void forward_image(struct chunk *chunk, int stride, const float *x, float
 }
 
 static void forward_all(const struct group8 *group8, const float *weights, float *lines,
-                        const float *x, float *y)
+                        const stored *x, stored *y)
 {
     const ptrdiff_t in = (ptrdiff_t)group8->height * group8->width * group8->channels;
     const ptrdiff_t out = (ptrdiff_t)group8->out_height * group8->out_width * group8->channels;
@@ -201,7 +202,7 @@ static void forward_all(const struct group8 *group8, const float *weights, float
         }
 }
 
-static void group8_forward(const struct group8 *group8, float *lines, const float *x, float *y)
+static void group8_forward(const struct group8 *group8, float *lines, const void *x, void *y)
 {
     forward_all(group8, group8->forward, lines, x, y);
 }
@@ -247,7 +248,7 @@ ALWAYS_INLINE void data_tile(const float *const lines[3], const float *weights, 
 }
 
 ALWAYS_INLINE void data_line(const struct chunk *chunk, const float *const lines[3], int count,
-                             const float *image, float *dx)
+                             const stored *image, stored *dx)
 {
     const struct group8 *g = chunk->group8;
     const ptrdiff_t channels = g->channels;
@@ -259,14 +260,14 @@ ALWAYS_INLINE void data_line(const struct chunk *chunk, const float *const lines
         for (int o = 0; o < count; o++, dx += 2 * channels) {
             const int ix = 2 * (first + o);
             if (ix < g->width)
-                vec_store_part(dx, even[o], chunk->lanes);
+                value_store_part(dx, even[o], chunk->lanes);
             if (ix + 1 < g->width)
-                vec_store_part(dx + channels, odd[o], chunk->lanes);
+                value_store_part(dx + channels, odd[o], chunk->lanes);
         }
     }
 }
 
-static void data_image(struct chunk *chunk, const float *dy, float *dx)
+static void data_image(struct chunk *chunk, const stored *dy, stored *dx)
 {
     const struct group8 *g = chunk->group8;
     chunk->loaded = 0;
@@ -290,8 +291,8 @@ static void data_image(struct chunk *chunk, const float *dy, float *dx)
     }
 }
 
-static void group8_backward_data(const struct group8 *group8, float *lines, const float *dy,
-                                 float *dx)
+static void group8_backward_data(const struct group8 *group8, float *lines, const void *dy,
+                                 void *dx)
 {
     if (group8->stride == 1) {
         forward_all(group8, group8->transposed, lines, dy, dx);
@@ -303,7 +304,7 @@ static void group8_backward_data(const struct group8 *group8, float *lines, cons
     for (int row = 0; row < group8->rows; row++)
         for (int c = 0; c < group8->channels; c += LANES) {
             struct chunk chunk = chunk_make(group8, group8->transposed, lines, c);
-            data_image(&chunk, dy + row * out, dx + row * in);
+            data_image(&chunk, (const stored *)dy + row * out, (stored *)dx + row * in);
         }
 }
 
@@ -364,7 +365,7 @@ ALWAYS_INLINE void weights_band(const struct chunk *chunk, int stride, int ky, i
 }
 
 /* Adds one image to sums [3][3][8][16]. */
-static void weights_image(const struct chunk *chunk, const float *x, const float *dy, float *sums)
+static void weights_image(const struct chunk *chunk, const stored *x, const stored *dy, float *sums)
 {
     const struct group8 *g = chunk->group8;
     const int band = group8_band(g), inputs = group8_band_inputs(g);
@@ -396,8 +397,8 @@ static void sums_join(float *sums, double *total)
 }
 
 /* Sums over up to FP32_PIXELS (of whole images) are fp32, beyond fp64. */
-static void group8_backward_weights(const struct group8 *group8, float *lines, const float *x,
-                                    const float *dy, float *dw, int accumulate)
+static void group8_backward_weights(const struct group8 *group8, float *lines, const void *x,
+                                    const void *dy, float *dw, int accumulate)
 {
     const ptrdiff_t in = (ptrdiff_t)group8->height * group8->width * group8->channels;
     const ptrdiff_t out = (ptrdiff_t)group8->out_height * group8->out_width * group8->channels;
@@ -407,7 +408,8 @@ static void group8_backward_weights(const struct group8 *group8, float *lines, c
         float sums[3 * ROW_WEIGHTS] = {0};
         const struct chunk chunk = chunk_make(group8, group8->forward, lines, c);
         for (int row = 0, pixels = 0; row < group8->rows; row++) {
-            weights_image(&chunk, x + row * in, dy + row * out, sums);
+            weights_image(&chunk, (const stored *)x + row * in, (const stored *)dy + row * out,
+                          sums);
             pixels += group8->out_height * group8->out_width;
             if (pixels >= FP32_PIXELS || row + 1 == group8->rows) {
                 sums_join(sums, total);

@@ -34,10 +34,10 @@ static struct window window_of(const struct max_pool *args, int row, int i, int 
 
 struct pool_job {
     const struct window *window;
-    const float *x;
-    float *y;              /* of the window; forward */
-    const float *dy, *dy2; /* of the window; backward */
-    float *dx;
+    const stored *x;
+    stored *y;              /* of the window; forward */
+    const stored *dy, *dy2; /* of the window; backward */
+    stored *dx;
 };
 
 /* The largest pixel so far, and which of the window it is; NaN counts as larger. */
@@ -58,9 +58,9 @@ ALWAYS_INLINE struct largest largest_of(const struct pool_job *job, int c, int i
                                         int lanes)
 {
     const struct window *window = job->window;
-    struct largest best = {strip_load(job->x + window->at[0] + c, i, width, lanes), (vec_bits){0}};
+    struct largest best = {strip_read(job->x + window->at[0] + c, i, width, lanes), (vec_bits){0}};
     for (int tap = 1; tap < window->count; tap++)
-        best = larger_of(best, strip_load(job->x + window->at[tap] + c, i, width, lanes),
+        best = larger_of(best, strip_read(job->x + window->at[tap] + c, i, width, lanes),
                          (uint32_t)tap);
     return best;
 }
@@ -68,14 +68,14 @@ ALWAYS_INLINE struct largest largest_of(const struct pool_job *job, int c, int i
 ALWAYS_INLINE void pool_strip(const struct pool_job *job, int c, int width, int lanes)
 {
     for (int i = 0; i < width; i++)
-        strip_store(job->y + c, largest_of(job, c, i, width, lanes).value, i, width, lanes);
+        strip_write(job->y + c, largest_of(job, c, i, width, lanes).value, i, width, lanes);
 }
 
 void KERNEL(max_pool)(struct device *device, const struct max_pool *args)
 {
     (void)device;
     const int height = out_side(args->height), width = out_side(args->width);
-    float *y = args->y;
+    stored *y = args->y;
     for (int pixel = 0; pixel < args->rows * height * width; pixel++, y += args->channels) {
         const struct window window =
             window_of(args, pixel / (height * width), pixel / width % height, pixel % width);
@@ -88,13 +88,13 @@ ALWAYS_INLINE void pool_backward_strip(const struct pool_job *job, int c, int wi
 {
     for (int i = 0; i < width; i++) {
         const struct largest best = largest_of(job, c, i, width, lanes);
-        vec d = strip_load(job->dy + c, i, width, lanes);
+        vec d = strip_read(job->dy + c, i, width, lanes);
         if (job->dy2 != NULL)
-            d += strip_load(job->dy2 + c, i, width, lanes);
+            d += strip_read(job->dy2 + c, i, width, lanes);
         for (int tap = 0; tap < job->window->count; tap++) {
-            float *dx = job->dx + job->window->at[tap] + c;
+            stored *dx = job->dx + job->window->at[tap] + c;
             const vec mine = vec_keep(d, (vec_bits)(best.tap == (uint32_t)tap));
-            strip_store(dx, strip_load(dx, i, width, lanes) + mine, i, width, lanes);
+            strip_write(dx, strip_read(dx, i, width, lanes) + mine, i, width, lanes);
         }
     }
 }
@@ -105,7 +105,7 @@ void KERNEL(max_pool_backward)(struct device *device, const struct max_pool *arg
     (void)device;
     const int height = out_side(args->height), width = out_side(args->width);
     memset(dx, 0,
-           sizeof(float) * (size_t)args->rows * (size_t)args->height * (size_t)args->width *
+           sizeof(stored) * (size_t)args->rows * (size_t)args->height * (size_t)args->width *
                (size_t)args->channels);
     for (int pixel = 0; pixel < args->rows * height * width; pixel++) {
         const struct window window =
@@ -114,8 +114,8 @@ void KERNEL(max_pool_backward)(struct device *device, const struct max_pool *arg
         const struct pool_job job = {
             .window = &window,
             .x = args->x,
-            .dy = (const float *)dy + at,
-            .dy2 = dy2 == NULL ? NULL : (const float *)dy2 + at,
+            .dy = (const stored *)dy + at,
+            .dy2 = dy2 == NULL ? NULL : (const stored *)dy2 + at,
             .dx = dx,
         };
         STRIPS(pool_backward_strip, &job, 0, args->channels)

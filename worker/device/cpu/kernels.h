@@ -1,8 +1,8 @@
 /* kernels.h - the names of our own kernels for one instruction set.
  *
  * Every kernel_*.c and cpu_ops.c is compiled once per instruction set with CPU_ISA set to its name
- * (plain, avx2, avx512), and KERNEL(bn_sums) is then bn_sums_avx512. The contracts are those of
- * device_ops. */
+ * (plain, avx2, avx512, avx512_bf16), and KERNEL(bn_sums) is then bn_sums_avx512. The contracts are
+ * those of device_ops. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_DEVICE_CPU_KERNELS_H
@@ -15,12 +15,10 @@
 #define KERNEL(name)            KERNEL_JOIN(name, CPU_ISA)
 
 /* kernel_pixels.c */
+void KERNEL(to_float)(struct device *device, const void *x, size_t count, float *y);
+void KERNEL(from_float)(struct device *device, const float *x, size_t count, void *y);
 void KERNEL(images_normalize)(struct device *device, const uint8_t *images, size_t pixels,
                               const float mean[3], const float std[3], void *y);
-void KERNEL(row_scale)(struct device *device, const void *x, const float *s, int rows,
-                       int pixels_per_row, int channels, void *y);
-void KERNEL(row_scale_backward)(struct device *device, const void *dy, const void *x, int rows,
-                                int pixels_per_row, int channels, float *ds);
 
 /* kernel_pool.c */
 void KERNEL(max_pool)(struct device *device, const struct max_pool *args);
@@ -37,10 +35,9 @@ void KERNEL(running_update)(struct device *device, float *running, const float *
 
 /* kernel_bn_backward.c */
 void KERNEL(bn_backward_sums)(struct device *device, const struct bn_backward *args);
-void KERNEL(bn_backward_apply)(struct device *device, const void *dz, const void *x,
-                               const float *mean, const float *invstd, const float *gamma,
-                               const float *sums, double count, size_t pixels, int channels,
-                               void *dx);
+void KERNEL(bn_backward_apply)(struct device *device, const struct bn_backward *args,
+                               const float *gamma, const float *sums, double count, void *dx);
+void KERNEL(row_scale_backward)(struct device *device, const struct bn_backward *args, float *ds);
 
 /* kernel_rows.c */
 void KERNEL(bias_activation)(struct device *device, const float *x, const float *bias, int rows,

@@ -1,8 +1,9 @@
 /* vec.h - one register full of floats, in the compiler's own vector notation.
  *
  * Every kernel_*.c is compiled once per instruction set; CMakeLists.txt says how many floats a
- * register has (CPU_LANES) and which header loads and stores a part of one (CPU_LANES_H). Channel
- * counts such as 24, 104 or 440 are no multiple of 16, so a strip of channels ends in such a part.
+ * register has (CPU_LANES), which header loads and stores a part of one (CPU_LANES_H), and which
+ * does so with activations (CPU_VALUES_H), whose type in memory is `stored`. Channel counts such as
+ * 24, 104 or 440 are no multiple of 16, so a strip of channels ends in such a part.
  */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
@@ -34,6 +35,7 @@ ALWAYS_INLINE void vec_store(float *to, vec v)
 }
 
 #include CPU_LANES_H
+#include CPU_VALUES_H
 
 ALWAYS_INLINE vec vec_all(float x)
 {
@@ -102,21 +104,43 @@ ALWAYS_INLINE void strip_store(float *to, vec v, int i, int width, int lanes)
         vec_store_part(to + (ptrdiff_t)i * LANES, v, lanes);
 }
 
+/* The same of activations. */
+ALWAYS_INLINE vec strip_read(const stored *from, int i, int width, int lanes)
+{
+    return i + 1 < width || lanes == LANES ? value_load(from + (ptrdiff_t)i * LANES)
+                                           : value_load_part(from + (ptrdiff_t)i * LANES, lanes);
+}
+
+ALWAYS_INLINE void strip_write(stored *to, vec v, int i, int width, int lanes)
+{
+    if (i + 1 < width || lanes == LANES)
+        value_store(to + (ptrdiff_t)i * LANES, v);
+    else
+        value_store_part(to + (ptrdiff_t)i * LANES, v, lanes);
+}
+
 /* Calls function(job, c, width, lanes) for the strips of [first, end), with constants for width so
  * that each case becomes its own unrolled loop. */
-#define STRIPS(function, job, first, end)                                                          \
+#define STRIPS(function, job, first, end) STRIPS_(function, first, end, job)
+/* With one argument more behind the job; and as a case of a switch by that argument. */
+#define STRIPS_CASE(function, job, more, first, end)                                               \
+    case more:                                                                                     \
+        STRIPS_OF(function, job, more, first, end)                                                 \
+        break;
+#define STRIPS_OF(function, job, more, first, end) STRIPS_(function, first, end, job, more)
+#define STRIPS_(function, first, end, ...)                                                         \
     for (int strip_ = (first); strip_ < (end); strip_ += STRIP) {                                  \
         const int left_ = (end)-strip_;                                                            \
         if (left_ >= STRIP)                                                                        \
-            function(job, strip_, 4, LANES);                                                       \
+            function(__VA_ARGS__, strip_, 4, LANES);                                               \
         else if (left_ > 3 * LANES)                                                                \
-            function(job, strip_, 4, left_ - 3 * LANES);                                           \
+            function(__VA_ARGS__, strip_, 4, left_ - 3 * LANES);                                   \
         else if (left_ > 2 * LANES)                                                                \
-            function(job, strip_, 3, left_ - 2 * LANES);                                           \
+            function(__VA_ARGS__, strip_, 3, left_ - 2 * LANES);                                   \
         else if (left_ > LANES)                                                                    \
-            function(job, strip_, 2, left_ - LANES);                                               \
+            function(__VA_ARGS__, strip_, 2, left_ - LANES);                                       \
         else                                                                                       \
-            function(job, strip_, 1, left_);                                                       \
+            function(__VA_ARGS__, strip_, 1, left_);                                               \
     }
 
 #endif

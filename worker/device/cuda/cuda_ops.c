@@ -53,7 +53,6 @@ const struct device_ops KERNEL(ops) = {
     .running_update = cuda_running_update,
     .max_pool = KERNEL(max_pool),
     .max_pool_backward = KERNEL(max_pool_backward),
-    .row_scale = KERNEL(row_scale),
     .row_scale_backward = KERNEL(row_scale_backward),
     .gemm = cuda_gemm,
     .bias_activation = cuda_bias_activation,

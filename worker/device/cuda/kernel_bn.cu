@@ -49,7 +49,7 @@ void KERNEL(bn_sums)(struct device *device, const void *x, size_t pixels, int ch
 
 /* What a thread needs of its channels. */
 template <int N> struct affine {
-    float scale[N], bias[N], skip_scale[N];
+    float scale[N], bias[N], skip_scale[N], row_scale[N];
 };
 
 template <int N>
@@ -60,10 +60,11 @@ static __device__ inline void load_affine(const struct bn_apply &args, int c, st
     for (int i = 0; i < N; i++) {
         to.skip_scale[i] = args.skip_scale == nullptr ? 1 : args.skip_scale[c + i];
         to.bias[i] += args.skip_scale == nullptr ? 0 : args.skip_bias[c + i];
+        to.row_scale[i] = 1;
     }
 }
 
-/* y at one pixel, which is left in v. */
+/* y at one pixel; v is left without row_scale. */
 template <int N>
 static __device__ inline void apply_pixel(const struct bn_apply &args, const struct affine<N> &by,
                                           size_t at, float (&v)[N])
@@ -75,8 +76,10 @@ static __device__ inline void apply_pixel(const struct bn_apply &args, const str
     for (int i = 0; i < N; i++) {
         v[i] = v[i] * by.scale[i] + by.bias[i] + skip[i] * by.skip_scale[i];
         v[i] = args.is_relu ? relu(v[i]) : v[i];
+        skip[i] = v[i] * by.row_scale[i];
     }
-    store((value *)args.y + at, v);
+    if (args.y != nullptr)
+        store((value *)args.y + at, skip);
 }
 
 template <int N> static __global__ void apply_kernel(struct bn_apply args, size_t pixels)
@@ -92,6 +95,25 @@ template <int N> static __global__ void apply_kernel(struct bn_apply args, size_
     });
 }
 
+/* With a scale for each row. */
+template <int N> static __global__ void apply_scaled_kernel(struct bn_apply args)
+{
+    const int channels = args.channels, c = tile_channel(N);
+    struct affine<N> by = {
+    };
+    if (c >= channels)
+        return;
+    load_affine(args, c, by);
+    for (int row = (int)blockIdx.y; row < args.rows; row += (int)gridDim.y) {
+        const size_t start = (size_t)row * (size_t)args.pixels_per_row * (size_t)channels;
+        load_plain(args.row_scale + (size_t)row * (size_t)channels + c, by.row_scale);
+        tile_pixels((size_t)args.pixels_per_row, channels, c, [&](size_t at) {
+            float v[N];
+            apply_pixel(args, by, start + at, v);
+        });
+    }
+}
+
 /* With pooling a block has rows to itself. */
 template <int N> static __global__ void apply_pooled_kernel(struct bn_apply args)
 {
@@ -103,6 +125,8 @@ template <int N> static __global__ void apply_pooled_kernel(struct bn_apply args
     for (int row = (int)blockIdx.y; row < args.rows; row += (int)gridDim.y) {
         const size_t start = (size_t)row * (size_t)args.pixels_per_row * (size_t)channels;
         double total[1][N] = {};
+        if (c < channels && args.row_scale != nullptr)
+            load_plain(args.row_scale + (size_t)row * (size_t)channels + c, by.row_scale);
         if (c < channels)
             tile_sums<false>((size_t)args.pixels_per_row, channels, c, total,
                              [&](size_t at, float(&part)[1][N]) {
@@ -124,7 +148,11 @@ void KERNEL(bn_apply)(struct device *device, const struct bn_apply *args)
     const size_t rows = (size_t)args->rows, pixels = rows * (size_t)args->pixels_per_row;
     const bool is_wide = is_vector<value>(args->channels, args->x, args->y, args->skip);
     const int n = is_wide ? N : 1;
-    if (args->pooled == nullptr)
+    if (args->pooled == nullptr && args->row_scale != nullptr)
+        LAUNCH((is_wide ? apply_scaled_kernel<N> : apply_scaled_kernel<1>),
+               tile_blocks(rows, (size_t)args->pixels_per_row, args->channels, n), tile_threads(),
+               cuda_stream(device), *args);
+    else if (args->pooled == nullptr)
         LAUNCH((is_wide ? apply_kernel<N> : apply_kernel<1>),
                tile_blocks(1, pixels, args->channels, n), tile_threads(), cuda_stream(device),
                *args, pixels);

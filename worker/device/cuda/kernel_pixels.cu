@@ -1,5 +1,4 @@
-/* kernel_pixels.cu - images in, activations to and from fp32, and the scale of
- * squeeze-and-excitation. */
+/* kernel_pixels.cu - images in, activations to and from fp32. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cuda/kernels.h"
@@ -88,82 +87,4 @@ void KERNEL(to_float)(struct device *device, const void *x, size_t count, float 
 void KERNEL(from_float)(struct device *device, const float *x, size_t count, void *y)
 {
     convert(device, x, count, (value *)y);
-}
-
-struct scale_args {
-    const value *x;
-    const float *s;
-    value *y;
-    int rows, pixels, channels; /* pixels of a row */
-};
-
-template <int N> static __global__ void scale_kernel(struct scale_args args)
-{
-    const int channels = args.channels, c = tile_channel(N);
-    for (int row = (int)blockIdx.y; c < channels && row < args.rows; row += (int)gridDim.y) {
-        const size_t start = (size_t)row * (size_t)args.pixels * (size_t)channels;
-        float s[N];
-        load_plain(args.s + (size_t)row * (size_t)channels + c, s);
-        tile_pixels((size_t)args.pixels, channels, c, [&](size_t at) {
-            float v[N];
-            load(args.x + start + at, v);
-            for (int i = 0; i < N; i++)
-                v[i] *= s[i];
-            store(args.y + start + at, v);
-        });
-    }
-}
-
-void KERNEL(row_scale)(struct device *device, const void *x, const float *s, int rows,
-                       int pixels_per_row, int channels, void *y)
-{
-    constexpr int N = vector_of<value>();
-    const struct scale_args args = {(const value *)x, s,       (value *)y, rows,
-                                    pixels_per_row,   channels};
-    const bool is_wide = is_vector<value>(channels, x, y);
-    LAUNCH((is_wide ? scale_kernel<N> : scale_kernel<1>),
-           tile_blocks((size_t)rows, (size_t)pixels_per_row, channels, is_wide ? N : 1),
-           tile_threads(), cuda_stream(device), args);
-    cuda_launched(device, "row_scale");
-}
-
-struct scale_backward_args {
-    const value *dy, *x;
-    float *ds;
-    int rows, pixels, channels; /* pixels of a row */
-};
-
-/* One block sums a row of pixels, for its channels. */
-template <int N> static __global__ void scale_backward_kernel(struct scale_backward_args args)
-{
-    const int channels = args.channels, c = tile_channel(N), channel = tile_sum_channel(N);
-    for (int row = (int)blockIdx.y; row < args.rows; row += (int)gridDim.y) {
-        const size_t start = (size_t)row * (size_t)args.pixels * (size_t)channels;
-        double total[1][N] = {};
-        if (c < channels)
-            tile_sums<true>((size_t)args.pixels, channels, c, total,
-                            [&](size_t at, float(&part)[1][N]) {
-                                float v[N], d[N];
-                                load(args.x + start + at, v);
-                                load(args.dy + start + at, d);
-                                for (int i = 0; i < N; i++)
-                                    part[0][i] += d[i] * v[i];
-                            });
-        const double sum = tile_sum(total[0]);
-        if (channel < channels)
-            args.ds[(size_t)row * (size_t)channels + (size_t)channel] = (float)sum;
-    }
-}
-
-void KERNEL(row_scale_backward)(struct device *device, const void *dy, const void *x, int rows,
-                                int pixels_per_row, int channels, float *ds)
-{
-    constexpr int N = vector_of<value>();
-    const struct scale_backward_args args = {(const value *)dy, (const value *)x, ds, rows,
-                                             pixels_per_row,    channels};
-    const bool is_wide = is_vector<value>(channels, dy, x);
-    LAUNCH((is_wide ? scale_backward_kernel<N> : scale_backward_kernel<1>),
-           tile_blocks((size_t)rows, 1, channels, is_wide ? N : 1), tile_threads(),
-           cuda_stream(device), args);
-    cuda_launched(device, "row_scale_backward");
 }

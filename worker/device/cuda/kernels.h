@@ -23,10 +23,6 @@ void KERNEL(images_normalize)(struct device *device, const uint8_t *images, size
                               const float mean[3], const float std[3], void *y);
 void KERNEL(to_float)(struct device *device, const void *x, size_t count, float *y);
 void KERNEL(from_float)(struct device *device, const float *x, size_t count, void *y);
-void KERNEL(row_scale)(struct device *device, const void *x, const float *s, int rows,
-                       int pixels_per_row, int channels, void *y);
-void KERNEL(row_scale_backward)(struct device *device, const void *dy, const void *x, int rows,
-                                int pixels_per_row, int channels, float *ds);
 
 /* kernel_pool.cu */
 void KERNEL(max_pool)(struct device *device, const struct max_pool *args);
@@ -40,10 +36,9 @@ void KERNEL(bn_apply)(struct device *device, const struct bn_apply *args);
 
 /* kernel_bn_backward.cu */
 void KERNEL(bn_backward_sums)(struct device *device, const struct bn_backward *args);
-void KERNEL(bn_backward_apply)(struct device *device, const void *dz, const void *x,
-                               const float *mean, const float *invstd, const float *gamma,
-                               const float *sums, double count, size_t pixels, int channels,
-                               void *dx);
+void KERNEL(bn_backward_apply)(struct device *device, const struct bn_backward *args,
+                               const float *gamma, const float *sums, double count, void *dx);
+void KERNEL(row_scale_backward)(struct device *device, const struct bn_backward *args, float *ds);
 
 /* kernel_pack.cu: between our layouts and those that libraries want, in which every group of
  * channels is filled up with zeros. */
