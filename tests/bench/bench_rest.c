@@ -134,7 +134,7 @@ static void run_swav_loss(void)
 
 static void run_wide_add(void)
 {
-    ops->wide_add(device, a, WEIGHTS, wide);
+    ops->wide_add(device, a, WEIGHTS, 0, wide);
 }
 
 static void run_wide_round(void)

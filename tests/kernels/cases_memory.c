@@ -60,10 +60,9 @@ static const struct array *make_addend(struct fixture *f, size_t n, int number)
 static void add_in_order(struct fixture *f, const struct array *const *x, const struct array *wide,
                          int is_backwards)
 {
-    f->ops->zero(f->device, wide->on, wide->count * sizeof(double));
     for (int a = 0; a < ADDENDS; a++)
         f->ops->wide_add(f->device, x[is_backwards ? ADDENDS - 1 - a : a]->on, wide->count / 2,
-                         wide->on);
+                         a == 0, wide->on);
     array_pull(f, wide);
 }
 
@@ -89,7 +88,7 @@ void case_wide(struct fixture *f, const struct case_shape *c)
     /* As two members do it: each its own sum, then plain addition of doubles. */
     f->ops->zero(f->device, halves->on, 2 * n * sizeof(double));
     for (int a = 0; a < ADDENDS / 2; a++)
-        f->ops->wide_add(f->device, x[a]->on, n, halves->on);
+        f->ops->wide_add(f->device, x[a]->on, n, 0, halves->on);
     array_pull(f, halves);
     for (size_t i = 0; i < 2 * n; i++)
         assert_true(halves->doubles[i] + halves->doubles[i] == forwards->doubles[i]);
@@ -117,7 +116,7 @@ void case_wide_not_finite(struct fixture *f, const struct case_shape *c)
     const struct array *got = fixture_copy(f, FLOATS, (float[3]){0}, 3);
     (void)c;
     f->ops->zero(f->device, wide->on, 6 * sizeof(double));
-    f->ops->wide_add(f->device, x->on, 3, wide->on);
+    f->ops->wide_add(f->device, x->on, 3, 0, wide->on);
     f->ops->wide_round(f->device, wide->on, 3, got->on);
     array_pull(f, got);
     for (int i = 0; i < 3; i++)

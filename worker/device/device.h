@@ -288,9 +288,10 @@ struct device_ops {
 
     /* Sums that come out the same in any order. wide[2*i] and wide[2*i+1] hold value i as two
      * doubles on fixed grids, of 2^-20 and 2^-62: adding up to 4096 floats below 2^20 each is
-     * exact, whatever the order and whoever adds. wide_add: wide += x, what lies below 2^-62
-     * rounded off. wide_round: back to floats. */
-    void (*wide_add)(struct device *device, const float *x, size_t count, double *wide);
+     * exact, whatever the order and whoever adds. wide_add: wide += x (is_first: wide = x),
+     * what lies below 2^-62 rounded off. wide_round: back to floats. */
+    void (*wide_add)(struct device *device, const float *x, size_t count, int is_first,
+                     double *wide);
     void (*wide_round)(struct device *device, const double *wide, size_t count, float *x);
 
     /* Per-tensor sums of squares, in a fixed order: the same numbers give the same bits. */

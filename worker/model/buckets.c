@@ -34,11 +34,7 @@ enum status buckets_begin(struct buckets *buckets, uint64_t step, float *data, s
 
 void buckets_expect(struct buckets *buckets)
 {
-    const struct team *team = buckets->team;
-    const struct state *state = team->state;
-    buckets->unsent = state->layout.parameter_floats;
-    if (team->rows.is_exact)
-        team->ops->zero(team->device, state->wide_grads, state->layout.wide_floats * sizeof(float));
+    buckets->unsent = buckets->team->state->layout.parameter_floats;
 }
 
 enum status buckets_add(struct buckets *buckets, float *data, size_t count)

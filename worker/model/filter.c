@@ -69,6 +69,6 @@ void filter_backward_weights(const struct filter *filter, int resolution, const 
             filter->conv[resolution], part_of(filter, x, filter->in_values[resolution], part),
             part_of(filter, dy, filter->out_values[resolution], part),
             team_gradient(team, &filter->weight), team_accumulates(team, resolution == 0));
-        team_gradient_written(team, &filter->weight);
+        team_gradient_written(team, &filter->weight, resolution == 0 && part == 0);
     }
 }

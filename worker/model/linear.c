@@ -61,17 +61,18 @@ static void piece_backward(const struct linear *linear, const struct piece *piec
                            const float *y, enum activation activation, float *dy)
 {
     const struct team *team = linear->team;
-    const int adds = team_accumulates(team, piece->first == 0);
+    const int is_first = piece->first == 0;
+    const int adds = team_accumulates(team, is_first);
     const int has_bias = linear->bias.length > 0;
     if (has_bias || activation != ACTIVATION_NONE)
         team->ops->bias_activation_backward(
             team->device, dy, y, piece->rows, linear->out, activation, dy,
             has_bias ? team_gradient(team, &linear->bias) : NULL, adds);
     if (has_bias)
-        team_gradient_written(team, &linear->bias);
+        team_gradient_written(team, &linear->bias, is_first);
     team->ops->gemm(team->device, 1, 0, linear->out, linear->in, piece->rows, 1, dy, x,
                     adds ? 1 : 0, team_gradient(team, &linear->weight));
-    team_gradient_written(team, &linear->weight);
+    team_gradient_written(team, &linear->weight, is_first);
 }
 
 void linear_backward(const struct linear *linear, const float *x, const float *y,

@@ -196,7 +196,7 @@ static void clear_message(struct norm *norm, int resolution)
 static void add_to_message(struct norm *norm, int resolution, const struct row_run *run)
 {
     if (norm->wide != NULL)
-        norm->team->ops->wide_add(norm->team->device, norm->scratch, 2 * (size_t)norm->channels,
+        norm->team->ops->wide_add(norm->team->device, norm->scratch, 2 * (size_t)norm->channels, 0,
                                   wide_of(norm, resolution, run->group));
 }
 
@@ -393,8 +393,9 @@ void norm_backward_sums(struct norm *norm, int resolution, const struct bn_backw
         team->ops->bn_backward_sums(team->device, &args);
         add_to_message(norm, resolution, run);
         if (norm->wide != NULL) {
-            team_gradient_add(team, &norm->beta, norm->scratch);
-            team_gradient_add(team, &norm->gamma, norm->scratch + norm->channels);
+            const int is_first = resolution == 0 && i == 0;
+            team_gradient_add(team, &norm->beta, norm->scratch, is_first);
+            team_gradient_add(team, &norm->gamma, norm->scratch + norm->channels, is_first);
         }
     }
 }

@@ -186,17 +186,18 @@ float *team_gradient(const struct team *team, const struct parameter *parameter)
     return team->rows.is_exact ? team->partial : parameter->grad;
 }
 
-void team_gradient_add(const struct team *team, const struct parameter *parameter, const float *x)
+void team_gradient_add(const struct team *team, const struct parameter *parameter, const float *x,
+                       int is_first)
 {
     const struct state *state = team->state;
-    team->ops->wide_add(team->device, x, parameter->length,
+    team->ops->wide_add(team->device, x, parameter->length, is_first,
                         state->wide_grads + 2 * (parameter->grad - state->grads));
 }
 
-void team_gradient_written(const struct team *team, const struct parameter *parameter)
+void team_gradient_written(const struct team *team, const struct parameter *parameter, int is_first)
 {
     if (team->rows.is_exact)
-        team_gradient_add(team, parameter, team->partial);
+        team_gradient_add(team, parameter, team->partial, is_first);
 }
 
 int team_accumulates(const struct team *team, int is_first)

@@ -77,13 +77,15 @@ enum status team_sum_wide(struct team *team, double *wide, size_t count);
 enum status team_sum_groups(struct team *team, const struct collective_part parts[COLLECTIVE_CUTS],
                             enum reduce_op op);
 /* Gradients are summed over parts. Where a layer shall write what one part adds to a parameter's
- * gradient, and (afterwards) that it is written. With fast reduction a layer adds to what is there
- * for all but the first call of a step: team_accumulates says so. */
+ * gradient, and (afterwards) that it is written; is_first: by the first part of the step. With fast
+ * reduction a layer adds to what is there for all but the first: team_accumulates says so. */
 float *team_gradient(const struct team *team, const struct parameter *parameter);
-void team_gradient_written(const struct team *team, const struct parameter *parameter);
+void team_gradient_written(const struct team *team, const struct parameter *parameter,
+                           int is_first);
 int team_accumulates(const struct team *team, int is_first);
-/* Adds floats to the wide gradients of a parameter (exact reduction only). */
-void team_gradient_add(const struct team *team, const struct parameter *parameter, const float *x);
+/* Adds floats to the wide gradients of a parameter, or makes them those (exact reduction only). */
+void team_gradient_add(const struct team *team, const struct parameter *parameter, const float *x,
+                       int is_first);
 /* y[n] = sum over `count` rows of x[count][n], or is added to what is there. */
 void team_add_rows(struct team *team, const float *x, int count, int n, int is_added, float *y);
 void team_progress(struct team *team);

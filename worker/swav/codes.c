@@ -161,7 +161,7 @@ static void sum_samples(const struct codes *codes, const struct code_set *set, i
     for (int first = 0; first < samples; first += images) {
         team->ops->sinkhorn_prototypes(team->device, p + (size_t)first * (size_t)k, b + first,
                                        images, k, codes->partial);
-        team->ops->wide_add(team->device, codes->partial, (size_t)k, wide);
+        team->ops->wide_add(team->device, codes->partial, (size_t)k, 0, wide);
     }
 }
 

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cpu/kernels.h"
+#include "worker/device/cpu/vec.h"
 
 /* Adding and subtracting 1.5 * 2^(52 - g) rounds a double to a multiple of 2^-g. Multiples of 2^-20
  * stay exact up to 2^33; what is left is below 2^-21, and 4096 multiples of 2^-62 of that size stay
@@ -15,16 +16,26 @@ void KERNEL(multiply)(struct device *device, float *x, size_t count, float facto
         x[i] *= factor;
 }
 
-void KERNEL(wide_add)(struct device *device, const float *x, size_t count, double *wide)
+/* x on the two grids, added to what is there or to nothing. */
+ALWAYS_INLINE void add(const float *restrict x, size_t count, int is_first, double *restrict wide)
+{
+    for (size_t i = 0; i < count; i++) {
+        const double exact = x[i];
+        const double high = (exact + GRID_HIGH) - GRID_HIGH;
+        const double low = ((exact - high) + GRID_LOW) - GRID_LOW;
+        wide[2 * i] = is_first ? high : wide[2 * i] + high;
+        wide[2 * i + 1] = is_first ? low : wide[2 * i + 1] + low;
+    }
+}
+
+void KERNEL(wide_add)(struct device *device, const float *x, size_t count, int is_first,
+                      double *wide)
 {
     (void)device;
-    for (size_t i = 0; i < count; i++) {
-        const double value = x[i];
-        const double high = (value + GRID_HIGH) - GRID_HIGH;
-        const double low = ((value - high) + GRID_LOW) - GRID_LOW;
-        wide[2 * i] += high;
-        wide[2 * i + 1] += low;
-    }
+    if (is_first)
+        add(x, count, 1, wide);
+    else
+        add(x, count, 0, wide);
 }
 
 void KERNEL(wide_round)(struct device *device, const double *wide, size_t count, float *x)

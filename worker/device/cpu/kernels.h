@@ -67,7 +67,8 @@ void KERNEL(swav_loss)(struct device *device, const float *scores, const float *
 
 /* kernel_wide.c */
 void KERNEL(multiply)(struct device *device, float *x, size_t count, float factor);
-void KERNEL(wide_add)(struct device *device, const float *x, size_t count, double *wide);
+void KERNEL(wide_add)(struct device *device, const float *x, size_t count, int is_first,
+                      double *wide);
 void KERNEL(wide_round)(struct device *device, const double *wide, size_t count, float *x);
 
 /* kernel_optimizer.c */

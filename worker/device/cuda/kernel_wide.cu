@@ -23,21 +23,21 @@ void cuda_multiply(struct device *device, float *x, size_t count, float factor)
     cuda_launched(device, "multiply");
 }
 
-static __global__ void add_kernel(const float *x, size_t count, double *wide)
+static __global__ void add_kernel(const float *x, size_t count, int is_first, double *wide)
 {
     for (size_t i = flat_first(); i < count; i += flat_step()) {
         const double value = (double)x[i];
         const double high = (value + grid_high) - grid_high;
         const double low = ((value - high) + grid_low) - grid_low;
-        wide[2 * i] += high;
-        wide[2 * i + 1] += low;
+        wide[2 * i] = is_first ? high : wide[2 * i] + high;
+        wide[2 * i + 1] = is_first ? low : wide[2 * i + 1] + low;
     }
 }
 
-void cuda_wide_add(struct device *device, const float *x, size_t count, double *wide)
+void cuda_wide_add(struct device *device, const float *x, size_t count, int is_first, double *wide)
 {
     LAUNCH(add_kernel, flat_blocks(count, 1), dim3(FLAT_THREADS), cuda_stream(device), x, count,
-           wide);
+           is_first, wide);
     cuda_launched(device, "wide_add");
 }
 

@@ -124,7 +124,7 @@ void cuda_swav_loss(struct device *device, const float *scores, const float *q, 
 
 /* kernel_wide.cu */
 void cuda_multiply(struct device *device, float *x, size_t count, float factor);
-void cuda_wide_add(struct device *device, const float *x, size_t count, double *wide);
+void cuda_wide_add(struct device *device, const float *x, size_t count, int is_first, double *wide);
 void cuda_wide_round(struct device *device, const double *wide, size_t count, float *x);
 
 /* kernel_optimizer.cu */
