@@ -22,6 +22,11 @@ static int is_group8(const struct cpu *cpu, const struct conv_shape *shape)
            group8_is_suited(shape);
 }
 
+static int is_bf16(const struct cpu *cpu)
+{
+    return cpu->device.ops->activation_bytes < sizeof(float);
+}
+
 static void take_group8(struct conv *conv)
 {
     struct cpu *cpu = conv->cpu;
@@ -39,7 +44,7 @@ enum status cpu_conv_create(struct device *device, const struct conv_shape *shap
     struct conv *conv = mem_zero(sizeof(*conv));
     conv->cpu = cpu;
     if (is_group8(cpu, shape)) {
-        group8_init(&conv->group8, shape);
+        group8_init(&conv->group8, shape, is_bf16(cpu));
         take_group8(conv);
     } else {
         enum status status = dnnl_conv_create(cpu, shape, &conv->dnnl);
@@ -60,7 +65,7 @@ enum status cpu_conv_memory(struct device *device, const struct conv_shape *shap
     TRY(dnnl_conv_check(shape));
     if (!is_group8(cpu, shape))
         return dnnl_conv_memory(cpu, shape, ret_memory);
-    group8_init(&group8, shape);
+    group8_init(&group8, shape, is_bf16(cpu));
     *ret_memory = (struct conv_memory){.own = 2 * group8_weight_bytes(&group8)};
     ret_memory->shared[CPU_LINES] = group8_lines_bytes(&group8);
     return OK;

@@ -3,6 +3,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cpu/group8.h"
 
+#include <string.h>
+
 enum { GROUP = 8, TAPS = 9, CHUNK = 16, LINE_SLACK = 24 };
 
 /* Enough pixels to make loading and storing the sums cheap, few enough lines to stay in the L2
@@ -18,10 +20,10 @@ int group8_is_suited(const struct conv_shape *shape)
 size_t group8_weight_bytes(const struct group8 *group8)
 {
     const size_t chunks = ((size_t)group8->channels + CHUNK - 1) / CHUNK;
-    return chunks * TAPS * GROUP * CHUNK * sizeof(float);
+    return chunks * TAPS * GROUP * CHUNK * (group8->is_bf16 ? sizeof(uint16_t) : sizeof(float));
 }
 
-void group8_init(struct group8 *group8, const struct conv_shape *shape)
+void group8_init(struct group8 *group8, const struct conv_shape *shape, int is_bf16)
 {
     *group8 = (struct group8){
         .rows = shape->rows,
@@ -31,6 +33,7 @@ void group8_init(struct group8 *group8, const struct conv_shape *shape)
         .out_width = (shape->width + shape->stride - 1) / shape->stride,
         .channels = shape->in_channels,
         .stride = shape->stride,
+        .is_bf16 = is_bf16,
     };
 }
 
@@ -58,20 +61,47 @@ size_t group8_lines_bytes(const struct group8 *group8)
     return (size_t)lines * (size_t)group8_line_pixels(group8) * CHUNK * sizeof(float);
 }
 
+/* Rounded to the nearest, ties to even; NaN stays NaN. */
+static uint16_t bf16_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    if (x != x)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* Weight number `at`: its channel's chunk, its tap, then its round, lane and half. */
+static void put(const struct group8 *group8, void *to, size_t at, float weight)
+{
+    if (group8->is_bf16)
+        ((uint16_t *)to)[at] = bf16_of(weight);
+    else
+        ((float *)to)[at] = weight;
+}
+
+/* Where the weight from input `in` of its group to channel c lies. */
+static size_t place(const struct group8 *group8, int c, int tap, int in)
+{
+    const size_t row = (size_t)(c / CHUNK) * TAPS + (size_t)tap, lane = (size_t)(c % CHUNK);
+    if (group8->is_bf16)
+        return ((row * (GROUP / 2) + (size_t)(in / 2 ^ c % (GROUP / 2))) * CHUNK + lane) * 2 +
+               (size_t)(in % 2);
+    return (row * GROUP + (size_t)(in ^ c % GROUP)) * CHUNK + lane;
+}
+
 /* With stride 1 the data gradient is a convolution with the taps in reverse order. */
 void group8_weights(struct group8 *group8, const float *weights)
 {
     const int is_reversed = group8->stride == 1;
     for (int c = 0; c < group8->channels; c++)
         for (int tap = 0; tap < TAPS; tap++)
-            for (int r = 0; r < GROUP; r++) {
-                const int other = c ^ r; /* the same group: groups start at multiples of 8 */
+            for (int in = 0; in < GROUP; in++) {
+                const int other = c / GROUP * GROUP + in;
                 const int to_tap = is_reversed ? TAPS - 1 - tap : tap;
-                const size_t chunk = (size_t)(c / CHUNK) * TAPS;
-                const size_t lane = (size_t)(c % CHUNK);
-                group8->forward[((chunk + (size_t)tap) * GROUP + (size_t)r) * CHUNK + lane] =
-                    weights[(c * GROUP + other % GROUP) * TAPS + tap];
-                group8->transposed[((chunk + (size_t)to_tap) * GROUP + (size_t)r) * CHUNK + lane] =
-                    weights[(other * GROUP + c % GROUP) * TAPS + tap];
+                put(group8, group8->forward, place(group8, c, tap, in),
+                    weights[(c * GROUP + in) * TAPS + tap]);
+                put(group8, group8->transposed, place(group8, c, to_tap, in),
+                    weights[(other * GROUP + c % GROUP) * TAPS + tap]);
             }
 }

@@ -6,7 +6,8 @@
  * twist(x, r) * W[tap][r], with W[tap][r][lane] the weight from input lane^r to output lane. The
  * data gradient is the same with transposed W, the weight gradient the same with sums over pixels
  * of dy * twist(x, r). Lines of pixels are first copied out of the nhwc tensor into compact lines
- * with zeros at both ends: no borders to test, no strides that collide in the cache. */
+ * with zeros at both ends: no borders to test, no strides that collide in the cache. In bf16 an
+ * instruction takes two inputs of a group at once, and there are four rounds (group8_bf16.h). */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_DEVICE_CPU_GROUP8_H
@@ -18,8 +19,10 @@
 
 struct group8 {
     int rows, height, width, out_height, out_width, channels, stride;
-    /* [chunks][3][3][8][16], a chunk is sixteen channels; group8_weight_bytes each, the owner's. */
-    float *forward, *transposed;
+    int is_bf16;
+    /* [chunks][3][3][8][16], a chunk is sixteen channels, or with bf16 [chunks][3][3][4][16][2],
+     * the last two neighbouring inputs; group8_weight_bytes each, the owner's. */
+    void *forward, *transposed;
 };
 
 /* The kernels of one instruction set; x, y and their gradients are activations. Bytes of lines:
@@ -33,7 +36,7 @@ struct group8_ops {
 
 int group8_is_suited(const struct conv_shape *shape);
 /* All but the weights' memory. */
-void group8_init(struct group8 *group8, const struct conv_shape *shape);
+void group8_init(struct group8 *group8, const struct conv_shape *shape, int is_bf16);
 size_t group8_weight_bytes(const struct group8 *group8);
 /* From the master layout [channels][8][3][3]. */
 void group8_weights(struct group8 *group8, const float *weights);

@@ -8,7 +8,7 @@
 
 /* TILE outputs at a time are enough to hide the latency of additions; RegNet's widths at 224 pixels
  * are multiples of 7, at 96 of 6 or 3. SLACK: vectors a line may be read past its end. */
-enum { TILE = 7, TAP_WEIGHTS = 8 * LANES, ROW_WEIGHTS = 3 * TAP_WEIGHTS };
+enum { TILE = 7, TAP_SUMS = 8 * LANES, ROW_SUMS = 3 * TAP_SUMS };
 /* 1024 random products summed in fp32 are off by 2e-6 of the sum. */
 enum { FP32_PIXELS = 1024 };
 
@@ -20,7 +20,7 @@ extern const struct group8_ops KERNEL(group8_ops);
                             13 ^ (r), 14 ^ (r), 15 ^ (r))
 
 /* r is a constant wherever this is inlined. */
-ALWAYS_INLINE vec twist(vec v, int r)
+ALWAYS_INLINE vec twist_lanes(vec v, int r)
 {
     if (r & 4)
         v = TWIST(v, 4);
@@ -36,17 +36,21 @@ ALWAYS_INLINE vec twist(vec v, int r)
     }
 }
 
+#include CPU_GROUP8_H
+
+enum { TAP_WEIGHTS = ROUNDS * LANES, ROW_WEIGHTS = 3 * TAP_WEIGHTS };
+
 /* What the loops over lines of one image and one chunk of sixteen channels need. */
 struct chunk {
     const struct group8 *group8;
     int c, lanes;          /* first channel, how many of sixteen exist */
-    const float *weights;  /* [3][3][8][16] */
+    const float *weights;  /* [3][3][ROUNDS][16] */
     float *lines;          /* lines of line_values each */
     ptrdiff_t line_values; /* pixel i of a line is at (i + 1) * LANES; zeros around */
     int loaded;            /* lines of the source copied so far: line y is in lines[y % 3] */
 };
 
-static struct chunk chunk_make(const struct group8 *group8, const float *weights, float *lines,
+static struct chunk chunk_make(const struct group8 *group8, const void *weights, float *lines,
                                int c)
 {
     const int left = group8->channels - c;
@@ -54,7 +58,7 @@ static struct chunk chunk_make(const struct group8 *group8, const float *weights
         .group8 = group8,
         .c = c,
         .lanes = left < LANES ? left : LANES,
-        .weights = weights + (ptrdiff_t)(c / LANES) * 3 * ROW_WEIGHTS,
+        .weights = (const float *)weights + (ptrdiff_t)(c / LANES) * 3 * ROW_WEIGHTS,
         .lines = lines,
         .line_values = (ptrdiff_t)group8_line_pixels(group8) * LANES,
     };
@@ -65,15 +69,18 @@ static float *chunk_line(const struct chunk *chunk, int y)
     return chunk->lines + (ptrdiff_t)(y % 3) * chunk->line_values;
 }
 
-/* Copies line y of an image of `width` pixels into `line`. */
-static void line_copy(const struct chunk *chunk, const stored *image, int y, int width, float *line)
+/* Copies line y of an image of `width` pixels into `line`; the weight gradient wants fp32. */
+ALWAYS_INLINE void line_copy(const struct chunk *chunk, const stored *image, int y, int width,
+                             int is_forward, float *line)
 {
     const ptrdiff_t channels = chunk->group8->channels;
     const stored *from = image + (ptrdiff_t)y * width * channels + chunk->c;
     for (int x = 0; x < width; x++) {
         line += LANES;
-        vec_store(line,
-                  chunk->lanes == LANES ? value_load(from) : value_load_part(from, chunk->lanes));
+        if (is_forward)
+            vec_store(line, line_pixel(from, chunk->lanes));
+        else
+            vec_store(line, value_load_part(from, chunk->lanes));
         from += channels;
     }
 }
@@ -82,7 +89,7 @@ static void line_copy(const struct chunk *chunk, const stored *image, int y, int
 static void chunk_need(struct chunk *chunk, const stored *image, int y, int height, int width)
 {
     for (; chunk->loaded <= y && chunk->loaded < height; chunk->loaded++)
-        line_copy(chunk, image, chunk->loaded, width, chunk_line(chunk, chunk->loaded));
+        line_copy(chunk, image, chunk->loaded, width, 1, chunk_line(chunk, chunk->loaded));
 }
 
 /* Asks for `count` pixels from x on of line y, which is copied soon: their cache lines lie a
@@ -107,11 +114,11 @@ ALWAYS_INLINE void forward_round(const float *x, const float *weights, int strid
     for (int j = 0; j < (count - 1) * stride + 3; j++) {
         const vec v = twist(vec_load(x + (ptrdiff_t)j * LANES), r);
         if (j % stride == 0 && j / stride < count)
-            acc[j / stride] += v * w0;
+            acc[j / stride] = multiply_add(acc[j / stride], v, w0);
         if (j >= 1 && (j - 1) % stride == 0 && (j - 1) / stride < count)
-            acc[(j - 1) / stride] += v * w1;
+            acc[(j - 1) / stride] = multiply_add(acc[(j - 1) / stride], v, w1);
         if (j >= 2 && (j - 2) % stride == 0 && (j - 2) / stride < count)
-            acc[(j - 2) / stride] += v * w2;
+            acc[(j - 2) / stride] = multiply_add(acc[(j - 2) / stride], v, w2);
     }
 }
 
@@ -130,6 +137,8 @@ ALWAYS_INLINE void forward_tile(const float *const lines[3], const float *weight
         forward_round(x, w, stride, count, 1, acc);
         forward_round(x, w, stride, count, 2, acc);
         forward_round(x, w, stride, count, 3, acc);
+        if (ROUNDS == 4)
+            continue;
         forward_round(x, w, stride, count, 4, acc);
         forward_round(x, w, stride, count, 5, acc);
         forward_round(x, w, stride, count, 6, acc);
@@ -189,7 +198,7 @@ static void forward_image(struct chunk *chunk, int stride, const stored *x, stor
     }
 }
 
-static void forward_all(const struct group8 *group8, const float *weights, float *lines,
+static void forward_all(const struct group8 *group8, const void *weights, float *lines,
                         const stored *x, stored *y)
 {
     const ptrdiff_t in = (ptrdiff_t)group8->height * group8->width * group8->channels;
@@ -218,11 +227,11 @@ ALWAYS_INLINE void data_round(const float *dy, const float *weights, int count, 
     for (int j = 0; j <= count; j++) {
         const vec v = twist(vec_load(dy + (ptrdiff_t)(j + 1) * LANES), r);
         if (j < count) {
-            even[j] += v * w1;
-            odd[j] += v * w2;
+            even[j] = multiply_add(even[j], v, w1);
+            odd[j] = multiply_add(odd[j], v, w2);
         }
         if (j > 0)
-            odd[j - 1] += v * w0;
+            odd[j - 1] = multiply_add(odd[j - 1], v, w0);
     }
 }
 
@@ -240,6 +249,8 @@ ALWAYS_INLINE void data_tile(const float *const lines[3], const float *weights, 
         data_round(dy, w, count, 1, even, odd);
         data_round(dy, w, count, 2, even, odd);
         data_round(dy, w, count, 3, even, odd);
+        if (ROUNDS == 4)
+            continue;
         data_round(dy, w, count, 4, even, odd);
         data_round(dy, w, count, 5, even, odd);
         data_round(dy, w, count, 6, even, odd);
@@ -308,12 +319,12 @@ static void group8_backward_data(const struct group8 *group8, float *lines, cons
         }
 }
 
-/* acc[kx][r] += twist(x, r) * d, for the taps of one pixel of x. */
+/* acc[kx][r] += twist_lanes(x, r) * d, for the taps of one pixel of x. */
 ALWAYS_INLINE void weights_pixel(vec x, const vec *d, int first_tap, int step, vec acc[3][8])
 {
 #pragma GCC unroll 8
     for (int r = 0; r < 8; r++) {
-        const vec v = twist(x, r);
+        const vec v = twist_lanes(x, r);
 #pragma GCC unroll 3
         for (int kx = first_tap; kx < 3; kx += step)
             acc[kx][r] += v * d[kx];
@@ -374,23 +385,23 @@ static void weights_image(const struct chunk *chunk, const stored *x, const stor
         float *line = chunk->lines;
         for (int iy = first * g->stride - 1; iy <= (end - 1) * g->stride + 1; iy++) {
             if (iy >= 0 && iy < g->height)
-                line_copy(chunk, x, iy, g->width, line);
+                line_copy(chunk, x, iy, g->width, 0, line);
             line += chunk->line_values;
         }
         line = chunk->lines + (ptrdiff_t)inputs * chunk->line_values;
         for (int oy = first; oy < end; oy++, line += chunk->line_values)
-            line_copy(chunk, dy, oy, g->out_width, line);
+            line_copy(chunk, dy, oy, g->out_width, 0, line);
         for (int ky = 0; ky < 3; ky++)
             if (g->stride == 1)
-                weights_band(chunk, 1, ky, first, end, sums + (ptrdiff_t)ky * ROW_WEIGHTS);
+                weights_band(chunk, 1, ky, first, end, sums + (ptrdiff_t)ky * ROW_SUMS);
             else
-                weights_band(chunk, 2, ky, first, end, sums + (ptrdiff_t)ky * ROW_WEIGHTS);
+                weights_band(chunk, 2, ky, first, end, sums + (ptrdiff_t)ky * ROW_SUMS);
     }
 }
 
 static void sums_join(float *sums, double *total)
 {
-    for (int i = 0; i < 3 * ROW_WEIGHTS; i++) {
+    for (int i = 0; i < 3 * ROW_SUMS; i++) {
         total[i] += (double)sums[i];
         sums[i] = 0;
     }
@@ -404,8 +415,8 @@ static void group8_backward_weights(const struct group8 *group8, float *lines, c
     const ptrdiff_t out = (ptrdiff_t)group8->out_height * group8->out_width * group8->channels;
     memset(lines, 0, group8_lines_bytes(group8));
     for (int c = 0; c < group8->channels; c += LANES) {
-        double total[3 * ROW_WEIGHTS] = {0};
-        float sums[3 * ROW_WEIGHTS] = {0};
+        double total[3 * ROW_SUMS] = {0};
+        float sums[3 * ROW_SUMS] = {0};
         const struct chunk chunk = chunk_make(group8, group8->forward, lines, c);
         for (int row = 0, pixels = 0; row < group8->rows; row++) {
             weights_image(&chunk, (const stored *)x + row * in, (const stored *)dy + row * out,
@@ -416,8 +427,8 @@ static void group8_backward_weights(const struct group8 *group8, float *lines, c
                 pixels = 0;
             }
         }
-        for (int i = 0; i < 3 * ROW_WEIGHTS; i++) {
-            const int lane = i % LANES, r = i / LANES % 8, tap = i / TAP_WEIGHTS;
+        for (int i = 0; i < 3 * ROW_SUMS; i++) {
+            const int lane = i % LANES, r = i / LANES % 8, tap = i / TAP_SUMS;
             float *to = dw + (ptrdiff_t)((c + lane) * 8 + (lane % 8 ^ r)) * 9 + tap;
             if (lane < chunk.lanes)
                 *to = (float)(total[i] + (accumulate ? (double)*to : 0));
