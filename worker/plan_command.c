@@ -153,7 +153,7 @@ static int plan_run(int argc, char **argv)
         {"config", 'c', OPTION_STRING, &request.path, "FILE", "what to train"},
         {"set", 0, OPTION_LIST, &request.overrides, "KEY=VALUE", "override a key of the config"},
         {"device", 'd', OPTION_STRING, &request.device_name, "NAME",
-         "cpu (default), cuda:N, or a GPU that is not here: paper:bf16:141GB"},
+         "cpu (default), cpu:bf16, cuda:N, or a GPU that is not here: paper:bf16:141GB"},
         {"threads", 't', OPTION_INT, &request.threads, "N",
          "threads of the cpu device (default 1)"},
         {"workers", 'w', OPTION_INT, &request.members, "N", "that share a step evenly (default 1)"},

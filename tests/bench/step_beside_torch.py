@@ -4,11 +4,12 @@
 # SPDX-FileCopyrightText: The everseer authors
 """A tool, not a test: its table goes into docs/benchmarks.md, from a machine with nothing else to do.
 
-RegNetY-400MF on 2 crops of 224 and 4 of 96 pixels, 8 images, one slot; head 440-440-256 with ReLU, 3000 prototypes,
-3 Sinkhorn iterations, SwAV loss, SGD with momentum; f32, one thread. Each round times both layouts of torch and
-`seer bench step`, who goes first changing with the round, so that what disturbs the machine disturbs both. The
-ratio of a round compares medians with the better layout of that same round. CPU time is that of the process in
-torch, of the computing thread in seer, which is all there is with one thread.
+RegNetY-400MF (8 images) or 8GF (4) on 2 crops of 224 and 4 of 96 pixels, one slot; head w-w-256 with ReLU, w the
+trunk's width, 3000 prototypes, 3 Sinkhorn iterations, SwAV loss, SGD with momentum; one thread; fp32, or bf16 as
+cpu:bf16 and as torch's autocast have it. Each round times both layouts of torch and `seer bench step`, who goes first
+changing with the round, so that what disturbs the machine disturbs both. The ratio of a round compares medians with
+the better layout of that same round. CPU time is that of the process in torch, of the computing thread in seer, which
+is all there is with one thread. Memory is the most that seer's device held.
 """
 import argparse
 import json
@@ -33,19 +34,19 @@ except ImportError as error:
     print("skipped: PyTorch or torchvision is not installed for", sys.executable, "-", error)
     sys.exit(77)
 
-IMAGES, BIG, SMALL, PROTOTYPES = 8, 2, 4, 3000
+BIG, SMALL, PROTOTYPES = 2, 4, 3000
 TEMPERATURE, EPSILON, ITERATIONS = 0.1, 0.05, 3
 WARMUP_STEPS = 2  # as seer bench step does
-OVERRIDES = ["model.head=[440,256]", "train.batch_images=8", "train.slot_images=8", "swav.queue_images=0",
-             "swav.sinkhorn_iterations=3", "optimizer.kind=sgd"]
+MODELS = {"regnet_y_400mf": ("regnety_400mf.yaml", 8, 440), "regnet_y_8gf": ("paper/regnety_8gf.yaml", 4, 2016)}
 
 
 class Torch:
     """The step of SwAV (Caron et al. 2020, listing in appendix A) with torchvision's trunk."""
 
-    def __init__(self, layout):
+    def __init__(self, options, layout):
         torch.manual_seed(1)
-        trunk = torchvision.models.regnet_y_400mf()
+        self.is_bf16, self.images = options.type == "bf16", MODELS[options.model][1]
+        trunk = getattr(torchvision.models, options.model)()
         width = trunk.fc.in_features
         trunk.fc = nn.Identity()
         self.trunk = trunk.to(memory_format=layout).train()
@@ -53,7 +54,7 @@ class Torch:
         self.prototypes = nn.Linear(256, PROTOTYPES, bias=False)
         net = nn.ModuleList([self.trunk, self.head, self.prototypes])
         self.optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-6)
-        self.crops = [torch.randn(count * IMAGES, 3, size, size).contiguous(memory_format=layout)
+        self.crops = [torch.randn(count * self.images, 3, size, size).contiguous(memory_format=layout)
                       for count, size in ((BIG, 224), (SMALL, 96))]
 
     @staticmethod
@@ -68,13 +69,14 @@ class Torch:
     def step(self):
         with torch.no_grad():
             self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
-        features = torch.cat([self.trunk(crop) for crop in self.crops])
-        scores = self.prototypes(F.normalize(self.head(features), dim=1))
-        log_p = F.log_softmax(scores / TEMPERATURE, dim=1).view(BIG + SMALL, IMAGES, -1)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.is_bf16):
+            features = torch.cat([self.trunk(crop) for crop in self.crops])
+            scores = self.prototypes(F.normalize(self.head(features).float(), dim=1)).float()
+        log_p = F.log_softmax(scores / TEMPERATURE, dim=1).view(BIG + SMALL, self.images, -1)
         loss = 0
         for crop in range(BIG):
             with torch.no_grad():
-                q = self.codes(scores.detach()[crop * IMAGES:(crop + 1) * IMAGES])
+                q = self.codes(scores.detach()[crop * self.images:(crop + 1) * self.images])
             for other in range(BIG + SMALL):
                 if other != crop:
                     loss = loss - (q * log_p[other]).sum(1).mean()
@@ -99,15 +101,19 @@ class Torch:
 
 
 class Seer:
-    def __init__(self, program, config):
-        self.command = [program, "bench", "step", "--config", config, "--threads", "1"]
-        for override in OVERRIDES:
+    def __init__(self, options, configs):
+        config, images, width = MODELS[options.model]
+        self.command = [options.seer, "bench", "step", "--config", os.path.join(configs, config), "--threads", "1",
+                        "--device", "cpu:bf16" if options.type == "bf16" else "cpu"]
+        for override in (f"model.head=[{width},256]", "model.prototypes=3000", f"train.batch_images={images}",
+                         f"train.slot_images={images}", "train.bn_group_slots=0", "train.recompute=keep",
+                         "swav.queue_images=0", "swav.sinkhorn_iterations=3", "optimizer.kind=sgd"):
             self.command += ["--set", override]
 
     def measure(self, steps):
         command = self.command + ["--steps", str(steps), "-o", "json"]
         result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-        self.device = result["device"]
+        self.device, self.memory_bytes = result["device"], result["memory_peak_bytes"]
         return {"cpu": result["each_step"]["thread_cpu_ms"], "wall": result["each_step"]["wall_ms"]}
 
 
@@ -128,15 +134,17 @@ def main():
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seer", default=os.path.join(source, "build", "release", "bin", "seer"))
-    parser.add_argument("--config", default=os.path.join(source, "configs", "regnety_400mf.yaml"))
+    parser.add_argument("--model", choices=MODELS, default="regnet_y_400mf")
+    parser.add_argument("--type", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each in a round, after two more")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    ours = Seer(options.seer, options.config)
-    layouts = {"torch, channels first": Torch(torch.contiguous_format),
-               "torch, channels last": Torch(torch.channels_last)}
+    images = MODELS[options.model][1]
+    ours = Seer(options, os.path.join(source, "configs"))
+    layouts = {"torch, channels first": Torch(options, torch.contiguous_format),
+               "torch, channels last": Torch(options, torch.channels_last)}
     order = [("seer", ours), *layouts.items()]
     measured = {name: [] for name, _ in order}
     for number in range(options.rounds):
@@ -147,11 +155,12 @@ def main():
 
     print(f"{time.strftime('%Y-%m-%d')}, {processor()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the end; "
           f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}; "
-          f"seer on {ours.device}.\n")
-    command = shlex.join(["python3", "tests/bench/step_beside_torch.py", "--rounds", str(options.rounds), "--steps",
+          f"seer on {ours.device}, {ours.memory_bytes / 2**20 / images:.1f} MiB an image.\n")
+    command = shlex.join(["python3", "tests/bench/step_beside_torch.py", "--model", options.model, "--type",
+                          options.type, "--rounds", str(options.rounds), "--steps",
                           str(options.steps)])
     print(f"    {command}\n")
-    print("| one step of 8 images | time | min ms | median ms | max ms |\n|---|---|---|---|---|")
+    print(f"| one step of {images} images | time | min ms | median ms | max ms |\n|---|---|---|---|---|")
     for name, _ in order:
         for clock in ("cpu", "wall"):
             print(row(name, measured[name], clock))

@@ -261,7 +261,7 @@ static int bench_step_run(int argc, char **argv)
     const struct option_row rows[] = {
         {"config", 'c', OPTION_STRING, &request.path, "FILE", "what to train"},
         {"set", 0, OPTION_LIST, &request.overrides, "KEY=VALUE", "override a key of the config"},
-        {"device", 0, OPTION_STRING, &request.device, "NAME", "cpu (default) or cuda:N"},
+        {"device", 0, OPTION_STRING, &request.device, "NAME", "cpu (default), cpu:bf16 or cuda:N"},
         {"threads", 't', OPTION_INT, &request.threads, "N",
          "threads of the cpu device (default 1)"},
         {"steps", 'n', OPTION_INT, &request.steps, "N",
