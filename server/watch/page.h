@@ -1,4 +1,5 @@
-/* page.h - the dashboard's page, page.html, as CMake puts it into the program. */
+/* page.h - the dashboard's page, page.html and what belongs in it, as CMake puts it into the
+ * program. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_WATCH_PAGE_H
