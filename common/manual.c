@@ -26,6 +26,7 @@ static const struct remark exit_codes[] = {
 };
 static const struct remark variables[] = {
     {NULL, "SEER_LOG", "Least level that is logged on stderr: error, warn, info or debug."},
+    {NULL, "SEER_LOG_FORMAT", "How lines are logged: text or json, one object a line."},
     {"seer-server", "SEER_HELPER",
      "The helper of collectives, if it is not where it is installed."},
 };

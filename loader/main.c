@@ -9,7 +9,7 @@
 int main(int argc, char **argv)
 {
     static struct option_list stores;
-    const char *listen = NULL, *keys = NULL;
+    const char *listen = NULL, *keys = NULL, *log = NULL;
     const struct option_row rows[] = {
         {"store", 's', OPTION_LIST, &stores, "DIR",
          "a store on a local disk, as 'seer ingest' fills it; may be repeated"},
@@ -17,6 +17,7 @@ int main(int argc, char **argv)
          "where workers connect: tcp://HOST:PORT (* takes a free one) or ipc://PATH"},
         {"keys", 'k', OPTION_STRING, &keys, "DIR",
          "its own key and those of the workers it lets in; needed for workers on other hosts"},
+        LOG_OPTION(log),
         {0},
     };
     const struct usage usage = {
@@ -38,6 +39,8 @@ int main(int argc, char **argv)
     log_start("seer-loader", LOG_LEVEL_INFO);
     host_raise_file_limit();
     enum status status = options_parse_all(&usage, argc, argv);
+    if (status == OK)
+        status = log_use_format(log);
     if (status == OK && (stores.count == 0 || listen == NULL))
         status = fail(ERR_INPUT, "--store DIR and --listen ADDRESS are needed");
     if (status != OK)

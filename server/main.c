@@ -19,6 +19,7 @@ struct request {
     const char *directory;
     struct option_list stores, sets;
     int64_t seed, steps;
+    const char *log;
 };
 
 enum { UNSET = -1 };
@@ -99,6 +100,7 @@ int main(int argc, char **argv)
         {"set", 0, OPTION_LIST, &request.sets, "KEY=VALUE", "override a key of the config"},
         {"seed", 0, OPTION_INT, &request.seed, "N", "override run.seed"},
         {"steps", 0, OPTION_INT, &request.steps, "N", "end after N steps; 0: never"},
+        LOG_OPTION(request.log),
         {0},
     };
     const struct usage usage = {
@@ -114,6 +116,8 @@ int main(int argc, char **argv)
     notify_start();
     host_raise_file_limit();
     enum status status = options_parse_all(&usage, argc, argv);
+    if (status == OK)
+        status = log_use_format(request.log);
     if (status == OK)
         status = load(&request, &config);
     if (status != OK)

@@ -29,10 +29,8 @@ void report_begin(struct server *server)
     vitals_init(&server->vitals, clock_ms());
 }
 
-void report_event(struct server *server, const char *kind, int is_warning, const char *text)
+static void tell_event(struct server *server, const char *kind, int is_warning, const char *text)
 {
-    if (text == NULL)
-        text = "";
     log_line(is_warning ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "event=%s %s", kind, text);
     uint64_t number = run_folder_event(server->folder, kind, is_warning, text);
     char name[JOURNAL_NAME_BYTES], words[EVENT_BYTES];
@@ -40,6 +38,26 @@ void report_event(struct server *server, const char *kind, int is_warning, const
     snprintf(words, sizeof(words), "%s", text);
     struct feed_message message = {.kind = FEED_EVENT, .event = {name, words, is_warning, number}};
     feed_send(server->feed, &message);
+}
+
+/* Orders are told always: the log is the record of who wanted what. */
+void report_event(struct server *server, const char *kind, int is_warning, const char *text)
+{
+    uint32_t dropped = 0;
+    if (strcmp(kind, "operator_command") == 0) {
+        tell_event(server, kind, is_warning, text != NULL ? text : "");
+        return;
+    }
+    const enum rate_limit_answer answer =
+        rate_limit_ask(&server->event_limit, kind, clock_ms(), &dropped);
+    if (answer != RATE_LIMIT_DROP)
+        tell_event(server, kind, is_warning, text != NULL ? text : "");
+    if (dropped == 0 && answer != RATE_LIMIT_LAST)
+        return;
+    char words[EVENT_BYTES];
+    snprintf(words, sizeof(words), "of=%.64s dropped=%u more=%d", kind, dropped,
+             answer == RATE_LIMIT_LAST);
+    tell_event(server, "events_suppressed", 1, words);
 }
 
 void report_step(struct server *server, const struct journal_step *step)

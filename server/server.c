@@ -33,6 +33,8 @@ enum {
     DISK_JOBS = 16 * ROSTER_MAX, /* room for all the parts that members may have under way */
     FINISHED_AT_ONCE = 64,       /* jobs; then the loop looks at all else again */
     CONFIG_BYTES_MAX = 64 << 10, /* a Welcome carries it */
+    EVENT_BURST = 1000, /* events of a kind in a window: a store may come with 26,000 shards */
+    EVENT_WINDOW_MS = 60000,
 };
 
 /* ---- events ---- */
@@ -226,6 +228,8 @@ enum status server_create(const struct config *config, const char *directory,
     server->config = config;
     server->directory = mem_string(directory);
     server->signals = -1;
+    server->event_limit.burst = EVENT_BURST;
+    server->event_limit.window_ms = EVENT_WINDOW_MS;
     actions_init(&server->actions);
     actions_init(&server->late.plans);
     process_watch_init(&server->watch);

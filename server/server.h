@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "common/config.h"
+#include "common/rate_limit.h"
 #include "common/status.h"
 #include "proto/endpoint.h"
 #include "server/actions.h"
@@ -54,6 +55,7 @@ struct server {
     struct endpoint *control;
     struct feed *feed;
     struct vitals vitals;
+    struct rate_limit event_limit;
     struct helpers helpers[HELPERS_LAUNCHES];
     struct process_watch watch;
     int signals; /* signalfd */

@@ -25,7 +25,8 @@ static int run_once(void *argument)
 
 int main(int argc, char **argv)
 {
-    const char *server = NULL, *device = "cpu", *name = "", *journal = NULL, *key = NULL;
+    const char *server = NULL, *device = "cpu", *name = "", *journal = NULL, *key = NULL,
+               *log = NULL;
     int64_t threads = 1;
     int is_supervised = 0;
     struct option_list loaders = {0};
@@ -42,6 +43,7 @@ int main(int argc, char **argv)
         {"loader", 'l', OPTION_LIST, &loaders, "ADDRESS[,KEY]",
          "a seer-loader to read shards from that are not here, and its public key; may be "
          "repeated"},
+        LOG_OPTION(log),
         {"respawn", 'r', OPTION_FLAG, &is_supervised, NULL, "start again after a crash"},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},
     };
@@ -59,6 +61,8 @@ int main(int argc, char **argv)
     log_start("seer-worker", LOG_LEVEL_INFO);
     notify_start();
     enum status status = options_parse_all(&usage, argc, argv);
+    if (status == OK)
+        status = log_use_format(log);
     if (status == OK && server == NULL)
         status = fail(ERR_INPUT, "--server is missing: where is the coordinator?");
     if (status == OK && (threads < 1 || threads > THREADS_MAX))

@@ -217,6 +217,22 @@ is_unready() {
     api '.events | map(.number) as $n | [range(1; $n | length)] | all($n[.] == $n[. - 1] + 1)'
 }
 
+@test "with --log json each line that server and page log is an object with the members of its event" {
+    own="$BATS_TEST_TMPDIR/own"
+    JOURNAL_STREAM=8:1 seer-server --log json --config "$TINY" --state "$own" --store "$BATS_FILE_TMPDIR/train" --set 'server.listen=tcp://127.0.0.1:*' \
+        --set 'server.feed=tcp://127.0.0.1:*' --set server.dashboard=127.0.0.1:0 >"$own.log" 2>&1 3>&- &
+    server=$!
+    wait_until 30 grep -q '"event":"listening"' "$own.log"
+    kill "$server"
+    wait "$server"
+    jq -es 'length > 2 and all((.time | test("^20[0-9-]*T[0-9:.]*Z$")) and (.level | IN("info", "warn", "error")) and (.event | type) == "string")
+        and any(.event == "dashboard" and .program == "seer-server" and (.pid | type) == "number")
+        and any(.event == "listening" and (.control | startswith("tcp://")) and (.run | test("^[0-9a-f]{16}$")))' "$own.log"
+    run seer-server --log xml --config "$TINY" --state "$own" --store "$BATS_FILE_TMPDIR/train"
+    [ "$status" -eq 2 ]
+    [[ $output == *"neither text nor json"* ]]
+}
+
 is_started_again() { # LOG OLD-PID
     grep -q event=dashboard_down "$1" && grep 'event=dashboard address' "$1" | tail -1 | grep -qv "pid=$2\$"
 }

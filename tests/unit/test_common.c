@@ -12,11 +12,13 @@
 #include "common/fs.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/log_json.h"
 #include "common/mem.h"
 #include "common/options.h"
 #include "common/percentile.h"
 #include "common/queue.h"
 #include "common/random.h"
+#include "common/rate_limit.h"
 #include "common/thread.h"
 
 static void buf_refuses_to_grow_past_its_limit_and_keeps_its_contents(void **state)
@@ -275,6 +277,83 @@ static void a_log_line_is_one_line_whatever_is_in_it(void **state)
     close(ends[1]);
 }
 
+static json_t *line_as_json(const char *text)
+{
+    char line[512];
+    const size_t length =
+        log_json("2026-11-29T08:00:00.000Z", "warn", "seer", text, line, sizeof(line));
+    assert_int_equal(strlen(line), length);
+    json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(object);
+    assert_string_equal(json_string_value(json_object_get(object, "level")), "warn");
+    return object;
+}
+
+static void assert_member(const json_t *object, const char *key, const char *json)
+{
+    char *text = json_dumps(json_object_get(object, key), JSON_ENCODE_ANY);
+    assert_non_null(text);
+    assert_string_equal(text, json);
+    free(text);
+}
+
+static void a_log_line_is_a_json_object_with_a_member_for_each_key(void **state)
+{
+    (void)state;
+    json_t *object =
+        line_as_json("event=worker_lost worker=w-1 step=12 loss=-2.5e-3 run=0000000000000012 "
+                     "id=1234567890123456 "
+                     "at=01 empty= level=forged reason=\"cannot open \"a b\": gone\" and so on");
+    assert_member(object, "event", "\"worker_lost\"");
+    assert_member(object, "worker", "\"w-1\"");
+    assert_member(object, "step", "12");
+    assert_member(object, "loss", "-0.0025000000000000001");
+    assert_member(object, "run", "\"0000000000000012\"");
+    assert_member(object, "id", "\"1234567890123456\"");
+    assert_member(object, "at", "\"01\"");
+    assert_member(object, "empty", "\"\"");
+    json_decref(object);
+    object = line_as_json("event=x reason=\"cannot open \"a b\": gone\" and so on");
+    assert_member(object, "reason", "\"cannot open \\\"a b\\\": gone\"");
+    assert_member(object, "message", "\"and so on\"");
+    json_decref(object);
+    object = line_as_json("event=x bytes=\xff\xfe end=\"never");
+    assert_member(object, "bytes", "\"??\"");
+    assert_member(object, "end", "\"never\"");
+    json_decref(object);
+}
+
+static void what_does_not_fit_into_a_line_leaves_json(void **state)
+{
+    (void)state;
+    char text[1024];
+    memset(text, 'a', sizeof(text));
+    memcpy(text, "event=long why=", 15);
+    text[sizeof(text) - 1] = 0;
+    json_t *object = line_as_json(text);
+    assert_member(object, "event", "\"long\"");
+    assert_null(json_object_get(object, "why"));
+    json_decref(object);
+}
+
+static void a_flood_of_one_kind_is_cut_and_counted_and_hides_no_other(void **state)
+{
+    (void)state;
+    static struct rate_limit limit = {.burst = 3, .window_ms = 1000};
+    uint32_t dropped = 9;
+    assert_int_equal(rate_limit_ask(&limit, "event=a x=1", 0, &dropped), RATE_LIMIT_PASS);
+    assert_int_equal(rate_limit_ask(&limit, "event=a x=2", 0, &dropped), RATE_LIMIT_PASS);
+    assert_int_equal(rate_limit_ask(&limit, "event=a", 999, &dropped), RATE_LIMIT_LAST);
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(rate_limit_ask(&limit, "event=a x=3", 999, &dropped), RATE_LIMIT_DROP);
+    assert_int_equal(rate_limit_ask(&limit, "event=b", 999, &dropped), RATE_LIMIT_PASS);
+    assert_int_equal(dropped, 0);
+    assert_int_equal(rate_limit_ask(&limit, "event=a x=4", 5000, &dropped), RATE_LIMIT_PASS);
+    assert_int_equal(dropped, 7);
+    assert_int_equal(rate_limit_ask(&limit, "event=a x=4", 5000, &dropped), RATE_LIMIT_PASS);
+    assert_int_equal(dropped, 0);
+}
+
 static void a_percentile_is_a_value_that_was_measured(void **state)
 {
     (void)state;
@@ -303,6 +382,9 @@ int main(void)
         cmocka_unit_test(times_are_text_that_sorts_and_never_overruns),
         cmocka_unit_test(json_takes_any_text_and_any_number),
         cmocka_unit_test(a_log_line_is_one_line_whatever_is_in_it),
+        cmocka_unit_test(a_log_line_is_a_json_object_with_a_member_for_each_key),
+        cmocka_unit_test(what_does_not_fit_into_a_line_leaves_json),
+        cmocka_unit_test(a_flood_of_one_kind_is_cut_and_counted_and_hides_no_other),
         cmocka_unit_test(a_percentile_is_a_value_that_was_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
