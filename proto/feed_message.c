@@ -106,6 +106,24 @@ static const struct field snapshot_fields[] = {
     {.kind = FIELD_END},
 };
 
+static const struct field learning_fields[] = {
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, step),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, prototypes),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, prototypes_used),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, assignments),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, usage_entropy),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, codes_entropy),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, embedding),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, embedding_rank),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, embedding_spread),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, weight_norm),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, trust_least),
+    FIELD_SCALAR(message_learning, Seer__FeedLearning, trust_median),
+    {.kind = FIELD_END},
+};
+static const struct form learning_form = {sizeof(struct message_learning),
+                                          &seer__feed_learning__descriptor, learning_fields};
+
 static const struct field server_fields[] = {
     HEAD(Seer__FeedServer),
     TEXT(server, Seer__FeedServer, state),
@@ -128,6 +146,12 @@ static const struct field server_fields[] = {
     TEXT(server, Seer__FeedServer, snapshot),
     BODY(server, Seer__FeedServer, snapshot_step),
     BODY(server, Seer__FeedServer, snapshot_wall_ms),
+    {.kind = FIELD_MAYBE,
+     .name = "learning",
+     .own = offsetof(struct feed_message, server.learning),
+     .own_count = offsetof(struct feed_message, server.has_learning),
+     .wire = offsetof(Seer__FeedServer, learning),
+     .form = &learning_form},
     {.kind = FIELD_END},
 };
 

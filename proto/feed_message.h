@@ -90,6 +90,8 @@ struct feed_server {
     char *snapshot; /* the newest complete one, "": none */
     uint64_t snapshot_step;
     int64_t snapshot_wall_ms;
+    int has_learning;
+    struct message_learning learning;
 };
 
 /* Owns its strings when it comes from feed_message_decode (feed_message_done); the one given to

@@ -82,6 +82,24 @@ static const struct field gpu_fields[] = {
 static const struct form gpu_form = {sizeof(struct message_gpu), &seer__gpu__descriptor,
                                      gpu_fields};
 
+static const struct field learning_fields[] = {
+    FIELD_SCALAR(message_learning, Seer__Learning, step),
+    FIELD_SCALAR(message_learning, Seer__Learning, prototypes),
+    FIELD_SCALAR(message_learning, Seer__Learning, prototypes_used),
+    FIELD_SCALAR(message_learning, Seer__Learning, assignments),
+    FIELD_SCALAR(message_learning, Seer__Learning, usage_entropy),
+    FIELD_SCALAR(message_learning, Seer__Learning, codes_entropy),
+    FIELD_SCALAR(message_learning, Seer__Learning, embedding),
+    FIELD_SCALAR(message_learning, Seer__Learning, embedding_rank),
+    FIELD_SCALAR(message_learning, Seer__Learning, embedding_spread),
+    FIELD_SCALAR(message_learning, Seer__Learning, weight_norm),
+    FIELD_SCALAR(message_learning, Seer__Learning, trust_least),
+    FIELD_SCALAR(message_learning, Seer__Learning, trust_median),
+    {.kind = FIELD_END},
+};
+static const struct form learning_form = {sizeof(struct message_learning),
+                                          &seer__learning__descriptor, learning_fields};
+
 static const struct field heartbeat_fields[] = {
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, phase),
     FIELD_SCALAR(message_heartbeat, Seer__Heartbeat, progress),
@@ -99,6 +117,12 @@ static const struct field heartbeat_fields[] = {
      .own_count = offsetof(struct message_heartbeat, has_gpu),
      .wire = offsetof(Seer__Heartbeat, gpu),
      .form = &gpu_form},
+    {.kind = FIELD_MAYBE,
+     .name = "learning",
+     .own = offsetof(struct message_heartbeat, learning),
+     .own_count = offsetof(struct message_heartbeat, has_learning),
+     .wire = offsetof(Seer__Heartbeat, learning),
+     .form = &learning_form},
     {.kind = FIELD_END},
 };
 

@@ -119,6 +119,23 @@ struct message_gpu {
     int64_t xid;        /* number of the last fault since the worker began; 0: none */
 };
 
+/* What a worker sees of a collapse in samples of its own share, one every 25 steps
+ * (worker/learning.h); 0: not known yet, or not at all. */
+struct message_learning {
+    uint64_t step;            /* of the newest sample */
+    uint32_t prototypes;      /* K */
+    uint32_t prototypes_used; /* of them, by the last `assignments` images; the others are dead */
+    uint64_t assignments;     /* grows to 10 K */
+    double usage_entropy;     /* of how images spread over prototypes / ln K: 1 evenly, 0 all on one
+                               */
+    double codes_entropy;     /* mean of an image's codes / ln K: 0 sure, 1 says nothing */
+    uint64_t embedding;       /* its length, the most that its rank can be */
+    double embedding_rank;    /* exp of the entropy of singular values: RankMe */
+    double embedding_spread; /* root of the summed variances: 0 all embeddings are one, 1 healthy */
+    double weight_norm;      /* of all weights */
+    double trust_least, trust_median; /* larc's ratios over tensors, unclipped */
+};
+
 struct message_heartbeat {
     uint32_t phase;    /* enum worker_phase of the training thread */
     uint64_t progress; /* counted up by the training thread */
@@ -131,6 +148,8 @@ struct message_heartbeat {
     uint32_t slice_rank, slice_count; /* as in a Hello */
     int has_gpu;
     struct message_gpu gpu;
+    int has_learning;
+    struct message_learning learning;
 };
 
 /* Member has formed the collective and holds the state of header.step. */

@@ -180,6 +180,8 @@ static void report_server(struct server *server, const struct coordinator_view *
                 .snapshot = (char *)(uintptr_t)view->snapshot,
                 .snapshot_step = view->snapshot_step,
                 .snapshot_wall_ms = vitals->snapshot_wall_ms,
+                .has_learning = server->learning.has_figures,
+                .learning = server->learning.figures,
             },
     };
     feed_send(server->feed, &message);
@@ -191,6 +193,8 @@ void report_present(struct server *server)
     int64_t now_ms = clock_ms();
     coordinator_view(server->coordinator, &view);
     vitals_look(&server->vitals, server->directory, view.snapshot);
+    if (learning_report_look(&server->learning, &view))
+        run_folder_learning(server->folder, view.lineage, &server->learning.figures);
     for (uint32_t i = 0; i < view.roster->count; i++)
         report_worker(server, &view.roster->workers[i], now_ms);
     struct feed_message message = {
@@ -319,6 +323,8 @@ json_t *report_status(const struct server *server)
     json_object_set_new(status, "prototypes",
                         json_integer(llround(exp(config_uniform_loss(server->config)))));
     json_object_set_new(status, "batch_images", json_integer(server->config->train.batch_images));
+    if (server->learning.has_figures)
+        json_object_set_new(status, "learning", learning_report_json(&server->learning.figures));
     json_object_set_new(status, "feed", feed_status(server, &view));
     return status;
 }

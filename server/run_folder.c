@@ -1,4 +1,4 @@
-/* run_folder.c - metrics.jsonl, events.jsonl and TensorBoard's file. */
+/* run_folder.c - metrics.jsonl, events.jsonl, learning.jsonl and TensorBoard's file. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "server/run_folder.h"
@@ -17,12 +17,13 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/tensorboard.h"
+#include "server/learning_report.h"
 #include "server/line_file.h"
 
 enum { DIGEST_BYTES = 17 };
 
 struct run_folder {
-    struct line_file *metrics, *events;
+    struct line_file *metrics, *events, *learning;
     int has_step; /* metrics.jsonl has lines up to: */
     uint64_t lineage, step;
     uint64_t event_count;
@@ -49,6 +50,8 @@ static enum status open_files(struct run_folder *folder, const char *directory)
     json_decref(last);
     TRY(open_lines(directory, "events.jsonl", &folder->events, &last));
     folder->event_count = (uint64_t)json_integer_value(json_object_get(last, "number"));
+    json_decref(last);
+    TRY(open_lines(directory, "learning.jsonl", &folder->learning, &last));
     json_decref(last);
     char *curves = mem_format("%s/tensorboard", directory);
     if (mkdir(curves, 0777) != 0 && errno != EEXIST)
@@ -78,6 +81,7 @@ void run_folder_close(struct run_folder *folder)
     tensorboard_close(folder->curves);
     line_file_close(folder->metrics);
     line_file_close(folder->events);
+    line_file_close(folder->learning);
     mem_free(folder);
 }
 
@@ -114,6 +118,17 @@ static json_t *step_line(const struct journal_step *step)
     return line;
 }
 
+static void write_points(struct run_folder *folder, uint64_t step,
+                         const struct tensorboard_scalar *scalars, size_t count)
+{
+    if (folder->curves == NULL ||
+        tensorboard_write(folder->curves, clock_wall_ms(), (int64_t)step, scalars, count) == OK)
+        return;
+    log_warn("event=curves_failed reason=\"%s\"", fail_message());
+    tensorboard_close(folder->curves);
+    folder->curves = NULL;
+}
+
 static void write_curves(struct run_folder *folder, const struct journal_step *step)
 {
     double seconds = (double)step->step_ms / 1000.0;
@@ -126,13 +141,7 @@ static void write_curves(struct run_folder *folder, const struct journal_step *s
         {"run/data_wait_ms", (float)step->data_wait_ms},
         {"run/images_per_second", seconds > 0 ? (float)(step->images / seconds) : 0.0F},
     };
-    if (folder->curves == NULL ||
-        tensorboard_write(folder->curves, clock_wall_ms(), (int64_t)step->step, scalars,
-                          sizeof(scalars) / sizeof(scalars[0])) == OK)
-        return;
-    log_warn("event=curves_failed reason=\"%s\"", fail_message());
-    tensorboard_close(folder->curves);
-    folder->curves = NULL;
+    write_points(folder, step->step, scalars, sizeof(scalars) / sizeof(scalars[0]));
 }
 
 static int is_written(const struct run_folder *folder, const struct journal_step *step)
@@ -157,6 +166,26 @@ static json_t *time_now(void)
     char text[CLOCK_TEXT_BYTES];
     clock_text(clock_wall_ms(), text);
     return json_string(text);
+}
+
+void run_folder_learning(struct run_folder *folder, uint32_t lineage,
+                         const struct message_learning *figures)
+{
+    json_t *line = learning_report_json(figures);
+    const struct tensorboard_scalar scalars[] = {
+        {"learning/prototypes_used", (float)figures->prototypes_used},
+        {"learning/usage_entropy", (float)figures->usage_entropy},
+        {"learning/codes_entropy", (float)figures->codes_entropy},
+        {"learning/embedding_rank", (float)figures->embedding_rank},
+        {"learning/embedding_spread", (float)figures->embedding_spread},
+        {"learning/weight_norm", (float)figures->weight_norm},
+        {"learning/trust_least", (float)figures->trust_least},
+        {"learning/trust_median", (float)figures->trust_median},
+    };
+    json_object_set_new(line, "time", time_now());
+    json_object_set_new(line, "lineage", json_integer(lineage));
+    write_line(folder->learning, line);
+    write_points(folder, figures->step, scalars, sizeof(scalars) / sizeof(scalars[0]));
 }
 
 uint64_t run_folder_event(struct run_folder *folder, const char *kind, int is_warning,

@@ -24,6 +24,7 @@
 #include "server/feed.h"
 #include "server/helpers.h"
 #include "server/journal.h"
+#include "server/learning_report.h"
 #include "server/parameter_store.h"
 #include "server/process_watch.h"
 #include "server/run_folder.h"
@@ -55,6 +56,7 @@ struct server {
     struct endpoint *control;
     struct feed *feed;
     struct vitals vitals;
+    struct learning_report learning;
     struct rate_limit event_limit;
     struct helpers helpers[HELPERS_LAUNCHES];
     struct process_watch watch;

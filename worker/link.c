@@ -386,6 +386,7 @@ static void beat(struct link *link)
         .is_warm = atomic_load(&progress->is_warm),
     };
     heartbeat.has_gpu = gpu_health_read(link->setup.health, &heartbeat.gpu);
+    heartbeat.has_learning = learning_watch_read(link->setup.learning, &heartbeat.learning);
     struct member_event event = {.kind = MEMBER_TICK, .heartbeat = &heartbeat};
     link_handle(link, &event);
     link->heartbeat_ms = clock_ms();

@@ -13,6 +13,7 @@
 #include "common/status.h"
 #include "worker/gpu_health.h"
 #include "worker/handover.h"
+#include "worker/learning_watch.h"
 #include "worker/step.h"
 
 struct key;
@@ -25,6 +26,7 @@ struct link_setup {
     struct handover *handover;
     const struct step_progress *progress;
     struct gpu_health *health;
+    struct learning_watch *learning;
 };
 
 struct link;

@@ -359,6 +359,45 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
     return OK;
 }
 
+/* Rows of embeddings lie [slot][crop][image], those of codes [crop][slot][image]. */
+static void copy_first_crop(struct step *step, struct learning_sample *sample)
+{
+    const struct rows *rows = &step->model->team.rows;
+    const struct head *head = &step->model->head;
+    struct device *device = step->state->device;
+    const size_t width = (size_t)sample->embedding;
+    device->ops->download(device, sample->codes, step->swav.codes.q,
+                          (size_t)sample->rows * (size_t)sample->prototypes * sizeof(float));
+    for (int row = 0; row < sample->rows; row += rows->slot_images) {
+        const int left = sample->rows - row;
+        const int count = left < rows->slot_images ? left : rows->slot_images;
+        device->ops->download(device, sample->embeddings + (size_t)row * width,
+                              head->embeddings + (size_t)row * (size_t)rows->crops[0] * width,
+                              (size_t)count * width * sizeof(float));
+    }
+}
+
+struct learning_sample *step_sample(struct step *step)
+{
+    CHECK(step->computed != 0);
+    const struct rows *rows = &step->model->team.rows;
+    const int prototypes = step->model->head.prototype_count;
+    const int width = step->model->head.embedding;
+    const int here = rows->slot_count * rows->slot_images;
+    const int most = LEARNING_SAMPLE_BYTES / (int)sizeof(float) / prototypes;
+    struct learning_sample *sample = mem_zero(sizeof(*sample));
+    sample->step = step->computed - 1;
+    sample->rows = here < most ? here : most > 0 ? most : 1;
+    sample->prototypes = prototypes;
+    sample->embedding = width;
+    sample->codes = mem_array((size_t)sample->rows * (size_t)prototypes, sizeof(float));
+    sample->embeddings = mem_array((size_t)sample->rows * (size_t)width, sizeof(float));
+    copy_first_crop(step, sample);
+    optimizer_trust(&step->optimizer, &sample->trust_least, &sample->trust_median);
+    sample->weight_norm = optimizer_weight_norm(&step->optimizer);
+    return sample;
+}
+
 enum status step_apply(struct step *step, uint64_t number, double lr)
 {
     CHECK(step->computed == number + 1);

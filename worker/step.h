@@ -18,6 +18,7 @@
 #include "proto/message.h"
 #include "worker/collective/collective.h"
 #include "worker/device/device.h"
+#include "worker/learning.h"
 #include "worker/state.h"
 
 struct step;
@@ -60,6 +61,9 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
                          const struct batch *batch, struct step_result *ret_result);
 /* Images of the batch that the vote cannot account for: with any, the step is not committed. */
 uint32_t step_unaccounted(const struct batch *batch);
+/* What learning.h wants to know of the step that was computed last and not applied yet; the
+ * caller's. Waits for a copy of LEARNING_SAMPLE_BYTES from the device. */
+struct learning_sample *step_sample(struct step *step);
 /* The verdict "commit": optimizer, running statistics, prototypes, queue; state->step becomes
  * number+1. Must follow step_compute of the same number. */
 enum status step_apply(struct step *step, uint64_t number, double lr);

@@ -24,6 +24,7 @@
 #include "worker/collective/helper.h"
 #include "worker/device/device_name.h"
 #include "worker/handover.h"
+#include "worker/learning_watch.h"
 #include "worker/link.h"
 #include "worker/memory_plan.h"
 #include "worker/nvml.h"
@@ -53,6 +54,7 @@ struct worker {
 
     struct device *device;
     struct gpu_health health; /* of the device; started once there is one */
+    struct learning_watch learning;
     /* From here on NULL until the server has sent the config. */
     struct config *config;
     char *config_text;
@@ -318,6 +320,7 @@ static enum status worker_compute(struct worker *worker, struct job *job)
     worker_phase(worker, status == OK ? PHASE_READY : PHASE_IDLE);
     if (status == OK) {
         handover_tell(&worker->handover, &report);
+        learning_watch_look(&worker->learning, worker->step, job->action.step);
         return OK;
     }
     report_destroy(report);
@@ -426,6 +429,7 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
     TRY(device_open(options->device, options->threads, &worker->device));
     log_info("event=device device=\"%s\"", worker->device->ops->describe(worker->device));
     gpu_health_start(&worker->health, NVML_LIBRARY, worker->device->ops->address(worker->device));
+    learning_watch_start(&worker->learning);
     TRY(helper_door_open(&worker->door));
     TRY(handover_init(&worker->handover));
     worker_phase(worker, PHASE_IDLE);
@@ -441,7 +445,8 @@ static enum status worker_start(struct worker *worker, const struct worker_optio
                                .loaders = options->loaders,
                                .handover = &worker->handover,
                                .progress = &worker->progress,
-                               .health = &worker->health};
+                               .health = &worker->health,
+                               .learning = &worker->learning};
     TRY(link_start(&setup, &worker->link));
     notify_ready(); /* the server may be absent for long */
     return OK;
@@ -457,6 +462,7 @@ static void worker_stop(struct worker *worker)
     preparation_stop(&worker->preparation);
     link_stop(worker->link);
     watchdog_stop(&worker->watchdog);
+    learning_watch_stop(&worker->learning);
     worker_journal_close(worker->journal);
     witness_done(&worker->witness);
     step_destroy(worker->step);

@@ -49,5 +49,6 @@ endif()
 add_library(fake_nvml SHARED ${FRAGMENT_DIR}/fake_nvml.c)
 set_target_properties(fake_nvml PROPERTIES
     PREFIX "" OUTPUT_NAME libnvidia-ml SUFFIX .so.1 LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fake)
+seer_test(test_learning LIBS worker m LABELS threads)
 seer_test(test_gpu_health LIBS worker ARGS $<TARGET_FILE:fake_nvml>)
 add_dependencies(test_gpu_health fake_nvml)

@@ -153,7 +153,9 @@ static void fill_body(struct message *m)
             2,
             3,
             1,
-            {97, INT64_C(1) << 36, INT64_C(1) << 37, 61, 550000, -1, 79}};
+            {97, INT64_C(1) << 36, INT64_C(1) << 37, 61, 550000, -1, 79},
+            1,
+            {UINT64_C(1) << 40, 3000, 2871, 30000, 0.75, 0.125, 128, 61.5, 0.875, 512, 1e-3, 0.5}};
         break;
     case MESSAGE_FORMED:
         m->formed = (struct message_formed){42};
@@ -315,6 +317,9 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         SAME(heartbeat.gpu.memory_used_bytes), SAME(heartbeat.gpu.memory_total_bytes);
         SAME(heartbeat.gpu.temperature_c), SAME(heartbeat.gpu.power_mw);
         SAME(heartbeat.gpu.ecc_errors), SAME(heartbeat.gpu.xid);
+        SAME(heartbeat.has_learning);
+        assert_memory_equal(&a->heartbeat.learning, &b->heartbeat.learning,
+                            sizeof(a->heartbeat.learning));
         break;
     case MESSAGE_FORMED:
         SAME(formed.digest);

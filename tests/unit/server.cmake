@@ -5,6 +5,7 @@ seer_test(test_journal SOURCES test_journal.c journal_samples.c LIBS server PkgC
 seer_test(test_intervals LIBS server)
 seer_test(test_parameter_store LIBS server)
 seer_test(test_run_folder LIBS server PkgConfig::JANSSON)
+seer_test(test_learning_report LIBS server PkgConfig::JANSSON)
 seer_test(test_audit LIBS operate)
 target_link_options(test_parameter_store PRIVATE -Wl,--wrap=pwrite,--wrap=fsync,--wrap=fallocate)
 seer_test(test_hearing LIBS operate)

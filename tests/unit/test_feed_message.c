@@ -97,8 +97,18 @@ static void the_server_arrives_as_it_was_sent(void **state)
 {
     (void)state;
     struct feed_message received, sent = {.kind = FEED_SERVER, .sequence = 1};
-    sent.server = (struct feed_server){"training", 3,  4,  5,  6,  7,  8,  9,        10, 11,
-                                       12,         13, 14, 15, 16, 17, 18, "step-9", 19, 20};
+    sent.server =
+        (struct feed_server){"training", 3,
+                             4,          5,
+                             6,          7,
+                             8,          9,
+                             10,         11,
+                             12,         13,
+                             14,         15,
+                             16,         17,
+                             18,         "step-9",
+                             19,         20,
+                             1,          {21, 22, 23, 24, 0.25, 0.5, 27, 28, 0.75, 30, 31, 32}};
     travel(&sent, &received);
     assert_string_equal(received.server.state, "training");
     size_t numbers = offsetof(struct feed_server, stale_run);
@@ -107,6 +117,9 @@ static void the_server_arrives_as_it_was_sent(void **state)
     assert_string_equal(received.server.snapshot, "step-9");
     assert_int_equal(received.server.snapshot_step, 19);
     assert_int_equal(received.server.snapshot_wall_ms, 20);
+    assert_int_equal(received.server.has_learning, 1);
+    assert_memory_equal(&sent.server.learning, &received.server.learning,
+                        sizeof(sent.server.learning));
     feed_message_done(&received);
 }
 

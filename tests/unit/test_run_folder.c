@@ -150,6 +150,27 @@ static void events_are_numbered_on_and_hold_any_bytes(void **state)
     mem_free(text);
 }
 
+static void figures_of_learning_have_a_line_each(void **state)
+{
+    (void)state;
+    struct run_folder *folder;
+    assert_ok(run_folder_open(directory, &folder));
+    run_folder_learning(folder, 2, &(struct message_learning){.step = 25, .prototypes_used = 7});
+    run_folder_close(folder);
+    assert_ok(run_folder_open(directory, &folder));
+    run_folder_learning(folder, 2, &(struct message_learning){.step = 50, .prototypes_used = 8});
+    run_folder_close(folder);
+    char *text = read_text("learning.jsonl"), *rest = text;
+    for (int i = 0; i < 2; i++) {
+        json_t *line = json_loads(strsep(&rest, "\n"), 0, NULL);
+        assert_int_equal(json_integer_value(json_object_get(line, "step")), 25 * (i + 1));
+        assert_int_equal(json_integer_value(json_object_get(line, "prototypes_used")), 7 + i);
+        assert_int_equal(json_integer_value(json_object_get(line, "lineage")), 2);
+        json_decref(line);
+    }
+    mem_free(text);
+}
+
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
 
 int main(void)
@@ -159,6 +180,7 @@ int main(void)
         IN_DIRECTORY(a_disk_that_was_full_leaves_neither_a_gap_nor_half_a_line),
         IN_DIRECTORY(a_loss_that_is_not_finite_is_null),
         IN_DIRECTORY(events_are_numbered_on_and_hold_any_bytes),
+        IN_DIRECTORY(figures_of_learning_have_a_line_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "worker/optim/optimizer.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/check.h"
@@ -84,6 +85,38 @@ void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret
         if (i < optimizer->prototypes || !is_frozen)
             square += (double)optimizer->norms[2 * i + 1];
     *ret_grad_norm = sqrt(square);
+}
+
+double optimizer_weight_norm(const struct optimizer *optimizer)
+{
+    double square = 0;
+    for (int i = 0; i < optimizer->tensors.count; i++)
+        square += (double)optimizer->norms[2 * i];
+    return sqrt(square);
+}
+
+static int compare_ratios(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void optimizer_trust(const struct optimizer *optimizer, double *ret_least, double *ret_median)
+{
+    const struct optimizer_rule *rule = &optimizer->rule;
+    double *ratios = mem_array((size_t)optimizer->tensors.count, sizeof(*ratios));
+    size_t count = 0;
+    for (int i = 0; i < optimizer->tensors.count && rule->is_larc; i++) {
+        const double weight = sqrt((double)optimizer->norms[2 * i]);
+        const double grad = sqrt((double)optimizer->norms[2 * i + 1]);
+        if (weight > 0 && grad > 0)
+            ratios[count++] = (double)rule->trust * weight /
+                              (grad + (double)rule->weight_decay * weight + (double)rule->eps);
+    }
+    qsort(ratios, count, sizeof(*ratios), compare_ratios);
+    *ret_least = count > 0 ? ratios[0] : 0;
+    *ret_median = count > 0 ? ratios[count / 2] : 0;
+    mem_free(ratios);
 }
 
 void optimizer_advance(struct optimizer *optimizer, int is_void)

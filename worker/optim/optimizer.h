@@ -30,6 +30,11 @@ void optimizer_done(struct optimizer *optimizer);
 /* Norms of the present parameters and gradients, for the update of that step. ret_grad_norm: over
  * all tensors that will move. */
 void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret_grad_norm);
+/* Of what was measured last: the norm of all weights; */
+double optimizer_weight_norm(const struct optimizer *optimizer);
+/* larc's factor of each tensor that moves, before it is clipped: the least and the median one; 0,
+ * 0: there are none. */
+void optimizer_trust(const struct optimizer *optimizer, double *ret_least, double *ret_median);
 /* Sharded: the momentum that the update would leave, of the slice that is this member's own and of
  * what everybody keeps, goes over the gradients; is_void: the present one, since no update is to
  * come. */
