@@ -9,7 +9,7 @@ function ticks(low, high, wanted) {
   for (let v = Math.ceil(low / unit) * unit; v <= high + unit * 1e-9; v += unit) out.push(Math.abs(v) < unit * 1e-9 ? 0 : v);
   return out;
 }
-/* chart: x [n], lines [{y [n], color, width}], bands [{y [n], color}] (stacked), level {y, color, name}, marks [{x, ...}], isLog, isTime, tell(i) */
+/* chart: x [n], lines [{y [n], color, width}], bands [{y [n], color}] (stacked), level {y, color, name}, range [low, high], marks [{x, ...}], isLog, isTime, tell(i) */
 function plot(id, chart) {
   const canvas = $(id), ratio = window.devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
   if (!width) return;
@@ -27,6 +27,7 @@ function plot(id, chart) {
   const see = v => { if (isNumber(v) && (!chart.isLog || v > 0)) { low = Math.min(low, v); high = Math.max(high, v); } };
   if (stack) { low = 0; const sorted = stack.slice().sort((a, b) => a - b); high = Math.max(sorted[Math.floor(sorted.length * .995)] || 0, 1e-9) * 1.08; }
   else { for (const l of chart.lines) l.y.forEach(see); if (chart.level) see(chart.level.y); }
+  if (chart.range) [low, high] = chart.range;
   if (low > high) { low = 0; high = 1; }
   const f = chart.isLog ? v => Math.log10(Math.max(v, 1e-30)) : v => v;
   let a = f(low), b = f(high);

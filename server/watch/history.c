@@ -13,6 +13,7 @@
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "server/learning_report.h"
 #include "server/snapshot_folder.h"
 
 /* Calls take for each whole line among the last bytes of a file. */
@@ -96,6 +97,13 @@ static void take_event(struct picture *picture, const json_t *line)
                       wall_ms_of(json_string_value(json_object_get(line, "time"))));
 }
 
+static void take_learning(struct picture *picture, const json_t *line)
+{
+    struct message_learning figures;
+    learning_report_read(line, &figures);
+    picture_learning(picture, (uint32_t)integer(line, "lineage"), &figures);
+}
+
 static void load_snapshots(const char *directory, struct picture *picture)
 {
     struct snapshot_info *list = NULL;
@@ -120,4 +128,5 @@ void history_load(const char *directory, struct picture *picture)
     if (picture->snapshot_count == 0)
         load_snapshots(directory, picture);
     each_line(directory, "metrics.jsonl", picture, take_step);
+    each_line(directory, "learning.jsonl", picture, take_learning);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/buf.h"
+#include "server/watch/advice.h"
 
 enum { LABEL_BYTES = 2 * PICTURE_NAME_BYTES + 1 };
 
@@ -126,6 +127,58 @@ static enum status write_learning(const struct picture *picture, struct buf *out
     return OK;
 }
 
+static enum status write_share_of_uniform(const struct picture *picture, struct buf *out)
+{
+    const double uniform = picture_uniform_loss(picture);
+    if (uniform <= 0 || picture->loss_smooth <= 0)
+        return OK;
+    return one(out, "seer_loss_uniform_ratio", "gauge",
+               "The averaged loss in shares of ln K; 1: the assignments say nothing.",
+               picture->loss_smooth / uniform);
+}
+
+/* A figure that may be unknown. */
+static enum status known(struct buf *out, const char *name, const char *help, double number)
+{
+    return number > 0 ? one(out, name, "gauge", help, number) : OK;
+}
+
+static enum status write_health(const struct picture *picture, struct buf *out)
+{
+    struct advice advice[ADVICE_MAX];
+    const struct picture_learning *last = picture_learning_last(picture);
+    TRY(write_share_of_uniform(picture, out));
+    TRY(one(out, "seer_learning_findings", "gauge",
+            "What the page gives advice about: signs that learning collapses.",
+            advice_of(picture, advice)));
+    if (last == NULL)
+        return OK;
+    const struct message_learning *figures = &last->figures;
+    TRY(one(out, "seer_prototypes", "gauge", "Prototypes, K.", figures->prototypes));
+    TRY(one(out, "seer_prototypes_used", "gauge",
+            "Prototypes that were given one of the last images at least; the others are dead.",
+            figures->prototypes_used));
+    TRY(one(out, "seer_prototype_usage_entropy_ratio", "gauge",
+            "Entropy of how images spread over prototypes, in shares of ln K; 1: evenly.",
+            figures->usage_entropy));
+    TRY(one(out, "seer_codes_entropy_ratio", "gauge",
+            "Mean entropy of an image's codes, in shares of ln K; 1: they say nothing.",
+            figures->codes_entropy));
+    TRY(known(out, "seer_embedding_rank",
+              "Effective rank of embeddings: how many directions they fill.",
+              figures->embedding_rank));
+    TRY(one(out, "seer_embedding_length", "gauge", "Numbers of an embedding: its largest rank.",
+            (double)figures->embedding));
+    TRY(known(out, "seer_embedding_spread_ratio", "0: all embeddings are the same; 1: all around.",
+              figures->embedding_spread));
+    TRY(known(out, "seer_weight_norm", "Of all weights together.", figures->weight_norm));
+    if (figures->trust_median <= 0)
+        return OK;
+    TRY(head(out, "seer_trust_ratio", "gauge", "LARC's ratio of tensors, before it is clipped."));
+    TRY(buf_format(out, "seer_trust_ratio{of=\"least\"} %.17g\n", figures->trust_least));
+    return buf_format(out, "seer_trust_ratio{of=\"median\"} %.17g\n", figures->trust_median);
+}
+
 static enum status write_stream(const struct picture *picture, struct buf *out)
 {
     const struct feed_stream *stream = &picture->stream;
@@ -240,6 +293,7 @@ enum status metrics_write(const struct picture *picture, const struct metrics_se
     TRY(write_run(picture, out));
     TRY(write_server(picture, out));
     TRY(write_learning(picture, out));
+    TRY(write_health(picture, out));
     TRY(write_stream(picture, out));
     return write_workers(picture, out);
 }

@@ -18,7 +18,7 @@ function drawCurves() {
   plot('lr', {x, isLog: points.some(p => p.lr > 0) && Math.max(...points.map(p => p.lr)) > 20 * Math.min(...points.filter(p => p.lr > 0).map(p => p.lr)), lines: [{y: points.map(p => p.lr), color: style('--accent'), width: 2}], at: charts.lr && charts.lr.at, marks: run.marks.filter(m => m.kind === 'cut' && shown.cut), tell: i => 'step ' + count(x[i]) + '\nrate ' + round(points[i].lr, 4)});
   plot('norm', {x, isLog: true, lines: [{y: points.map(p => p.grad_norm), color: style('--accent'), width: 1.5}], at: charts.norm && charts.norm.at, tell: i => 'step ' + count(x[i]) + '\nnorm ' + round(points[i].grad_norm, 4)});
   if (last && document.activeElement !== $('lr')) $('c-lr').textContent = 'Now ' + round(last.lr, 4) + '.';
-  if (last && document.activeElement !== $('norm')) $('c-norm').textContent = 'Now ' + round(last.grad_norm, 4) + ', before clipping.';
+  if (last && document.activeElement !== $('norm')) $('c-norm').textContent = 'Now ' + round(last.grad_norm, 4) + ', before clipping.' + (run.learning && isNumber(run.learning.weight_norm) ? ' Weights ' + round(run.learning.weight_norm, 4) + (isNumber(run.learning.trust_median) ? '; trust ratios: median ' + round(run.learning.trust_median) + ', least ' + round(run.learning.trust_least) : '') + '.' : '');
   const timed = points.filter(p => p.phase_ms.some(v => v > 0)), tx = timed.map(p => p.step);
   const names = run.phases, used = names.map((_, k) => k).filter(k => points.some(p => p.phase_ms[k] > 0));
   plot('phases', {x: tx, bands: used.map(k => ({y: timed.map(p => p.phase_ms[k]), color: PHASES[names[k]]})), at: charts.phases && charts.phases.at,
@@ -71,14 +71,25 @@ function gauge(name, value, note, low, high, optimum) {
   box.append(text, meter);
   return box;
 }
+const HEALTH = [['prototypes used', '#0072b2', f => f.prototypes_used / f.prototypes], ['even use', '#e69f00', f => f.usage_entropy],
+  ['sure codes', '#cc79a7', f => 1 - f.codes_entropy], ['rank', '#009e73', f => f.embedding_rank / f.embedding], ['spread', '#56b4e9', f => f.embedding_spread]];
 function drawLearning() {
-  const mean = run.loss_smooth, below = run.uniform_loss > 0 && mean > 0 ? 1 - mean / run.uniform_loss : NaN, stuck = run.events.filter(e => e.kind === 'loss_stuck');
-  const skipped = run.events.filter(e => e.kind === 'step_skipped').length, parts = [];
+  const mean = run.loss_smooth, below = run.uniform_loss > 0 && mean > 0 ? 1 - mean / run.uniform_loss : NaN, f = run.learning, parts = [];
+  const skipped = run.events.filter(e => e.kind === 'step_skipped').length, found = run.advice || [];
   if (isNumber(below)) parts.push(gauge('Loss below ln K', below, Math.max(0, 100 * below).toFixed(1) + ' %' + (below < .01 ? ' \u2013 the assignments say almost nothing yet' : ''), .01, .05, 1));
-  parts.push(make('p', stuck.length ? 'Stuck at ln K, found at step ' + count(stuck[stuck.length - 1].step) + '. Lower swav.epsilon: 0.03, 0.02.' : 'Not found stuck at ln K.', stuck.length ? 'badge bad' : ''));
-  parts.push(make('p', 'Steps not finite: ' + (run.notFinite || 0) + ' seen; skipped in the event list: ' + skipped + '.', run.notFinite ? 'badge bad' : ''));
-  parts.push(make('p', 'Use of the prototypes and rank of the embedding are not in the feed of this server.', 'soft'));
+  if (f) {
+    parts.push(gauge('Prototypes in use', f.prototypes_used / f.prototypes, count(f.prototypes_used) + ' of ' + count(f.prototypes) + ', by the last ' + count(f.assignments) + ' images', .2, .5, 1));
+    if (isNumber(f.embedding_rank)) parts.push(gauge('Rank of embeddings', f.embedding_rank / f.embedding, round(f.embedding_rank) + ' of ' + f.embedding, .05, .15, 1));
+  }
+  if (run.notFinite || skipped) parts.push(make('p', 'Steps not finite: ' + (run.notFinite || 0) + ' seen; skipped in the event list: ' + skipped + '.', run.notFinite ? 'badge bad' : ''));
   $('learn').replaceChildren(...parts);
+  const advice = JSON.stringify(found);
+  if ($('advice').dataset.text !== advice) { $('advice').dataset.text = advice; $('advice').replaceChildren(...found.map(a => make('li', a.text, a.is_bad ? 'bad' : ''))); }
+  const points = run.learnings, x = points.map(p => p.step);
+  plot('health', {x, lines: HEALTH.map(([, color, share]) => ({y: points.map(share), color, width: 1.6})), range: [0, 1], at: charts.health && charts.health.at,
+    tell: i => 'step ' + count(x[i]) + HEALTH.map(([name, , share]) => '\n' + name + ' ' + round(100 * share(points[i])) + ' %').join('')});
+  keys('k-health', HEALTH.map(([name, color]) => [name, color]));
+  if (document.activeElement !== $('health')) $('c-health').textContent = f ? 'Of step ' + count(f.step) + ': ' + HEALTH.map(([name, , share]) => name + ' ' + round(100 * share(f)) + ' %').join(', ') + '. All fall when learning collapses.' : 'No sample yet: one every 25 steps.';
 }
 function drawRest() {
   const s = run.stream, rate = run.images_per_second, ahead = rate > 0 ? s.backlog_images / rate * 1000 : NaN, disk = run.disk_total_bytes > 0 ? run.disk_free_bytes / run.disk_total_bytes : NaN;
@@ -136,7 +147,7 @@ const media = matchMedia('(prefers-color-scheme: dark)');
 function paint() { let kept = null; try { kept = localStorage.getItem('theme'); } catch (e) { /* none kept */ } document.documentElement.classList.toggle('dark', kept ? kept === 'dark' : media.matches); draw(); }
 $('theme').onclick = () => { try { localStorage.setItem('theme', document.documentElement.classList.contains('dark') ? 'light' : 'dark'); } catch (e) { document.documentElement.classList.toggle('dark'); } paint(); };
 media.onchange = paint;
-['loss', 'lr', 'norm', 'rate', 'phases'].forEach(listen);
+['loss', 'lr', 'norm', 'rate', 'phases', 'health'].forEach(listen);
 new ResizeObserver(due).observe(document.body);
 setInterval(due, 1000); /* ages grow without news */
 paint();

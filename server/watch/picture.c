@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "server/watch/picture_parts.h"
 
 enum { SMOOTH_STEPS = 50 };
 
@@ -28,10 +29,7 @@ void picture_destroy(struct picture *picture)
     mem_free(picture);
 }
 
-#define COPY(array_, text_) snprintf(array_, sizeof(array_), "%s", (text_) != NULL ? (text_) : "")
-
-/* Room for one more at the end of a list that holds `capacity`: the oldest goes. */
-static void *push(void *items, size_t size, uint32_t *count, uint32_t capacity)
+void *picture_push(void *items, size_t size, uint32_t *count, uint32_t capacity)
 {
     char *bytes = items;
     if (*count == capacity) {
@@ -152,100 +150,6 @@ static void count_step(struct picture_totals *totals, const struct feed_step *st
         totals->phase_seconds[phase] += (double)step->phase_us[phase] / 1e6;
 }
 
-/* ---- events ---- */
-
-/* What each event means to curves and counts. */
-static const struct meaning {
-    const char *name;
-    int mark; /* -1: none */
-    size_t total;
-} meanings[] = {
-    {"worker_joined", MARK_JOIN, offsetof(struct picture_totals, workers_joined)},
-    {"worker_lost", MARK_DEATH, offsetof(struct picture_totals, workers_lost)},
-    {"worker_gone", MARK_DEATH, offsetof(struct picture_totals, workers_lost)},
-    {"worker_left", MARK_LEAVE, offsetof(struct picture_totals, workers_left)},
-    {"rate_cut", MARK_CUT, offsetof(struct picture_totals, rate_cuts)},
-    {"rolled_back", MARK_ROLLBACK, offsetof(struct picture_totals, rollbacks)},
-    {"loss_stuck", -1, offsetof(struct picture_totals, loss_stuck)},
-    {"snapshot_complete", MARK_SNAPSHOT, offsetof(struct picture_totals, snapshots_complete)},
-    {"snapshot_failed", -1, offsetof(struct picture_totals, snapshots_failed)},
-    {"shard_added", MARK_REFRESH, 0},
-};
-
-static const struct meaning *meaning_find(const char *name)
-{
-    for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
-        if (strcmp(meanings[i].name, name) == 0)
-            return &meanings[i];
-    return NULL;
-}
-
-/* The step that an event names, else where the run is. The event has its line already. */
-static uint64_t step_of(const struct picture *picture, const char *text)
-{
-    const char *at = strstr(text, "step=");
-    if (at != NULL && (at == text || at[-1] == ' ' || at[-1] == '_'))
-        return strtoull(at + 5, NULL, 10);
-    if (picture->has_step)
-        return picture->last.step;
-    /* The past is told events first. */
-    return picture->event_count > 1 ? picture->events[picture->event_count - 2].step : 0;
-}
-
-/* "snapshot=NAME ...": the list does without it. */
-static void forget_snapshot(struct picture *picture, const char *text)
-{
-    static const char key[] = "snapshot=";
-    uint32_t kept = 0;
-    if (strncmp(text, key, strlen(key)) != 0)
-        return;
-    const char *name = text + strlen(key);
-    size_t length = strcspn(name, " ");
-    for (uint32_t i = 0; i < picture->snapshot_count; i++)
-        if (strlen(picture->snapshots[i].name) != length ||
-            memcmp(picture->snapshots[i].name, name, length) != 0)
-            picture->snapshots[kept++] = picture->snapshots[i];
-    picture->snapshot_count = kept;
-}
-
-int picture_event(struct picture *picture, const struct feed_event *event, int64_t wall_ms)
-{
-    if (event->number != 0 && event->number <= picture->last_event)
-        return 0;
-    if (event->number != 0)
-        picture->last_event = event->number;
-    const char *text = event->text != NULL ? event->text : "";
-    struct picture_event *line =
-        push(picture->events, sizeof(*line), &picture->event_count, PICTURE_EVENTS);
-    line->number = event->number;
-    line->wall_ms = wall_ms;
-    line->is_warning = event->is_warning;
-    line->step = step_of(picture, text);
-    COPY(line->name, event->name);
-    COPY(line->text, text);
-    if (strcmp(line->name, "snapshot_removed") == 0)
-        forget_snapshot(picture, text);
-    const struct meaning *meaning = meaning_find(line->name);
-    if (meaning == NULL || meaning->mark < 0)
-        return 1;
-    struct picture_mark *mark =
-        push(picture->marks, sizeof(*mark), &picture->mark_count, PICTURE_MARKS);
-    picture->mark_total++;
-    mark->kind = (enum picture_mark_kind)meaning->mark;
-    mark->step = line->step;
-    mark->wall_ms = wall_ms;
-    snprintf(mark->text, sizeof(mark->text), "%.*s", (int)sizeof(mark->text) - 1, text);
-    return 1;
-}
-
-static void count_event(struct picture_totals *totals, const struct feed_event *event)
-{
-    const struct meaning *meaning = meaning_find(event->name != NULL ? event->name : "");
-    totals->warnings += event->is_warning != 0;
-    if (meaning != NULL && strcmp(meaning->name, "shard_added") != 0)
-        (*(uint64_t *)((char *)totals + meaning->total))++;
-}
-
 /* ---- workers ---- */
 
 static struct picture_worker *worker_at(struct picture *picture, uint64_t id)
@@ -347,13 +251,15 @@ static void take_server(struct picture *picture, const struct feed_server *serve
     COPY(picture->state, server->state);
     COPY(picture->snapshot, server->snapshot);
     picture->server.state = picture->server.snapshot = NULL;
+    if (server->has_learning)
+        picture_learning(picture, server->lineage, &server->learning);
     add_round(picture);
 }
 
 void picture_snapshot(struct picture *picture, const struct feed_snapshot *heard, int64_t wall_ms)
 {
-    struct picture_snapshot *snapshot =
-        push(picture->snapshots, sizeof(*snapshot), &picture->snapshot_count, PICTURE_SNAPSHOTS);
+    struct picture_snapshot *snapshot = picture_push(picture->snapshots, sizeof(*snapshot),
+                                                     &picture->snapshot_count, PICTURE_SNAPSHOTS);
     COPY(snapshot->name, heard->name);
     COPY(snapshot->reason, heard->reason);
     snapshot->step = heard->step;
@@ -380,7 +286,7 @@ void picture_message(struct picture *picture, const struct feed_message *message
         break;
     case FEED_EVENT:
         if (picture_event(picture, &message->event, message->wall_ms))
-            count_event(&picture->totals, &message->event);
+            picture_count_event(&picture->totals, &message->event);
         break;
     case FEED_SNAPSHOT:
         picture_snapshot(picture, &message->snapshot, message->wall_ms);
@@ -479,14 +385,4 @@ double picture_goodput(const struct picture *picture)
 {
     const struct feed_server *server = &picture->server;
     return server->uptime_ms > 0 ? (double)server->trained_ms / (double)server->uptime_ms : 0;
-}
-
-const char *picture_mark_name(enum picture_mark_kind kind)
-{
-    static const char *const names[MARK_KIND_COUNT] = {
-        [MARK_JOIN] = "join",         [MARK_LEAVE] = "leave",       [MARK_DEATH] = "death",
-        [MARK_CUT] = "cut",           [MARK_SNAPSHOT] = "snapshot", [MARK_REFRESH] = "refresh",
-        [MARK_ROLLBACK] = "rollback",
-    };
-    return names[kind];
 }

@@ -20,6 +20,7 @@ enum {
     PICTURE_MARKS = 256,
     PICTURE_SNAPSHOTS = 32,
     PICTURE_ROUNDS = 512,
+    PICTURE_LEARNINGS = 512,
     PICTURE_LANES = 12, /* workers with a band of their own in the throughput of the past */
     PICTURE_WORKERS_MAX = MESSAGE_MEMBERS_MAX,
     PICTURE_NAME_BYTES = 64,
@@ -91,6 +92,12 @@ struct picture_round {
     float images_per_second[PICTURE_LANES + 1];
 };
 
+/* Figures of learning of one step. */
+struct picture_learning {
+    uint32_t lineage;
+    struct message_learning figures;
+};
+
 /* Counts since this viewer began, for rates and alerts. */
 struct picture_totals {
     uint64_t steps_committed, steps_skipped, images, not_finite;
@@ -115,6 +122,7 @@ struct picture {
     uint32_t smooth_count;
     uint32_t width; /* steps that a full point covers */
     uint32_t point_count, event_count, mark_count, snapshot_count, round_count, lane_count;
+    uint32_t learning_count;
     uint32_t worker_count, worker_capacity, round_heard, round_width, round_fill;
     uint64_t round, last_event, mark_total;
     struct picture_worker *workers; /* [worker_count], owned */
@@ -125,6 +133,7 @@ struct picture {
     struct picture_mark marks[PICTURE_MARKS];
     struct picture_snapshot snapshots[PICTURE_SNAPSHOTS];
     struct picture_round rounds[PICTURE_ROUNDS];
+    struct picture_learning learnings[PICTURE_LEARNINGS];
 };
 
 struct picture *picture_create(void);
@@ -139,7 +148,12 @@ int picture_step(struct picture *picture, const struct feed_step *step, int64_t 
 /* One more of the list of snapshots. */
 void picture_snapshot(struct picture *picture, const struct feed_snapshot *heard, int64_t wall_ms);
 int picture_event(struct picture *picture, const struct feed_event *event, int64_t wall_ms);
+/* As picture_step. */
+int picture_learning(struct picture *picture, uint32_t lineage,
+                     const struct message_learning *figures);
 
+/* The newest; NULL: none yet. */
+const struct picture_learning *picture_learning_last(const struct picture *picture);
 /* Uniform loss, ln K: where a run begins, and what it falls back to if it collapses. 0: K unknown.
  */
 double picture_uniform_loss(const struct picture *picture);

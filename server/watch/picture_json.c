@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 #include "common/json.h"
+#include "server/learning_report.h"
+#include "server/watch/advice.h"
 
 enum { SCHEMA = 1 };
 
@@ -111,6 +113,17 @@ static json_t *lanes_json(const struct picture *picture)
     return names;
 }
 
+static json_t *advice_json(const struct picture *picture)
+{
+    struct advice advice[ADVICE_MAX];
+    const int count = advice_of(picture, advice);
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++)
+        json_array_append_new(list, json_pack("{s:s, s:b, s:s}", "name", advice[i].name, "is_bad",
+                                              advice[i].is_bad, "text", advice[i].text));
+    return list;
+}
+
 json_t *picture_json_present(const struct picture *picture, int is_live, const char *trouble)
 {
     json_t *object = json_object(), *workers = json_array();
@@ -125,6 +138,10 @@ json_t *picture_json_present(const struct picture *picture, int is_live, const c
                             round_json(picture, &picture->rounds[picture->round_count - 1]));
     json_object_set_new(object, "is_live", json_boolean(is_live));
     put_text(object, "trouble", is_live ? "" : trouble);
+    const struct picture_learning *last = picture_learning_last(picture);
+    json_object_set_new(object, "learning",
+                        last != NULL ? learning_report_json(&last->figures) : json_null());
+    json_object_set_new(object, "advice", advice_json(picture));
     return object;
 }
 
@@ -213,7 +230,7 @@ json_t *picture_json(const struct picture *picture, int is_live, const char *tro
 {
     json_t *object = picture_json_present(picture, is_live, trouble);
     json_t *points = json_array(), *events = json_array(), *marks = json_array();
-    json_t *snapshots = json_array(), *rounds = json_array();
+    json_t *snapshots = json_array(), *rounds = json_array(), *learnings = json_array();
     put_count(object, "schema_version", SCHEMA);
     put_text(object, "name", picture->fixed.name);
     put_text(object, "run", picture->fixed.run);
@@ -233,11 +250,14 @@ json_t *picture_json(const struct picture *picture, int is_live, const char *tro
         json_array_append_new(snapshots, picture_json_snapshot(&picture->snapshots[i]));
     for (uint32_t i = 0; i < picture->round_count; i++)
         json_array_append_new(rounds, round_json(picture, &picture->rounds[i]));
+    for (uint32_t i = 0; i < picture->learning_count; i++)
+        json_array_append_new(learnings, learning_report_json(&picture->learnings[i].figures));
     json_object_set_new(object, "phases", phases_json());
     json_object_set_new(object, "points", points);
     json_object_set_new(object, "events", events);
     json_object_set_new(object, "marks", marks);
     json_object_set_new(object, "snapshots", snapshots);
     json_object_set_new(object, "rounds", rounds);
+    json_object_set_new(object, "learnings", learnings);
     return object;
 }

@@ -59,7 +59,15 @@ function takePresent(p) {
   if (run.rounds.length > ROUNDS_MAX) run.rounds = run.rounds.filter((_, i) => i % 2);
   delete p.round;
   Object.assign(run, p);
+  takeLearning(p.learning);
   if (p.is_live && p.wall_ms) skew = Date.now() - p.wall_ms; /* ages are told by the server's clock */
+}
+function takeLearning(figures) {
+  const list = run.learnings, last = list[list.length - 1];
+  if (!figures || (last && last.step === figures.step)) return;
+  while (list.length && list[list.length - 1].step >= figures.step) list.pop(); /* voided by a rollback */
+  list.push(figures);
+  if (list.length > ROUNDS_MAX) run.learnings = list.filter((_, i) => i % 2);
 }
 function addTo(list, item) { list.push(item); if (list.length > LIST_MAX) list.shift(); }
 const handlers = {

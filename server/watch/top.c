@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "common/mem.h"
+#include "server/watch/advice.h"
 
 enum { TEXT_BYTES = 128, CURVE_COLUMNS_MAX = 240, EVENTS_SHOWN = 12, EVENTS_LEAST = 4 };
 
@@ -384,6 +385,28 @@ static void add_head(struct top_lines *lines, const struct picture *picture,
     add_curve(lines, picture, view, "lr", lr_of);
 }
 
+static void add_learning(struct top_lines *lines, const struct picture *picture,
+                         const struct top_view *view)
+{
+    struct advice advice[ADVICE_MAX];
+    const struct picture_learning *last = picture_learning_last(picture);
+    char rank[TEXT_BYTES] = "-";
+    if (last != NULL) {
+        const struct message_learning *figures = &last->figures;
+        if (figures->embedding_rank > 0)
+            snprintf(rank, sizeof(rank), "%.1f", figures->embedding_rank);
+        add(lines, view, TOP_PLAIN,
+            "learning  %u of %u prototypes used, codes %.2f, rank %s of %" PRIu64
+            ", spread %.2f; gradient %.3g, weights %.4g, trust %.2g (least %.2g)",
+            figures->prototypes_used, figures->prototypes, figures->codes_entropy, rank,
+            figures->embedding, figures->embedding_spread, picture->last.grad_norm,
+            figures->weight_norm, figures->trust_median, figures->trust_least);
+    }
+    const int count = advice_of(picture, advice);
+    for (int i = 0; i < count; i++)
+        add(lines, view, advice[i].is_bad ? TOP_BAD : TOP_WARN, "! %s", advice[i].text);
+}
+
 static void add_stores(struct top_lines *lines, const struct picture *picture,
                        const struct top_view *view)
 {
@@ -428,6 +451,7 @@ void top_render(const struct picture *picture, const struct top_view *view,
     struct top_lines *lines = ret_lines;
     lines->count = 0;
     add_head(lines, picture, view);
+    add_learning(lines, picture, view);
     add_stores(lines, picture, view);
     add(lines, view, TOP_PLAIN, "%s", "");
     int left = view->height - lines->count - 1; /* a line is the keys' */

@@ -93,6 +93,20 @@ metric() { # NAME
     fi
 }
 
+has_metric() { # NAME
+    [ -n "$(metric "$1")" ]
+}
+
+@test "figures of learning reach the feed, status, the page and a file of the run" {
+    wait_until 60 has_metric seer_embedding_rank
+    api '.learning.prototypes == 20 and .learning.prototypes_used > 0 and .learning.prototypes_used <= 20 and .learning.weight_norm > 0
+         and .learning.embedding_rank >= 1 and .learning.embedding_rank <= .learning.embedding and .learning.trust_least <= .learning.trust_median
+         and (.learnings | length) > 1 and (.learnings | map(.step % 25) | add) == 0 and (.advice | type) == "array"'
+    seer status --run "$RUN" -o json | jq -e '.learning.prototypes == 20'
+    jq -es 'length > 1 and all(.prototypes == 20 and .codes_entropy > 0 and .codes_entropy <= 1)' "$RUN/learning.jsonl"
+    seer top --run "$RUN" --once --width 200 | grep -E '^learning +[0-9]+ of 20 prototypes used'
+}
+
 has_grown() { # NAME BEFORE
     awk -v now="$(metric "$1")" -v before="$2" 'BEGIN { exit !(now > before) }'
 }
@@ -105,6 +119,7 @@ has_grown() { # NAME BEFORE
 }
 
 @test "rules and the Grafana dashboard name only metrics that are served" {
+    wait_until 60 has_metric seer_embedding_rank
     curl -sf -m 5 "${URL}metrics" >"$BATS_TEST_TMPDIR/metrics"
     served=$(sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' "$BATS_TEST_TMPDIR/metrics")
     jq -e '.panels | length > 8' "$SEER_SOURCE/deploy/grafana/seer.json"

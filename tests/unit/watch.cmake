@@ -1,2 +1,3 @@
 seer_test(test_picture LIBS watch)
 seer_test(test_follower LIBS watch)
+seer_test(test_advice LIBS watch)
