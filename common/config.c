@@ -176,13 +176,33 @@ static enum status print_crops(const struct config_row *first, int row_count,
     return OK;
 }
 
-static enum status print(const struct config *config, int is_explained, struct buf *out)
+static int is_default(const struct config_row *row, const struct config *config)
+{
+    struct config usual;
+    struct buf text, usual_text;
+    config_init(&usual);
+    buf_init(&text, FILE_BYTES_MAX);
+    buf_init(&usual_text, FILE_BYTES_MAX);
+    CHECK(config_row_print_all(row, config, &text) == OK);
+    CHECK(config_row_print_all(row, &usual, &usual_text) == OK);
+    const int is_same =
+        text.length == usual_text.length && memcmp(text.bytes, usual_text.bytes, text.length) == 0;
+    buf_done(&text);
+    buf_done(&usual_text);
+    return is_same;
+}
+
+static enum status print(const struct config *config, int is_explained, uint32_t protocol,
+                         struct buf *out)
 {
     int count;
-    const struct config_row *rows = config_rows(&count);
+    const struct config_row *rows = config_rows(&count), *before = NULL;
     for (int i = 0; i < count; i++) {
         const struct config_row *row = &rows[i];
-        TRY(print_section(row, i > 0 ? row - 1 : NULL, out));
+        if (row->since > protocol && is_default(row, config))
+            continue;
+        TRY(print_section(row, before, out));
+        before = row;
         if (is_explained)
             TRY(print_explanation(row, config, out));
         if (!config_row_is_crop(row)) {
@@ -201,7 +221,23 @@ static enum status print(const struct config *config, int is_explained, struct b
 
 enum status config_print(const struct config *config, struct buf *out)
 {
-    return print(config, 0, out);
+    return print(config, 0, UINT32_MAX, out);
+}
+
+enum status config_print_for(const struct config *config, uint32_t protocol, struct buf *out)
+{
+    return print(config, 0, protocol, out);
+}
+
+uint32_t config_since(const struct config *config)
+{
+    int count;
+    const struct config_row *rows = config_rows(&count);
+    uint32_t since = 0;
+    for (int i = 0; i < count; i++)
+        if (rows[i].since > since && !is_default(&rows[i], config))
+            since = rows[i].since;
+    return since;
 }
 
 enum status config_print_reference(struct buf *out)
@@ -213,7 +249,7 @@ enum status config_print_reference(struct buf *out)
                    "differ, and\n# may begin with other files, as seen from its folder: 'base: "
                    "[recipe.yaml]' as its first key.\n# Written by 'seer config show "
                    "--reference'; a test keeps it complete.\n\n"));
-    return print(&config, 1, out);
+    return print(&config, 1, UINT32_MAX, out);
 }
 
 uint64_t config_fingerprint(const struct config *config)
@@ -223,7 +259,9 @@ uint64_t config_fingerprint(const struct config *config)
     struct buf text;
     buf_init(&text, FILE_BYTES_MAX);
     for (int i = 0; i < count; i++) {
-        if (rows[i].role != CONFIG_MATHEMATICS)
+        /* A later key at its default computes what programs without it do. */
+        if (rows[i].role != CONFIG_MATHEMATICS ||
+            (rows[i].since > 0 && is_default(&rows[i], config)))
             continue;
         CHECK(buf_format(&text, "%s=", rows[i].key) == OK);
         CHECK(config_row_print_all(&rows[i], config, &text) == OK);

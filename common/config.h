@@ -165,6 +165,11 @@ enum status config_set(struct config *config, const char *assignment);
 enum status config_check(const struct config *config);
 /* The whole as YAML that config_load_text reads back to equal values. */
 enum status config_print(const struct config *config, struct buf *out);
+/* For a peer that speaks an older protocol: without keys that came later and stand at their
+ * defaults. What it computes without them must be the same: no default changes. */
+enum status config_print_for(const struct config *config, uint32_t protocol, struct buf *out);
+/* The oldest protocol that can say all that differs from the defaults. */
+uint32_t config_since(const struct config *config);
 /* Every key with meaning, unit, range and default as comments: configs/reference.yaml. */
 enum status config_print_reference(struct buf *out);
 /* Hash over all that shapes the mathematics (not names, addresses, paths or timeouts): members of

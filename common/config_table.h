@@ -31,6 +31,7 @@ struct config_row {
     const char *const *names;   /* choices, and strings that must be one of these; NULL-ended */
     const char *fallback;       /* the default as YAML; of crops: a list over the entries */
     const char *unit;           /* NULL: a pure number or a word */
+    unsigned since; /* protocol that brought the key; 0: the first. See config_print_for */
     const char *meaning;
 };
 

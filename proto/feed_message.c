@@ -75,6 +75,8 @@ static const struct field worker_fields[] = {
     BODY(worker, Seer__FeedWorker, gpu_power_mw),
     BODY(worker, Seer__FeedWorker, gpu_ecc_errors),
     BODY(worker, Seer__FeedWorker, gpu_xid),
+    TEXT(worker, Seer__FeedWorker, version),
+    BODY(worker, Seer__FeedWorker, protocol),
     {.kind = FIELD_END},
 };
 

@@ -48,6 +48,8 @@ struct feed_worker {
     /* As struct message_gpu has them; -1: not told. */
     int64_t gpu_utilization_percent, gpu_memory_used_bytes, gpu_temperature_c, gpu_power_mw;
     int64_t gpu_ecc_errors, gpu_xid;
+    char *version;     /* of its program */
+    uint32_t protocol; /* that it speaks with the server */
 };
 
 struct feed_stream {

@@ -66,6 +66,7 @@ static const struct field hello_fields[] = {
     FIELD_DATA(message_hello, Seer__Hello, record_length, record, MESSAGE_RECORD_BYTES),
     FIELD_SCALAR(message_hello, Seer__Hello, slice_rank),
     FIELD_SCALAR(message_hello, Seer__Hello, slice_count),
+    FIELD_SCALAR(message_hello, Seer__Hello, protocol_oldest),
     {.kind = FIELD_END},
 };
 
@@ -178,6 +179,7 @@ static const struct field welcome_fields[] = {
     FIELD_STRING(message_welcome, Seer__Welcome, config, MESSAGE_TEXT_MAX),
     FIELD_SCALAR(message_welcome, Seer__Welcome, heartbeat_ms),
     FIELD_SCALAR(message_welcome, Seer__Welcome, lost_ms),
+    FIELD_SCALAR(message_welcome, Seer__Welcome, protocol),
     {.kind = FIELD_END},
 };
 

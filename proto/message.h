@@ -16,7 +16,8 @@
 #include "common/status.h"
 
 enum {
-    PROTOCOL_VERSION = 3,
+    PROTOCOL_VERSION = 4,        /* protocol.h */
+    PROTOCOL_VERSION_OLDEST = 3, /* that it still speaks: without a range in Hello and Welcome */
     MESSAGE_BYTES_MAX = 4 << 20, /* on the wire; larger is refused before unpacking */
     MESSAGE_MEMBERS_MAX = 1024,
     MESSAGE_SLOTS_MAX = 65536,
@@ -90,8 +91,8 @@ enum worker_phase {
 /* First word of a worker, again after every reconnect. The header's step, lineage and generation
  * say what it holds. */
 struct message_hello {
-    uint32_t protocol;
-    char *name; /* for people, unique among live workers: the server may append -2 */
+    uint32_t protocol; /* the newest it speaks */
+    char *name;        /* for people, unique among live workers: the server may append -2 */
     char *host;
     uint64_t boot; /* hash of the host's boot id: same value = same kernel, pids comparable */
     uint32_t pid;
@@ -108,6 +109,7 @@ struct message_hello {
     uint8_t *record;
     /* What it has of a sharded momentum of header.step (common/slice.h); count 0: all of it. */
     uint32_t slice_rank, slice_count;
+    uint32_t protocol_oldest; /* that it speaks too; 0: it knows of no range */
 };
 
 /* A GPU as its driver sees it; -1: not told. */
@@ -204,6 +206,7 @@ struct message_welcome {
     char *name;   /* its name as the server knows it */
     char *config; /* YAML of the run */
     uint32_t heartbeat_ms, lost_ms;
+    uint32_t protocol; /* that both speak from now on; 0: the server knows of no range */
 };
 
 struct message_reject {

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/buf.h"
+#include "common/check.h"
+#include "proto/protocol.h"
 #include "server/boundary.h"
 #include "server/discharge.h"
 #include "server/formation.h"
@@ -32,12 +35,15 @@ static char *find_objection(const struct coordinator *c, const struct message *m
                             size_t bytes)
 {
     const struct message_hello *hello = &message->hello;
-    if (hello->protocol != PROTOCOL_VERSION)
-        snprintf(text, bytes, "server speaks protocol %d, worker %u: install the same version",
-                 PROTOCOL_VERSION, hello->protocol);
-    else if (hello->version != NULL && strcmp(hello->version, EVERSEER_VERSION) != 0)
-        snprintf(text, bytes, "server is version %s, worker %s: install the same version",
-                 EVERSEER_VERSION, hello->version);
+    const uint32_t protocol = protocol_agree(hello->protocol, hello->protocol_oldest);
+    if (protocol == 0)
+        snprintf(text, bytes, "server %s speaks protocols %u to %u, worker %s %u: upgrade the %s",
+                 protocol_program(), protocol_oldest(), protocol_newest(), hello->version,
+                 hello->protocol, hello->protocol < protocol_oldest() ? "worker" : "server first");
+    else if (config_since(c->config) > protocol)
+        snprintf(text, bytes,
+                 "the config has a key of protocol %u, worker %s speaks %u: upgrade it",
+                 config_since(c->config), hello->version, protocol);
     else if (message->header.run != 0 && message->header.run != c->run)
         snprintf(text, bytes, "worker belongs to another run: start it again for this one");
     else if (hello->fingerprint != 0 && hello->fingerprint != c->fingerprint)
@@ -82,20 +88,32 @@ void admission_ask_hello(struct coordinator *c, uint64_t connection, uint64_t wo
     core_send_to(c, connection, worker, &message);
 }
 
+/* What a worker of an older protocol can read. */
+static void print_older(const struct coordinator *c, uint32_t protocol, struct buf *out)
+{
+    buf_init(out, MESSAGE_TEXT_MAX);
+    CHECK(config_print_for(c->config, protocol, out) == OK && buf_append(out, "", 1) == OK);
+}
+
 static void welcome(struct coordinator *c, const struct worker *worker)
 {
+    struct buf older = {0};
+    if (worker->protocol != protocol_newest())
+        print_older(c, worker->protocol, &older);
     struct message message = {
         .kind = MESSAGE_WELCOME,
         .header = {.generation = c->generation, .step = c->step},
         .welcome =
             {
                 .name = (char *)worker->name,
-                .config = c->config_text,
+                .config = older.bytes != NULL ? (char *)older.bytes : c->config_text,
                 .heartbeat_ms = (uint32_t)c->config->server.heartbeat_ms,
                 .lost_ms = (uint32_t)c->config->server.lost_ms,
+                .protocol = worker->protocol,
             },
     };
     core_send(c, worker, &message);
+    buf_done(&older);
     shard_records_send(c, worker, 0);
 }
 
@@ -166,13 +184,15 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
         return;
     }
     worker->connection = connection;
+    worker->protocol = protocol_agree(message->hello.protocol, message->hello.protocol_oldest);
     if (is_new || c->now_ms - worker->heard_ms > CORE_SILENT_MS)
         worker->moved_ms = c->now_ms; /* a new connection alone is no work done */
     worker->heard_ms = c->now_ms;
     if (is_new) {
         worker->hello_ms = c->now_ms;
-        actions_event(c->out, "worker_joined", 0, "worker=%s host=%s pid=%u device=%s",
-                      worker->name, worker->host, worker->pid, worker->device);
+        actions_event(c->out, "worker_joined", 0,
+                      "worker=%s host=%s pid=%u device=%s version=%s protocol=%u", worker->name,
+                      worker->host, worker->pid, worker->device, worker->version, worker->protocol);
         if (discharge_find(c, id) != NULL)
             worker->state = WORKER_DRAINING; /* said to a server that has died since */
     }

@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/notify.h"
+#include "proto/protocol.h"
 
 enum {
     STATUS_SCHEMA = 1,
@@ -140,6 +141,8 @@ static void report_worker(struct server *server, const struct worker *worker, in
                 .gpu_ecc_errors = gpu.ecc_errors,
                 .gpu_xid = gpu.xid,
                 .images_trained = worker->images_trained,
+                .version = (char *)(uintptr_t)worker->version,
+                .protocol = worker->protocol,
             },
     };
     memcpy(message.worker.phase_us, worker->phase_us, sizeof(message.worker.phase_us));
@@ -246,6 +249,8 @@ static json_t *worker_status(const struct worker *worker, int64_t now_ms)
     json_object_set_new(object, "name", json_text(worker->name));
     json_object_set_new(object, "pid", json_integer(worker->pid));
     json_object_set_new(object, "host", json_text(worker->host));
+    json_object_set_new(object, "version", json_text(worker->version));
+    json_object_set_new(object, "protocol", json_integer(worker->protocol));
     json_object_set_new(object, "device", json_text(worker->device));
     json_object_set_new(object, "rank", json_integer(worker->rank));
     json_object_set_new(object, "state", json_string(worker_state_name(worker->state)));
@@ -319,7 +324,7 @@ json_t *report_status(const struct server *server)
     json_object_set_new(status, "workers", workers);
     json_object_set_new(status, "stream", stream_status(server, &view));
     json_object_set_new(status, "stale_messages", stale_status(&view));
-    json_object_set_new(status, "version", json_string(EVERSEER_VERSION));
+    json_object_set_new(status, "version", json_string(protocol_program()));
     json_object_set_new(status, "prototypes",
                         json_integer(llround(exp(config_uniform_loss(server->config)))));
     json_object_set_new(status, "batch_images", json_integer(server->config->train.batch_images));

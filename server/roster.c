@@ -71,6 +71,7 @@ struct worker *roster_add(struct roster *roster, uint64_t id, const struct messa
     memcpy(worker->name, name, sizeof(name));
     copy_text(worker->host, sizeof(worker->host), hello->host);
     copy_text(worker->device, sizeof(worker->device), hello->device);
+    copy_text(worker->version, sizeof(worker->version), hello->version);
     copy_text(worker->helper_address, sizeof(worker->helper_address), hello->helper_address);
     worker->boot = hello->boot;
     worker->pid = hello->pid;

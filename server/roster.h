@@ -31,6 +31,8 @@ struct worker {
     char host[ROSTER_NAME_BYTES];
     char device[ROSTER_NAME_BYTES];
     char helper_address[ROSTER_TEXT_BYTES];
+    char version[ROSTER_NAME_BYTES]; /* of its program */
+    uint32_t protocol;               /* that it and we speak: proto/protocol.h */
     uint64_t boot;
     uint32_t pid;
     int is_watched; /* the shell holds a pidfd of it */

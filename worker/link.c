@@ -24,6 +24,7 @@
 #include "common/notify.h"
 #include "common/thread.h"
 #include "proto/endpoint.h"
+#include "proto/protocol.h"
 #include "worker/server_watch.h"
 #include "worker/service_status.h"
 #include "worker/shard_source.h"
@@ -233,6 +234,8 @@ static void hear_message(struct link *link, struct message *message)
     if (message->kind == MESSAGE_WELCOME) {
         link->header.run = message->header.run;
         link->header.epoch = message->header.epoch;
+        log_info("event=welcome name=\"%s\" protocol=%u", message->welcome.name,
+                 message->welcome.protocol);
     }
     struct member_event event = {.kind = MEMBER_MESSAGE, .message = message};
     if (message->kind == MESSAGE_WELCOME && link->rendezvous.kind != 0)
@@ -457,7 +460,7 @@ enum status link_start(const struct link_setup *setup, struct link **ret_link)
         .name = setup->name,
         .host = host,
         .device = setup->device,
-        .version = EVERSEER_VERSION,
+        .version = protocol_program(),
         .helper_address = setup->helper_address,
         .boot = host_boot(),
         .pid = (uint32_t)getpid(),

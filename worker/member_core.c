@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "proto/protocol.h"
 
 void member_actions_init(struct member_actions *actions)
 {
@@ -78,7 +79,8 @@ void member_say_hello(struct member *m)
         .kind = MESSAGE_HELLO,
         .hello =
             {
-                .protocol = PROTOCOL_VERSION,
+                .protocol = protocol_newest(),
+                .protocol_oldest = protocol_oldest(),
                 .name = m->name,
                 .host = (char *)m->setup.host,
                 .boot = m->setup.boot,

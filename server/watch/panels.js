@@ -47,7 +47,7 @@ function gpuText(w) {
 }
 const columns = [['name', 'Worker', w => w.name, 1], ['rank', 'Rank', w => w.rank < 0 ? '\u2013' : w.rank], ['state', 'State', w => w.state, 1], ['phase', 'Phase', w => w.phase, 1], ['step', 'Step', w => count(w.step)],
   ['images_per_second', 'Images/s', w => round(w.images_per_second)], ['step_ms', 'Step ms', w => round(w.step_ms)], ['data_wait_percent', 'Data wait', w => round(w.data_wait_percent, 2) + ' %'],
-  ['memory_bytes', 'Memory', w => bytes(w.memory_bytes)], ['gpu_utilization_percent', 'GPU', gpuText], ['images_trained', 'Images', w => count(w.images_trained)], ['heartbeat_age_ms', 'Heard', w => span(w.heartbeat_age_ms)], ['device', 'Device', w => w.device, 1], ['host', 'Host', w => w.host + ' (' + w.pid + ')', 1]];
+  ['memory_bytes', 'Memory', w => bytes(w.memory_bytes)], ['gpu_utilization_percent', 'GPU', gpuText], ['images_trained', 'Images', w => count(w.images_trained)], ['heartbeat_age_ms', 'Heard', w => span(w.heartbeat_age_ms)], ['device', 'Device', w => w.device, 1], ['version', 'Version', w => w.version, 1], ['host', 'Host', w => w.host + ' (' + w.pid + ')', 1]];
 function alarm(key, w, median) {
   if (key === 'heartbeat_age_ms') return w.heartbeat_age_ms > 2000 ? 'bad' : w.heartbeat_age_ms > 1000 ? 'warn' : '';
   if (key === 'data_wait_percent') return w.data_wait_percent > 30 ? 'bad' : w.data_wait_percent > 10 ? 'warn' : '';

@@ -180,6 +180,7 @@ static void take_worker(struct picture *picture, const struct feed_worker *heard
     COPY(worker->device, heard->device);
     COPY(worker->state, heard->state);
     COPY(worker->phase, heard->phase);
+    COPY(worker->version, heard->version);
     worker->pid = heard->pid;
     worker->rank = heard->rank;
     worker->step = heard->step;
@@ -323,6 +324,7 @@ static void status_worker(struct picture *picture, const json_t *object)
     COPY(worker->device, json_string_value(json_object_get(object, "device")));
     COPY(worker->state, json_string_value(json_object_get(object, "state")));
     COPY(worker->phase, json_string_value(json_object_get(object, "phase")));
+    COPY(worker->version, json_string_value(json_object_get(object, "version")));
     worker->pid = (uint32_t)integer(object, "pid");
     worker->rank = integer(object, "rank");
     worker->step = (uint64_t)integer(object, "step");

@@ -69,7 +69,7 @@ struct picture_mark {
 
 struct picture_worker {
     char name[PICTURE_NAME_BYTES], host[PICTURE_NAME_BYTES], device[PICTURE_NAME_BYTES];
-    char state[PICTURE_NAME_BYTES], phase[PICTURE_NAME_BYTES];
+    char state[PICTURE_NAME_BYTES], phase[PICTURE_NAME_BYTES], version[PICTURE_NAME_BYTES];
     uint64_t id, step, memory_bytes, images_trained;
     uint32_t pid;
     int64_t rank, heartbeat_age_ms;

@@ -44,6 +44,7 @@ static json_t *worker_json(const struct picture_worker *worker)
     put_text(object, "device", worker->device);
     put_text(object, "state", worker->state);
     put_text(object, "phase", worker->phase);
+    put_text(object, "version", worker->version);
     put_count(object, "pid", worker->pid);
     json_object_set_new(object, "rank", json_integer(worker->rank));
     put_count(object, "step", worker->step);

@@ -48,7 +48,8 @@ static void fill_hello(struct message_hello *hello)
                                     4,
                                     make_bytes(),
                                     5,
-                                    6};
+                                    6,
+                                    PROTOCOL_VERSION_OLDEST};
 }
 
 static void fill_ready(struct message_ready *ready)
@@ -178,7 +179,8 @@ static void fill_body(struct message *m)
         m->snapshot_read = (struct message_snapshot_read){mem_string("n"), 77, 1 << 20};
         break;
     case MESSAGE_WELCOME:
-        m->welcome = (struct message_welcome){mem_string("w1-2"), mem_string("a: 1\n"), 100, 3000};
+        m->welcome =
+            (struct message_welcome){mem_string("w1-2"), mem_string("a: 1\n"), 100, 3000, 4};
         break;
     case MESSAGE_REJECT:
         m->reject = (struct message_reject){mem_string("other version"), 1, 1};
@@ -242,7 +244,7 @@ static void assert_hello_equal(const struct message_hello *a, const struct messa
 {
     SAME(protocol), TEXT(name), TEXT(host), SAME(boot), SAME(pid), TEXT(device), TEXT(version);
     TEXT(helper_address), SAME(fingerprint), SAME(has_state), SAME(digest);
-    SAME(is_ready_pending), SAME(slice_rank), SAME(slice_count);
+    SAME(is_ready_pending), SAME(slice_rank), SAME(slice_count), SAME(protocol_oldest);
 }
 
 static void assert_ready_equal(const struct message_ready *a, const struct message_ready *b)
@@ -343,7 +345,7 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         break;
     case MESSAGE_WELCOME:
         TEXT(welcome.name), TEXT(welcome.config);
-        SAME(welcome.heartbeat_ms), SAME(welcome.lost_ms);
+        SAME(welcome.heartbeat_ms), SAME(welcome.lost_ms), SAME(welcome.protocol);
         break;
     case MESSAGE_REJECT:
         TEXT(reject.reason), SAME(reject.is_final), SAME(reject.is_accident);

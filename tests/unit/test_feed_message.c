@@ -37,7 +37,8 @@ static void a_worker_arrives_as_it_was_sent(void **state)
     sent.worker = (struct feed_worker){
         "w1", 2,      3,   "h", "cpu", "member", -1,
         7,    "loss", 8.5, 9,   10,    11,       {9, 8, 7, 6, 5, 4, 3, 2, INT64_MAX},
-        97,   98,     61,  99,  3,     79};
+        97,   98,     61,  99,  3,     79,       "0.1.0",
+        4};
     travel(&sent, &received);
     assert_string_equal(received.worker.name, "w1");
     assert_string_equal(received.worker.host, "h");
@@ -60,6 +61,8 @@ static void a_worker_arrives_as_it_was_sent(void **state)
     assert_int_equal(received.worker.gpu_power_mw, 99);
     assert_int_equal(received.worker.gpu_ecc_errors, 3);
     assert_int_equal(received.worker.gpu_xid, 79);
+    assert_string_equal(received.worker.version, "0.1.0");
+    assert_int_equal(received.worker.protocol, 4);
     feed_message_done(&received);
 }
 

@@ -1,0 +1,89 @@
+#!/usr/bin/env bats
+# upgrade.bats - server and workers of an older version are replaced one by one while the run trains.
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The everseer authors
+
+load cluster
+
+setup_file() {
+    load cluster
+    make_stores
+}
+
+setup() {
+    need_stores
+    RUN="$BATS_TEST_TMPDIR/run"
+    OLDER="$BATS_TEST_TMPDIR/older"
+    mkdir "$OLDER"
+    for program in seer-server seer-worker; do
+        ln -s "$SEER_BIN/$program-older" "$OLDER/$program"
+    done
+    ln -s "$SEER_BIN/seer" "$SEER_BIN/seer-helper" "$OLDER"
+    pids=()
+}
+
+teardown() {
+    [ ! -f "$RUN/pids" ] || stop_cluster "$RUN" || true
+    for pid in "${pids[@]}"; do
+        kill "$pid" 2>/dev/null || true
+    done
+}
+
+start_worker() { # NAME
+    seer-worker --server "$(jq -r .control "$RUN/server.json")" --name "$1" --journal "$RUN/workers" >"$RUN/$1.log" 2>&1 3>&- &
+    pids+=($!)
+    wait_until 60 is_member "$1"
+}
+
+is_member() { # NAME
+    seer worker ls --run "$RUN" -o json | jq -e --arg name "$1" 'any(.workers[]; .name == $name and .rank >= 0)' >/dev/null
+}
+
+has_left() { # NAME
+    seer worker ls --run "$RUN" -o json | jq -e --arg name "$1" 'all(.workers[]; .name != $name)' >/dev/null
+}
+
+goes_on() {
+    local before
+    before=$(committed "$RUN")
+    wait_until 60 committed_at_least "$RUN" $((before + 5))
+}
+
+# Each as NAME VERSION PROTOCOL, in one line.
+versions() {
+    status_of "$RUN" '[.workers | sort_by(.name)[] | "\(.name) \(.version) \(.protocol)"] | join(", ")'
+}
+
+@test "first the server, then each worker is replaced by a newer one, and the run goes on" {
+    version=$(seer --version | awk '{ print $2 }')
+    SEER_BIN=$OLDER start_cluster "$RUN" 2
+    wait_until 60 committed_at_least "$RUN" 5
+    [ "$(status_of "$RUN" .version)" = 0.0.9 ]
+    [ "$(versions)" = 'worker-1 0.0.9 3, worker-2 0.0.9 3' ]
+
+    # A newer worker may come before the newer server: they speak what both can.
+    start_worker early
+    [ "$(versions)" = "early $version 3, worker-1 0.0.9 3, worker-2 0.0.9 3" ]
+    goes_on
+
+    kill -9 "$(pid_of "$RUN" server)"
+    command=$(sed -n 's/^server //p' "$RUN/commands")
+    bash -c "exec ${command//"$OLDER"/"$SEER_BIN"}" >>"$RUN/server.log" 2>&1 3>&- &
+    pids+=($!)
+    wait_until 60 status_is "$RUN" .epoch 2
+    wait_until 60 status_is "$RUN" .world_size 3
+    [ "$(status_of "$RUN" .version)" = "$version" ]
+    goes_on
+    [ "$(versions)" = "early $version 4, worker-1 0.0.9 3, worker-2 0.0.9 3" ]
+
+    for number in 1 2; do
+        start_worker "newer-$number"
+        seer worker drain "worker-$number" --run "$RUN" --wait 60
+        wait_until 60 has_left "worker-$number"
+        goes_on
+    done
+    [ "$(versions)" = "early $version 4, newer-1 $version 4, newer-2 $version 4" ]
+    jq -es 'all(.kind | IN("worker_lost", "rolled_back", "digests_differ", "state_differs") | not)' "$RUN/events.jsonl"
+    grep -q 'worker=newer-1 .* version='"$version"' protocol=4' "$RUN/events.jsonl"
+    audit_is_clean "$RUN"
+}
