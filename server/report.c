@@ -190,12 +190,20 @@ static void report_server(struct server *server, const struct coordinator_view *
     feed_send(server->feed, &message);
 }
 
+static void report_evaluation(void *context, const struct evaluation *row)
+{
+    char text[EVALUATION_TEXT_BYTES];
+    evaluation_print(row, text);
+    report_event(context, "evaluation", 0, text);
+}
+
 void report_present(struct server *server)
 {
     struct coordinator_view view;
     int64_t now_ms = clock_ms();
     coordinator_view(server->coordinator, &view);
     vitals_look(&server->vitals, server->directory, view.snapshot);
+    evaluation_watch_look(&server->evaluations, server->directory, report_evaluation, server);
     if (learning_report_look(&server->learning, &view))
         run_folder_learning(server->folder, view.lineage, &server->learning.figures);
     for (uint32_t i = 0; i < view.roster->count; i++)

@@ -204,6 +204,7 @@ static enum status open_parts(struct server *server)
     TRY_OUT(journal_open(state, &server->journal));
     TRY_OUT(store_scan_create(config, &server->scan));
     TRY_OUT(parameter_store_open(snapshots, &server->store));
+    evaluation_watch_init(&server->evaluations, server->directory);
     TRY_OUT(run_folder_open(server->directory, &server->folder));
     TRY_OUT(restore(server));
     TRY_OUT(check_loaders(config));

@@ -21,6 +21,7 @@
 #include "server/actions.h"
 #include "server/coordinator.h"
 #include "server/disk.h"
+#include "server/evaluation_watch.h"
 #include "server/feed.h"
 #include "server/helpers.h"
 #include "server/journal.h"
@@ -57,6 +58,7 @@ struct server {
     struct feed *feed;
     struct vitals vitals;
     struct learning_report learning;
+    struct evaluation_watch evaluations;
     struct rate_limit event_limit;
     struct helpers helpers[HELPERS_LAUNCHES];
     struct process_watch watch;

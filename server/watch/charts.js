@@ -9,7 +9,7 @@ function ticks(low, high, wanted) {
   for (let v = Math.ceil(low / unit) * unit; v <= high + unit * 1e-9; v += unit) out.push(Math.abs(v) < unit * 1e-9 ? 0 : v);
   return out;
 }
-/* chart: x [n], lines [{y [n], color, width}], bands [{y [n], color}] (stacked), level {y, color, name}, range [low, high], marks [{x, ...}], isLog, isTime, tell(i) */
+/* chart: x [n], lines [{y [n], color, width}], bands [{y [n], color}] (stacked), level {y, color, name}, range [low, high], marks [{x, ...}], isLog, isDotted (few points, gaps are passed over), isTime, tell(i) */
 function plot(id, chart) {
   const canvas = $(id), ratio = window.devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
   if (!width) return;
@@ -60,8 +60,9 @@ function plot(id, chart) {
   } else for (const l of chart.lines) {
     g.strokeStyle = l.color; g.lineWidth = l.width; g.lineJoin = 'round'; g.beginPath();
     let isOn = false;
-    for (let i = 0; i < n; i++) { if (!isNumber(l.y[i])) { isOn = false; continue; } isOn ? g.lineTo(X(chart.x[i]), Y(l.y[i])) : g.moveTo(X(chart.x[i]), Y(l.y[i])); isOn = true; }
+    for (let i = 0; i < n; i++) { if (!isNumber(l.y[i])) { isOn = isOn && chart.isDotted; continue; } isOn ? g.lineTo(X(chart.x[i]), Y(l.y[i])) : g.moveTo(X(chart.x[i]), Y(l.y[i])); isOn = true; }
     g.stroke();
+    if (chart.isDotted) { g.fillStyle = l.color; for (let i = 0; i < n; i++) if (isNumber(l.y[i])) { g.beginPath(); g.arc(X(chart.x[i]), Y(l.y[i]), 3, 0, 7); g.fill(); } }
   }
   if (chart.level && isNumber(chart.level.y)) {
     g.strokeStyle = g.fillStyle = chart.level.color; g.lineWidth = 1.5; g.setLineDash([6, 4]);
@@ -72,7 +73,8 @@ function plot(id, chart) {
   g.restore();
   if (chart.at !== undefined && chart.at < n) { g.strokeStyle = style('--soft'); g.lineWidth = 1; g.beginPath(); g.moveTo(X(chart.x[chart.at]), box.top); g.lineTo(X(chart.x[chart.at]), box.bottom); g.stroke(); }
 }
-/* What people do not wait for (snapshots, shards) are ticks at the foot; the rest are lines with a letter, which gives way when there is no room. */
+const FOOT = {snapshot: 7, refresh: 12, evaluation: 17};
+/* What people do not wait for (snapshots, shards, evaluations) are ticks at the foot; the rest are lines with a letter, which gives way when there is no room. */
 function drawMarks(g, chart, box, size) {
   let lastX = -100;
   g.textBaseline = 'middle'; g.textAlign = 'center';
@@ -80,8 +82,8 @@ function drawMarks(g, chart, box, size) {
     const [letter, color] = MARKS[mark.kind], x = chart.X(mark.step);
     if (x < box.left - 1) continue;
     g.strokeStyle = g.fillStyle = color;
-    if (mark.kind === 'snapshot' || mark.kind === 'refresh') {
-      g.lineWidth = 2; g.beginPath(); g.moveTo(x, box.bottom); g.lineTo(x, box.bottom - (mark.kind === 'refresh' ? 12 : 7)); g.stroke(); continue;
+    if (FOOT[mark.kind]) {
+      g.lineWidth = 2; g.beginPath(); g.moveTo(x, box.bottom); g.lineTo(x, box.bottom - FOOT[mark.kind]); g.stroke(); continue;
     }
     g.globalAlpha = .75; g.lineWidth = mark.kind === 'death' || mark.kind === 'cut' ? 1.5 : 1; g.beginPath(); g.moveTo(x, box.top - 2); g.lineTo(x, box.bottom); g.stroke(); g.globalAlpha = 1;
     const at = Math.max(x, lastX + size * .95);

@@ -3,6 +3,7 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "server/watch/history.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,8 +123,30 @@ static void load_snapshots(const char *directory, struct picture *picture)
     mem_free(folder);
 }
 
+/* Of before the events that are still there. */
+static void load_evaluations(const char *directory, struct picture *picture)
+{
+    struct dirent **entries = NULL;
+    char *folder = mem_format("%s/evals", directory);
+    const int count = scandir(folder, &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        struct evaluation rows[EVALUATION_ROWS_MAX];
+        int row_count = 0;
+        char *path = mem_format("%s/%s", folder, entries[i]->d_name);
+        if (strstr(entries[i]->d_name, ".json") != NULL &&
+            evaluation_load(path, rows, &row_count) == OK)
+            for (int row = 0; row < row_count; row++)
+                picture_evaluation(picture, &rows[row]);
+        mem_free(path);
+        free(entries[i]);
+    }
+    free(entries);
+    mem_free(folder);
+}
+
 void history_load(const char *directory, struct picture *picture)
 {
+    load_evaluations(directory, picture);
     each_line(directory, "events.jsonl", picture, take_event);
     if (picture->snapshot_count == 0)
         load_snapshots(directory, picture);

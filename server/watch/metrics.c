@@ -179,6 +179,29 @@ static enum status write_health(const struct picture *picture, struct buf *out)
     return buf_format(out, "seer_trust_ratio{of=\"median\"} %.17g\n", figures->trust_median);
 }
 
+/* The newest score of each evaluation. */
+static enum status write_evaluations(const struct picture *picture, struct buf *out)
+{
+    char name[LABEL_BYTES];
+    if (picture->evaluation_count == 0)
+        return OK;
+    TRY(head(out, "seer_evaluation_top1_ratio", "gauge",
+             "Share of test images that the newest such evaluation got right."));
+    for (uint32_t i = 0; i < picture->evaluation_count; i++) {
+        const struct evaluation *row = &picture->evaluations[i];
+        int is_newest = 1;
+        for (uint32_t j = 0; j < picture->evaluation_count; j++)
+            is_newest &= picture->evaluations[j].step <= row->step ||
+                         strcmp(picture->evaluations[j].name, row->name) != 0;
+        if (!is_newest)
+            continue;
+        TRY(buf_format(out, "seer_evaluation_top1_ratio{evaluation=\"%s\"}",
+                       label(row->name, name)));
+        TRY(value(out, row->top1 / 100));
+    }
+    return OK;
+}
+
 static enum status write_stream(const struct picture *picture, struct buf *out)
 {
     const struct feed_stream *stream = &picture->stream;
@@ -259,6 +282,8 @@ static enum status write_totals(const struct picture_totals *totals, struct buf 
         ROW("seer_loss_stuck_total", loss_stuck, "Times that the loss was found stuck at ln K."),
         ROW("seer_snapshots_completed_total", snapshots_complete, "Snapshots that are whole."),
         ROW("seer_snapshots_failed_total", snapshots_failed, "Snapshots that were given up."),
+        ROW("seer_evaluations_total", evaluations,
+            "Scores of evaluations that were found beside the run."),
         ROW("seer_warnings_total", warnings, "Events that the run recovered from."),
 #undef ROW
     };
@@ -294,6 +319,7 @@ enum status metrics_write(const struct picture *picture, const struct metrics_se
     TRY(write_server(picture, out));
     TRY(write_learning(picture, out));
     TRY(write_health(picture, out));
+    TRY(write_evaluations(picture, out));
     TRY(write_stream(picture, out));
     return write_workers(picture, out);
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "proto/feed_message.h"
+#include "server/evaluation.h"
 
 enum {
     PICTURE_POINTS = 1024,
@@ -21,6 +22,7 @@ enum {
     PICTURE_SNAPSHOTS = 32,
     PICTURE_ROUNDS = 512,
     PICTURE_LEARNINGS = 512,
+    PICTURE_EVALUATIONS = 128,
     PICTURE_LANES = 12, /* workers with a band of their own in the throughput of the past */
     PICTURE_WORKERS_MAX = MESSAGE_MEMBERS_MAX,
     PICTURE_NAME_BYTES = 64,
@@ -57,6 +59,7 @@ enum picture_mark_kind {
     MARK_SNAPSHOT, /* complete */
     MARK_REFRESH,  /* a new shard */
     MARK_ROLLBACK,
+    MARK_EVALUATION,
     MARK_KIND_COUNT
 };
 
@@ -102,7 +105,7 @@ struct picture_learning {
 struct picture_totals {
     uint64_t steps_committed, steps_skipped, images, not_finite;
     uint64_t workers_joined, workers_lost, workers_left, rollbacks, rate_cuts, loss_stuck;
-    uint64_t snapshots_complete, snapshots_failed, warnings;
+    uint64_t snapshots_complete, snapshots_failed, evaluations, warnings;
     double step_seconds, phase_seconds[PHASE_COUNT];
 };
 
@@ -122,7 +125,7 @@ struct picture {
     uint32_t smooth_count;
     uint32_t width; /* steps that a full point covers */
     uint32_t point_count, event_count, mark_count, snapshot_count, round_count, lane_count;
-    uint32_t learning_count;
+    uint32_t learning_count, evaluation_count;
     uint32_t worker_count, worker_capacity, round_heard, round_width, round_fill;
     uint64_t round, last_event, mark_total;
     struct picture_worker *workers; /* [worker_count], owned */
@@ -134,6 +137,7 @@ struct picture {
     struct picture_snapshot snapshots[PICTURE_SNAPSHOTS];
     struct picture_round rounds[PICTURE_ROUNDS];
     struct picture_learning learnings[PICTURE_LEARNINGS];
+    struct evaluation evaluations[PICTURE_EVALUATIONS];
 };
 
 struct picture *picture_create(void);
@@ -151,6 +155,9 @@ int picture_event(struct picture *picture, const struct feed_event *event, int64
 /* As picture_step. */
 int picture_learning(struct picture *picture, uint32_t lineage,
                      const struct message_learning *figures);
+
+/* One more result; a known one (name and step) is replaced. */
+void picture_evaluation(struct picture *picture, const struct evaluation *row);
 
 /* The newest; NULL: none yet. */
 const struct picture_learning *picture_learning_last(const struct picture *picture);

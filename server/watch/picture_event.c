@@ -24,6 +24,7 @@ static const struct meaning {
     {"loss_stuck", -1, offsetof(struct picture_totals, loss_stuck)},
     {"snapshot_complete", MARK_SNAPSHOT, offsetof(struct picture_totals, snapshots_complete)},
     {"snapshot_failed", -1, offsetof(struct picture_totals, snapshots_failed)},
+    {"evaluation", MARK_EVALUATION, offsetof(struct picture_totals, evaluations)},
     {"shard_added", MARK_REFRESH, 0},
 };
 
@@ -63,6 +64,28 @@ static void forget_snapshot(struct picture *picture, const char *text)
     picture->snapshot_count = kept;
 }
 
+void picture_evaluation(struct picture *picture, const struct evaluation *row)
+{
+    struct evaluation *place = NULL;
+    for (uint32_t i = 0; i < picture->evaluation_count; i++)
+        if (picture->evaluations[i].step == row->step &&
+            strcmp(picture->evaluations[i].name, row->name) == 0)
+            place = &picture->evaluations[i];
+    if (place == NULL)
+        place = picture_push(picture->evaluations, sizeof(*place), &picture->evaluation_count,
+                             PICTURE_EVALUATIONS);
+    *place = *row;
+}
+
+static void take_evaluation(struct picture *picture, const char *text, int64_t wall_ms)
+{
+    struct evaluation row;
+    if (!evaluation_parse(text, &row))
+        return;
+    row.wall_ms = wall_ms;
+    picture_evaluation(picture, &row);
+}
+
 int picture_event(struct picture *picture, const struct feed_event *event, int64_t wall_ms)
 {
     if (event->number != 0 && event->number <= picture->last_event)
@@ -80,6 +103,8 @@ int picture_event(struct picture *picture, const struct feed_event *event, int64
     COPY(line->text, text);
     if (strcmp(line->name, "snapshot_removed") == 0)
         forget_snapshot(picture, text);
+    if (strcmp(line->name, "evaluation") == 0)
+        take_evaluation(picture, text, wall_ms);
     const struct meaning *meaning = meaning_find(line->name);
     if (meaning == NULL || meaning->mark < 0)
         return 1;
@@ -104,9 +129,9 @@ void picture_count_event(struct picture_totals *totals, const struct feed_event 
 const char *picture_mark_name(enum picture_mark_kind kind)
 {
     static const char *const names[MARK_KIND_COUNT] = {
-        [MARK_JOIN] = "join",         [MARK_LEAVE] = "leave",       [MARK_DEATH] = "death",
-        [MARK_CUT] = "cut",           [MARK_SNAPSHOT] = "snapshot", [MARK_REFRESH] = "refresh",
-        [MARK_ROLLBACK] = "rollback",
+        [MARK_JOIN] = "join",         [MARK_LEAVE] = "leave",           [MARK_DEATH] = "death",
+        [MARK_CUT] = "cut",           [MARK_SNAPSHOT] = "snapshot",     [MARK_REFRESH] = "refresh",
+        [MARK_ROLLBACK] = "rollback", [MARK_EVALUATION] = "evaluation",
     };
     return names[kind];
 }

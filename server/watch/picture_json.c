@@ -219,6 +219,23 @@ json_t *picture_json_snapshot(const struct picture_snapshot *snapshot)
     return object;
 }
 
+json_t *picture_json_evaluations(const struct picture *picture)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < picture->evaluation_count; i++) {
+        const struct evaluation *row = &picture->evaluations[i];
+        json_t *object = json_object();
+        put_text(object, "name", row->name);
+        put_count(object, "step", row->step);
+        put_number(object, "top1", row->top1);
+        put_number(object, "deviation", row->deviation);
+        put_text(object, "layer", row->layer);
+        put_count(object, "wall_ms", (uint64_t)row->wall_ms);
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
 static json_t *phases_json(void)
 {
     json_t *names = json_array();
@@ -260,5 +277,6 @@ json_t *picture_json(const struct picture *picture, int is_live, const char *tro
     json_object_set_new(object, "snapshots", snapshots);
     json_object_set_new(object, "rounds", rounds);
     json_object_set_new(object, "learnings", learnings);
+    json_object_set_new(object, "evaluations", picture_json_evaluations(picture));
     return object;
 }

@@ -19,5 +19,7 @@ json_t *picture_json_step(const struct feed_step *step, int64_t wall_ms);
 json_t *picture_json_event(const struct picture_event *event);
 json_t *picture_json_mark(const struct picture_mark *mark);
 json_t *picture_json_snapshot(const struct picture_snapshot *snapshot);
+/* All evaluations. */
+json_t *picture_json_evaluations(const struct picture *picture);
 
 #endif

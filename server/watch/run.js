@@ -9,7 +9,7 @@ const PHASES = {idle: '#8c8c8c', form: '#b8a900', data: '#d55e00', forward: '#56
 /* Each kind has a letter too: color alone tells nothing to many. */
 const MARKS = {
   join: ['J', '#009e73', 'joins'], leave: ['L', '#56b4e9', 'leaves'], death: ['\u2715', '#d5272e', 'deaths'], cut: ['\u00bd', '#7a68c9', 'rate halved'],
-  rollback: ['\u21b6', '#d55e00', 'rollbacks'], snapshot: ['S', '#8c8c8c', 'snapshots'], refresh: ['R', '#b8860b', 'new shards']};
+  rollback: ['\u21b6', '#d55e00', 'rollbacks'], snapshot: ['S', '#8c8c8c', 'snapshots'], refresh: ['R', '#b8860b', 'new shards'], evaluation: ['E', '#7a68c9', 'evaluations']};
 /* What a healthy run says all the time. */
 const ROUTINE = ['snapshot_complete', 'snapshot_removed', 'slots_dealt', 'generation_preparing', 'generation_prepared'];
 const shown = Object.fromEntries(Object.keys(MARKS).map(kind => [kind, true]));
@@ -79,7 +79,8 @@ const handlers = {
     if (gone) run.snapshots = run.snapshots.filter(x => x.name !== gone[1]);
   },
   mark(m) { addTo(run.marks, m); },
-  saved(s) { addTo(run.snapshots, s); }};
+  saved(s) { addTo(run.snapshots, s); },
+  evaluations(list) { run.evaluations = list; }};
 /* Whoever comes back goes on behind what it saw (Last-Event-ID); otherwise all is sent anew. */
 function connect() {
   const source = new EventSource('api/v1/events');

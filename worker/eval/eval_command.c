@@ -10,6 +10,7 @@
 
 #include "common/mem.h"
 #include "worker/eval/features.h"
+#include "worker/eval/trial.h"
 
 struct request {
     const char *snapshot, *train, *test, *device, *output;
@@ -110,6 +111,18 @@ static void print_result(const struct request *request, const struct result *res
            result->top1, result->pixels_top1, result->random_top1);
 }
 
+static void keep_result(const struct request *request, const struct result *result)
+{
+    json_t *json =
+        json_pack("{s:i, s:s, s:I, s:f, s:I, s:I, s:I, s:f, s:f}", "schema_version", 1,
+                  "evaluation", "knn", "step", (json_int_t)result->step, "top1", result->top1, "k",
+                  (json_int_t)request->k, "train_images", (json_int_t)result->train_images,
+                  "test_images", (json_int_t)result->test_images, "baseline_pixels_top1",
+                  result->pixels_top1, "baseline_random_init_top1", result->random_top1);
+    trial_keep(request->snapshot, result->step, "knn", json);
+    json_decref(json);
+}
+
 static enum status run_knn(const struct request *request)
 {
     struct result result = {0};
@@ -123,6 +136,7 @@ static enum status run_knn(const struct request *request)
         result.skipped = evaluation->train.skipped + evaluation->test.skipped;
         result.step = evaluation->saved.step;
         print_result(request, &result);
+        keep_result(request, &result);
     }
     pictures_done(&evaluation->test);
     pictures_done(&evaluation->train);
