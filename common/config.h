@@ -147,6 +147,7 @@ struct config {
         int64_t deal_by_speed;
         char dashboard[CONFIG_PATH_BYTES]; /* HOST:PORT; "": none */
         int64_t dashboard_open;
+        int64_t dashboard_orders;
     } server;
 };
 

@@ -146,6 +146,11 @@ static enum status check_server(const struct config *config)
                     "server.lost_ms (%" PRId64 ") must be at least twice server.heartbeat_ms "
                     "(%" PRId64 "), or one late heartbeat loses a worker",
                     config->server.lost_ms, config->server.heartbeat_ms);
+    if (config->server.dashboard_orders && config->server.dashboard_open)
+        return fail(ERR_INPUT,
+                    "server.dashboard_orders does not go with server.dashboard_open: the "
+                    "token would cross the network in plain text; put a proxy with TLS "
+                    "before the page, and set dashboard_open to false");
     return OK;
 }
 

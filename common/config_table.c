@@ -354,6 +354,10 @@ static const struct config_row rows[] = {
     {"server.dashboard_open", BOOL(server.dashboard_open), .fallback = "false",
      .meaning = "Let that be an address that other hosts reach. Nobody who reaches it is asked who "
                 "he is."},
+    {"server.dashboard_orders", BOOL(server.dashboard_orders), .fallback = "false", .since = 4,
+     .meaning = "Let the page pause and resume the run and drain workers, for who knows the token "
+                "in the run's folder, dashboard.token, which is made if it is not there. Not with "
+                "dashboard_open."},
 };
 
 enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };

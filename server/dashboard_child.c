@@ -34,6 +34,7 @@ enum {
 struct dashboard_child {
     const struct config *config; /* borrowed */
     char *directory;
+    char *token; /* path of the file, for --orders */
     char program[PATH_BYTES];
     struct thread keeper;
     int stop;  /* eventfd: readable when it is to end */
@@ -63,7 +64,10 @@ static void become(const struct dashboard_child *child, int output)
                            child->directory,
                            "--listen",
                            child->config->server.dashboard,
-                           child->config->server.dashboard_open ? "--allow-remote" : NULL,
+                           child->config->server.dashboard_open     ? "--allow-remote"
+                           : child->config->server.dashboard_orders ? "--orders"
+                                                                    : NULL,
+                           child->token,
                            NULL};
     sigset_t none;
     sigemptyset(&none);
@@ -185,6 +189,7 @@ enum status dashboard_child_start(const struct config *config, const char *direc
     enum status status = OK;
     child->config = config;
     child->directory = mem_string(directory);
+    child->token = mem_format("%s/dashboard.token", directory);
     child->stop = eventfd(0, EFD_CLOEXEC);
     if (child->stop < 0)
         status = fail(ERR_IO, "cannot make an eventfd: %s", strerror(errno));
@@ -214,5 +219,6 @@ void dashboard_child_stop(struct dashboard_child *child)
     if (child->stop >= 0)
         close(child->stop);
     mem_free(child->directory);
+    mem_free(child->token);
     mem_free(child);
 }

@@ -26,11 +26,16 @@ static void tame(char *words)
             *at = *at == '"' ? '\'' : ' ';
 }
 
+static void copy_words(const json_t *arguments, const char *key, char copy[REASON_BYTES])
+{
+    const char *words = json_string_value(json_object_get(arguments, key));
+    snprintf(copy, REASON_BYTES, "%s", words != NULL ? words : "");
+    tame(copy);
+}
+
 static void copy_reason(const json_t *arguments, char reason[REASON_BYTES])
 {
-    const char *words = json_string_value(json_object_get(arguments, "reason"));
-    snprintf(reason, REASON_BYTES, "%s", words != NULL ? words : "");
-    tame(reason);
+    copy_words(arguments, "reason", reason);
 }
 
 /* Questions answered here. *ret_body is the caller's. */
@@ -270,8 +275,11 @@ static void log_change(struct server *server, const struct question *question)
     copy_reason(question->arguments, reason);
     char *argument = mem_string(name_of(question->arguments));
     tame(argument);
-    char *text = mem_format("command=%s argument=%s%s reason=\"%s\"", question->row->name, argument,
-                            is_unpin ? " is_pinned=0" : "", reason);
+    char origin[REASON_BYTES];
+    copy_words(question->arguments, "origin", origin);
+    char *text = mem_format("command=%s argument=%s%s reason=\"%s\"%s%s%s", question->row->name,
+                            argument, is_unpin ? " is_pinned=0" : "", reason,
+                            origin[0] != 0 ? " origin=\"" : "", origin, origin[0] != 0 ? "\"" : "");
     report_event(server, "operator_command", 0, text);
     mem_free(text);
     mem_free(argument);

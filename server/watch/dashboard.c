@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/mem.h"
+#include "server/watch/desk.h"
 #include "server/watch/follower.h"
 #include "server/watch/history.h"
 #include "server/watch/http.h"
@@ -22,6 +24,8 @@ enum {
     PRESENT_MS = 1000,  /* workers, stream and server to the viewers */
     PATIENCE_MS = 2000, /* for an address that is in use */
     DIGITS = 7,         /* of numbers in JSON: more is noise on a page */
+    ORDERS_MAX = 16,    /* that wait for the server at once */
+    ORDER_MS = 5000,
 };
 
 struct dashboard {
@@ -31,6 +35,12 @@ struct dashboard {
     struct live *live;
     struct http *http;
     int64_t present_ms;
+    int has_token;
+    struct token token;
+    struct {
+        uint64_t ticket, request; /* ticket 0: free */
+        int64_t until_ms;
+    } orders[ORDERS_MAX];
 };
 
 /* Takes the object. */
@@ -45,8 +55,10 @@ static char *text_of(json_t *object)
 
 static json_t *whole(const struct dashboard *dashboard)
 {
-    return picture_json(dashboard->picture, follower_is_live(dashboard->follower),
-                        follower_trouble(dashboard->follower));
+    json_t *object = picture_json(dashboard->picture, follower_is_live(dashboard->follower),
+                                  follower_trouble(dashboard->follower));
+    json_object_set_new(object, "has_orders", json_boolean(dashboard->has_token));
+    return object;
 }
 
 static char *state_text(void *context)
@@ -79,6 +91,8 @@ static void publish_event(struct dashboard *dashboard, uint64_t marks_before, ui
     if (picture->last_event == before || picture->event_count == 0)
         return; /* known already */
     publish(dashboard, "event", picture_json_event(&picture->events[picture->event_count - 1]));
+    if (strcmp(picture->events[picture->event_count - 1].name, "evaluation") == 0)
+        publish(dashboard, "evaluations", picture_json_evaluations(picture));
     if (picture->mark_total != marks_before)
         publish(dashboard, "mark", picture_json_mark(&picture->marks[picture->mark_count - 1]));
 }
@@ -113,6 +127,58 @@ static void publish_present(struct dashboard *dashboard)
     publish(dashboard, "present",
             picture_json_present(dashboard->picture, follower_is_live(dashboard->follower),
                                  follower_trouble(dashboard->follower)));
+}
+
+/* ---- orders ---- */
+
+static unsigned take_order(void *context, struct MHD_Connection *connection, const char *path,
+                           uint64_t ticket, const char **ret_words)
+{
+    struct dashboard *dashboard = context;
+    struct desk_order order;
+    int free_place = 0;
+    const unsigned code = desk_read(&dashboard->token, connection, path, &order, ret_words);
+    if (code == MHD_HTTP_UNAUTHORIZED)
+        log_warn("event=order_refused path=%s reason=\"no token, or a wrong one\"", path);
+    if (code != 0)
+        return code;
+    while (free_place < ORDERS_MAX && dashboard->orders[free_place].ticket != 0)
+        free_place++;
+    uint64_t request = 0;
+    enum status status =
+        free_place == ORDERS_MAX
+            ? fail(ERR_UNREACHABLE, "too many orders wait for the server")
+            : follower_order(dashboard->follower, order.command, order.arguments, &request);
+    mem_free(order.arguments);
+    if (status != OK) {
+        *ret_words = fail_message();
+        return desk_code(status);
+    }
+    log_info("event=order command=%s", order.command);
+    dashboard->orders[free_place].ticket = ticket;
+    dashboard->orders[free_place].request = request;
+    dashboard->orders[free_place].until_ms = clock_ms() + ORDER_MS;
+    return 0;
+}
+
+static void on_reply(void *context, uint64_t request, enum status status, const char *text)
+{
+    struct dashboard *dashboard = context;
+    for (int i = 0; i < ORDERS_MAX; i++)
+        if (dashboard->orders[i].ticket != 0 && dashboard->orders[i].request == request) {
+            http_answer(dashboard->http, dashboard->orders[i].ticket, desk_code(status), text);
+            dashboard->orders[i].ticket = 0;
+        }
+}
+
+static void end_late_orders(struct dashboard *dashboard)
+{
+    for (int i = 0; i < ORDERS_MAX; i++)
+        if (dashboard->orders[i].ticket != 0 && clock_ms() > dashboard->orders[i].until_ms) {
+            http_answer(dashboard->http, dashboard->orders[i].ticket, desk_code(ERR_TIMEOUT),
+                        "the server has not answered; look at the events whether it obeyed");
+            dashboard->orders[i].ticket = 0;
+        }
 }
 
 /* ---- pages ---- */
@@ -193,6 +259,10 @@ static enum status serve(struct dashboard *dashboard, const struct dashboard_opt
         {.path = "/readyz", .type = text, .write = write_readiness},
         {.path = "/api/v1/status", .type = "application/json", .write = write_status},
         {.path = "/api/v1/events", .follow = follow},
+        /* Without a token the list ends here. */
+        {.path = dashboard->has_token ? desk_paths[0] : NULL, .order = take_order},
+        {.path = desk_paths[1], .order = take_order},
+        {.path = desk_paths[2], .order = take_order},
         {0},
     };
     TRY(listen_at(dashboard, options, routes));
@@ -202,10 +272,12 @@ static enum status serve(struct dashboard *dashboard, const struct dashboard_opt
     while (status == OK && !*options->is_stopping) {
         status = follower_wait(dashboard->follower, http_fd(dashboard->http), TURN_MS);
         publish_present(dashboard);
+        end_late_orders(dashboard);
         live_wake(dashboard->live);
         http_turn(dashboard->http);
     }
     live_stop(dashboard->live);
+    http_abandon(dashboard->http);
     http_turn(dashboard->http);
     http_turn(dashboard->http);
     return status;
@@ -213,8 +285,13 @@ static enum status serve(struct dashboard *dashboard, const struct dashboard_opt
 
 enum status dashboard_run(const struct dashboard_options *options)
 {
-    struct dashboard dashboard = {.run = options->run, .picture = picture_create()};
-    const struct follower_sink sink = {&dashboard, on_snapshot, on_message};
+    struct dashboard dashboard = {.run = options->run};
+    const struct follower_sink sink = {&dashboard, on_snapshot, on_message, on_reply};
+    if (options->token != NULL) {
+        TRY(token_load(options->token, &dashboard.token));
+        dashboard.has_token = 1;
+    }
+    dashboard.picture = picture_create();
     dashboard.live = live_create(state_text, &dashboard);
     dashboard.follower = follower_create(options->run, options->server, options->key, sink);
     enum status status = serve(&dashboard, options);

@@ -16,6 +16,7 @@ struct dashboard_options {
     const char *key;          /* a file, or NULL */
     const char *listen;       /* http_open's address */
     int is_remote_allowed;
+    const char *token; /* a file: whoever knows it gives orders (token.h); NULL: nobody does */
     const volatile int *is_stopping; /* set by a signal handler */
 };
 

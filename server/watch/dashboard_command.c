@@ -29,6 +29,10 @@ static enum status check(const struct dashboard_options *options)
 {
     if ((options->run == NULL) == (options->server == NULL))
         return fail(ERR_INPUT, "one of --run DIR and --server URL is needed");
+    if (options->token != NULL && options->is_remote_allowed)
+        return fail(ERR_INPUT,
+                    "--orders does not go with --allow-remote: the token would cross the "
+                    "network in plain text; put a proxy with TLS before the page");
     return OK;
 }
 
@@ -44,11 +48,14 @@ static int dashboard_main(int argc, char **argv)
          "where to serve (127.0.0.1:5682); port 0 takes a free one"},
         {"allow-remote", 0, OPTION_FLAG, &options.is_remote_allowed, NULL,
          "let --listen be an address that other hosts reach; nobody is asked who he is"},
+        {"orders", 0, OPTION_STRING, &options.token, "FILE",
+         "let the page pause, resume and drain, for who knows the token in FILE (made if absent)"},
         {0},
     };
     const struct usage usage = {
         .program = "seer dashboard",
-        .synopsis = "--run DIR | --server URL [--listen HOST:PORT] [--allow-remote]",
+        .synopsis =
+            "--run DIR | --server URL [--listen HOST:PORT] [--allow-remote | --orders FILE]",
         .summary = "Serves a page that shows a run, /metrics for Prometheus, /healthz, /readyz,\n"
                    "/api/v1/status and /api/v1/events. Prints its address and runs until SIGTERM;\n"
                    "the server may come and go meanwhile.",

@@ -168,6 +168,9 @@ static void hear_control(struct follower *follower)
                       answer.reply.request == follower->request;
         if (is_ours && take_snapshot(follower, &answer) != OK)
             note_trouble(follower, fail_message());
+        if (!is_ours && answer.kind == MESSAGE_REPLY && follower->sink.reply != NULL)
+            follower->sink.reply(follower->sink.context, answer.reply.request,
+                                 (enum status)answer.reply.status, answer.reply.body);
         message_done(&answer);
     }
 }
@@ -242,6 +245,18 @@ enum status follower_wait(struct follower *follower, int fd, int timeout_ms)
         return fail(ERR_IO, "cannot wait for the feed: %s", zmq_strerror(errno));
     hear_control(follower);
     hear_feed(follower);
+    return OK;
+}
+
+enum status follower_order(struct follower *follower, const char *command, const char *arguments,
+                           uint64_t *ret_request)
+{
+    TRY(find_control(follower));
+    struct message order = {
+        .kind = MESSAGE_COMMAND,
+        .command = {host_entropy() | 1, (char *)(uintptr_t)command, (char *)(uintptr_t)arguments}};
+    TRY(endpoint_send(follower->control, NULL, &order));
+    *ret_request = order.command.request;
     return OK;
 }
 

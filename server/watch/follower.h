@@ -22,6 +22,9 @@ struct follower_sink {
     /* The answer to `status`: what was known before is void, messages go on from it. */
     void (*snapshot)(void *context, const json_t *status);
     void (*message)(void *context, const struct feed_message *message);
+    /* To a follower_order; text is JSON if status is OK, words for people otherwise. NULL: none is
+     * given. */
+    void (*reply)(void *context, uint64_t request, enum status status, const char *text);
 };
 
 struct follower;
@@ -35,6 +38,10 @@ void follower_destroy(struct follower *follower); /* NULL is fine */
 /* Waits until there is something to tell, fd (-1: none) can be read or timeout_ms is over, and
  * tells all there is, up to some thousand messages. ERR_IO: it cannot go on. */
 enum status follower_wait(struct follower *follower, int fd, int timeout_ms);
+/* Sends an order (PROTOCOL.md, Commands); does not wait. Its answer, if any comes, is told as a
+ * reply to *ret_request. ERR_UNREACHABLE, ERR_INPUT. */
+enum status follower_order(struct follower *follower, const char *command, const char *arguments,
+                           uint64_t *ret_request);
 /* Has a snapshot, and heard of the server within the last seconds. */
 int follower_is_live(const struct follower *follower);
 /* Why not, for people. Borrowed until the next call. */

@@ -1,4 +1,4 @@
-/* http.c - a small web server for pages that are read only, on libmicrohttpd. */
+/* http.c - a small web server for pages and orders, on libmicrohttpd. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "server/watch/http.h"
@@ -29,6 +29,9 @@ struct caller {
     struct MHD_Connection *connection;
     int64_t since_ms;
     int has_asked, is_follower;
+    uint64_t ticket; /* of its order; 0: it gives none */
+    unsigned code;   /* of the answer to that; 0: it waits, and is suspended */
+    char *words;     /* of the answer; owned */
     struct caller *before, *after;
 };
 
@@ -40,6 +43,7 @@ struct http {
     void *context;
     char address[HOST_BYTES];
     struct caller *callers;
+    uint64_t ticket; /* the last */
 };
 
 /* ---- addresses ---- */
@@ -159,13 +163,42 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned code, 
     return result;
 }
 
-static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned code, const char *words)
+/* allowed: methods, for METHOD_NOT_ALLOWED. */
+static enum MHD_Result refuse_but(struct MHD_Connection *connection, unsigned code,
+                                  const char *words, const char *allowed)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(
-        strlen(words), (void *)(uintptr_t)words, MHD_RESPMEM_PERSISTENT);
+        strlen(words), (void *)(uintptr_t)words, MHD_RESPMEM_MUST_COPY);
     if (response != NULL && code == MHD_HTTP_METHOD_NOT_ALLOWED)
-        MHD_add_response_header(response, "Allow", "GET, HEAD");
+        MHD_add_response_header(response, "Allow", allowed);
+    if (response != NULL && code == MHD_HTTP_UNAUTHORIZED)
+        MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     return answer(connection, code, "text/plain; charset=utf-8", response);
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *connection, unsigned code, const char *words)
+{
+    return refuse_but(connection, code, words, "GET, HEAD");
+}
+
+/* Called again, with the same request, when the answer is there. */
+static enum MHD_Result answer_order(struct http *http, const struct http_route *route,
+                                    struct MHD_Connection *connection, struct caller *caller)
+{
+    const char *words = "";
+    if (caller->code != 0)
+        return refuse(connection, caller->code, caller->words);
+    if (caller->ticket != 0) { /* woken too early */
+        MHD_suspend_connection(connection);
+        return MHD_YES;
+    }
+    const uint64_t ticket = ++http->ticket;
+    const unsigned code = route->order(http->context, connection, route->path, ticket, &words);
+    if (code != 0)
+        return refuse(connection, code, words);
+    caller->ticket = ticket;
+    MHD_suspend_connection(connection);
+    return MHD_YES;
 }
 
 static enum MHD_Result answer_route(struct http *http, const struct http_route *route,
@@ -223,14 +256,20 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     if (caller == NULL)
         return MHD_NO;
     caller->has_asked = 1;
-    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
-        return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     if (!http->is_remote_allowed && !is_called_locally(connection))
         return refuse(connection, MHD_HTTP_FORBIDDEN, "call it localhost or 127.0.0.1\n");
-    for (const struct http_route *route = http->routes; route->path != NULL; route++)
-        if (strcmp(route->path, path) == 0)
-            return answer_route(http, route, connection, caller);
-    return refuse(connection, MHD_HTTP_NOT_FOUND, "no such page\n");
+    const struct http_route *route = http->routes;
+    while (route->path != NULL && strcmp(route->path, path) != 0)
+        route++;
+    if (route->path != NULL && route->order != NULL)
+        return strcmp(method, MHD_HTTP_METHOD_POST) == 0
+                   ? answer_order(http, route, connection, caller)
+                   : refuse_but(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only POST\n", "POST");
+    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+        return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+    if (route->path == NULL)
+        return refuse(connection, MHD_HTTP_NOT_FOUND, "no such page\n");
+    return answer_route(http, route, connection, caller);
 }
 
 static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
@@ -257,6 +296,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         http->callers = caller->after;
     if (caller->after != NULL)
         caller->after->before = caller->before;
+    mem_free(caller->words);
     mem_free(caller);
     *socket_context = NULL;
 }
@@ -337,6 +377,27 @@ const char *http_address(const struct http *http)
 int http_fd(const struct http *http)
 {
     return http->epoll;
+}
+
+static void answer_caller(struct caller *caller, unsigned code, const char *text)
+{
+    caller->code = code;
+    caller->words = mem_format("%s\n", text);
+    MHD_resume_connection(caller->connection);
+}
+
+void http_answer(struct http *http, uint64_t ticket, unsigned code, const char *text)
+{
+    for (struct caller *caller = http->callers; caller != NULL; caller = caller->after)
+        if (caller->ticket == ticket && caller->code == 0)
+            answer_caller(caller, code, text);
+}
+
+void http_abandon(struct http *http)
+{
+    for (struct caller *caller = http->callers; caller != NULL; caller = caller->after)
+        if (caller->ticket != 0 && caller->code == 0)
+            answer_caller(caller, MHD_HTTP_SERVICE_UNAVAILABLE, "the page's program ends");
 }
 
 void http_turn(struct http *http)

@@ -1,4 +1,4 @@
-/* http.h - a small web server for pages that are read only: GET and HEAD of fixed paths.
+/* http.h - a small web server: GET and HEAD of fixed paths, and POST of orders without a body.
  *
  * Made for hostile clients: at most HTTP_CONNECTIONS at once, each with fixed memory, one request,
  * and a deadline for sending it (a client that dribbles its header is cut off), no bodies, no
@@ -18,7 +18,8 @@
 enum { HTTP_CONNECTIONS = 512 };
 
 /* One path. With page, that is the answer; else write makes it, and its result is the HTTP status;
- * else follow (live.h) makes it. */
+ * else follow (live.h) makes it. A path with order takes POST alone: order answers at once with an
+ * HTTP status and words (copied), or with 0, and http_answer of that ticket comes later. */
 struct http_route {
     const char *path, *type;
     const unsigned char *page; /* [page_bytes] */
@@ -26,6 +27,8 @@ struct http_route {
     unsigned (*write)(void *context, struct buf *out);
     struct MHD_Response *(*follow)(void *context, struct MHD_Connection *connection,
                                    const char *last_id);
+    unsigned (*order)(void *context, struct MHD_Connection *connection, const char *path,
+                      uint64_t ticket, const char **ret_words);
 };
 
 struct http;
@@ -39,6 +42,11 @@ void http_close(struct http *http); /* NULL is fine */
 /* "http://HOST:PORT/" really bound. Borrowed. */
 const char *http_address(const struct http *http);
 int http_fd(const struct http *http);
+/* To an order that waits; nothing if its client is gone. text is one line. */
+void http_answer(struct http *http, uint64_t ticket, unsigned code, const char *text);
+/* Answers all that wait, with words, since this program ends: two turns later http_close is fine.
+ */
+void http_abandon(struct http *http);
 /* Does what there is to do; does not wait. */
 void http_turn(struct http *http);
 

@@ -60,7 +60,7 @@ function drawWorkers() {
   const value = w => sortBy === 'rank' && w.rank < 0 ? 1e9 : w[sortBy] ?? -1;
   list.sort((a, b) => { const x = value(a), y = value(b); return sign * (typeof x === 'string' ? x.localeCompare(y, 'en', {numeric: true}) : x - y) || a.name.localeCompare(b.name, 'en', {numeric: true}); });
   const times = run.workers.map(w => w.step_ms).filter(v => v > 0).sort((a, b) => a - b), median = times[times.length >> 1] || 0;
-  $('rows').replaceChildren(...list.map(w => { const row = make('tr'); for (const [key, name, tell, isLeft] of columns) { const cell = make('td', tell(w), (isLeft ? 'left ' : '') + alarm(key, w, median)); cell.dataset.name = name; row.append(cell); } return row; }));
+  $('rows').replaceChildren(...list.map(w => { const row = make('tr'); for (const [key, name, tell, isLeft] of columns) { const cell = make('td', tell(w), (isLeft ? 'left ' : '') + alarm(key, w, median)); cell.dataset.name = name; row.append(cell); } if (run.has_orders) row.firstChild.append(' ', drainButton(w)); return row; }));
   $('n-workers').textContent = list.length === run.workers.length ? run.workers.length + ' there, ' + run.world_size + ' members' : list.length + ' of ' + run.workers.length;
   for (const th of $('columns').children) th.setAttribute('aria-sort', th.dataset.key === sortBy ? (isUp ? 'ascending' : 'descending') : 'none');
 }
@@ -100,6 +100,16 @@ function drawRest() {
   $('saved').replaceChildren(...run.snapshots.slice().reverse().slice(0, 20).map(x => { const row = make('tr'); row.append(make('td', x.name + (x.is_complete ? '' : ' failed: ' + x.reason), 'left' + (x.is_complete ? '' : ' bad')), make('td', count(x.step)), make('td', x.bytes ? bytes(x.bytes) : '\u2013'), make('td', span(age(x.wall_ms)))); return row; }));
   $('n-snapshots').textContent = run.snapshot ? 'newest ' + span(age(run.snapshot_wall_ms)) + ' old' : 'none yet';
 }
+function drawEvaluations() {
+  const rows = run.evaluations.slice().sort((a, b) => a.step - b.step), names = [...new Set(rows.map(r => r.name))], steps = [...new Set(rows.map(r => r.step))];
+  $('f-evals').hidden = steps.length < 2;
+  if (steps.length > 1) plot('evals', {x: steps, isDotted: true, at: charts.evals && charts.evals.at, lines: names.map((name, k) => ({color: COLORS[k % 12], width: 1.6, y: steps.map(step => (rows.find(r => r.name === name && r.step === step) || {}).top1)})),
+    tell: i => 'step ' + count(steps[i]) + rows.filter(r => r.step === steps[i]).map(r => '\n' + r.name + ' ' + r.top1.toFixed(1) + ' %').join('')});
+  keys('k-evals', steps.length > 1 ? names.map((name, k) => [name, COLORS[k % 12]]) : []);
+  if (document.activeElement !== $('evals')) $('c-evals').textContent = rows.length ? names.map(name => { const last = rows.filter(r => r.name === name).pop(); return name + ' ' + last.top1.toFixed(1) + ' % at step ' + count(last.step); }).join(', ') + '.' : '';
+  $('scores').replaceChildren(...(rows.length ? rows.reverse().slice(0, 40).map(r => { const row = make('tr'); row.append(make('td', r.name, 'left'), make('td', count(r.step)), make('td', r.top1.toFixed(1) + (r.deviation > 0 ? ' \u00b1 ' + r.deviation.toFixed(1) : '')), make('td', r.layer || '\u2013', 'left'), make('td', span(age(r.wall_ms)))); return row; }) : [make('tr')]));
+  if (!rows.length) { const cell = make('td', 'None yet: seer eval knn --snapshot ... of a snapshot of this run.', 'left soft'); cell.colSpan = 5; cell.style.whiteSpace = 'normal'; $('scores').firstChild.append(cell); }
+}
 function drawEvents() {
   if (!run.isNewEvents) return;
   run.isNewEvents = false;
@@ -124,7 +134,38 @@ function drawHead() {
 }
 function draw() {
   if (!run) { if (!isConnected) { $('state').textContent = 'no connection'; } return; }
-  drawHead(); drawCurves(); drawRate(); drawLearning(); drawRest(); drawWorkers(); drawEvents();
+  drawHead(); drawCurves(); drawRate(); drawLearning(); drawRest(); drawEvaluations(); drawWorkers(); drawEvents(); drawOrders();
+}
+
+/* ---- orders: only where the page was started with --orders ---- */
+let order = null;
+function askOrder(what, path) {
+  order = path;
+  $('order-what').textContent = what; $('order-said').textContent = '';
+  try { $('order-token').value = sessionStorage.getItem('token') || ''; } catch (e) { /* none kept */ }
+  $('order').showModal();
+}
+async function giveOrder() {
+  const token = $('order-token').value.trim(), reason = $('order-reason').value.trim();
+  $('order-said').textContent = 'asked\u2026';
+  try {
+    const answer = await fetch(order + (order.includes('?') ? '&' : '?') + 'reason=' + encodeURIComponent(reason), {method: 'POST', headers: {Authorization: 'Bearer ' + token}});
+    $('order-said').textContent = answer.ok ? 'Done: the events tell what comes of it.' : 'Refused: ' + await answer.text();
+    try { answer.ok ? sessionStorage.setItem('token', token) : answer.status === 401 && sessionStorage.removeItem('token'); } catch (e) { /* asked for again */ }
+  } catch (e) { $('order-said').textContent = 'No answer from the page\u2019s program.'; }
+}
+$('order-give').onclick = giveOrder;
+$('order').querySelector('form').onsubmit = e => { if (e.submitter !== $('order-close')) { e.preventDefault(); giveOrder(); } };
+$('pause').onclick = () => run.state === 'paused' ? askOrder('Let the run go on?', 'api/v1/resume') : askOrder('Hold the run at the next step boundary?', 'api/v1/pause');
+function drainButton(w) {
+  const button = make('button', 'Drain');
+  button.type = 'button'; button.setAttribute('aria-label', 'Drain ' + w.name);
+  button.onclick = () => askOrder('Drain ' + w.name + ' at the next step boundary?', 'api/v1/drain?worker=' + encodeURIComponent(w.name));
+  return button;
+}
+function drawOrders() {
+  $('pause').hidden = !run.has_orders;
+  $('pause').textContent = run.state === 'paused' ? 'Resume' : 'Pause';
 }
 
 /* ---- controls ---- */
@@ -147,7 +188,7 @@ const media = matchMedia('(prefers-color-scheme: dark)');
 function paint() { let kept = null; try { kept = localStorage.getItem('theme'); } catch (e) { /* none kept */ } document.documentElement.classList.toggle('dark', kept ? kept === 'dark' : media.matches); draw(); }
 $('theme').onclick = () => { try { localStorage.setItem('theme', document.documentElement.classList.contains('dark') ? 'light' : 'dark'); } catch (e) { document.documentElement.classList.toggle('dark'); } paint(); };
 media.onchange = paint;
-['loss', 'lr', 'norm', 'rate', 'phases', 'health'].forEach(listen);
+['loss', 'lr', 'norm', 'rate', 'phases', 'health', 'evals'].forEach(listen);
 new ResizeObserver(due).observe(document.body);
 setInterval(due, 1000); /* ages grow without news */
 paint();

@@ -147,7 +147,7 @@ static enum status run_top(struct top *top)
     top->view.is_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     top->picture = picture_create();
     top->follower = follower_create(top->client.run, top->client.server, top->client.key,
-                                    (struct follower_sink){top, on_snapshot, on_message});
+                                    (struct follower_sink){top, on_snapshot, on_message, NULL});
     enum status status = show(top);
     follower_destroy(top->follower);
     picture_destroy(top->picture);

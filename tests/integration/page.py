@@ -23,6 +23,9 @@ CLUSTER = SOURCE / "deploy/local_cluster.sh"
 WIDTHS = ((1280, 900, False), (320, 640, False), (2560, 1440, True))
 
 
+dashboards = []  # all that were started
+
+
 def run(*words, **more):
     return subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
 
@@ -49,7 +52,8 @@ def pid_of(folder, name):
 
 
 def start_dashboard(folder, listen):
-    process = subprocess.Popen([BIN / "seer", "dashboard", "--run", folder / "run", "--listen", listen], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([BIN / "seer", "dashboard", "--run", folder / "run", "--listen", listen, "--orders", folder / "token"], stdout=subprocess.PIPE, text=True)
+    dashboards.append(process)
     return process, process.stdout.readline().strip()
 
 
@@ -77,7 +81,7 @@ def check_widths(page):
         assert page.value("document.documentElement.scrollWidth") <= width, f"wider than {width} px"
         cut = page.value("[...document.querySelectorAll('section')].filter(s => s.scrollWidth > s.clientWidth + 1).map(s => s.getAttribute('aria-labelledby'))")
         assert not cut, f"panels wider than their place at {width} px: {cut}"
-        empty = page.value("[...document.querySelectorAll('canvas')].filter(c => !c.clientHeight || !c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v)).map(c => c.id)")
+        empty = page.value("[...document.querySelectorAll('canvas')].filter(c => !c.closest('[hidden]') && (!c.clientHeight || !c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v))).map(c => c.id)")
         assert not empty, f"empty at {width} px: {empty}"
         if shots:
             page.screenshot(f"{shots}/dashboard-{width}.png")
@@ -100,6 +104,35 @@ def check_access(page):
     page.value("document.querySelector('#columns th[data-key=rank] button').click()")
 
 
+def give(page, token):
+    page.value(f"document.getElementById('order-token').value = {json.dumps(token)}; document.getElementById('order-reason').value = 'a look'; document.getElementById('order-give').click()")
+
+
+def check_orders(page, folder):
+    """Buttons, for who knows the token."""
+    token = (folder / "token").read_text().strip()
+    page.value("document.getElementById('pause').click()")
+    page.wait_until("document.getElementById('order').open")
+    give(page, "not the token at all")
+    page.wait_until("document.getElementById('order-said').textContent.startsWith('Refused')")
+    assert page.value("run.state") == "training"
+    give(page, token)
+    page.wait_until("run.state === 'paused' && document.getElementById('pause').textContent === 'Resume'")
+    page.value("document.getElementById('order-close').click(); document.getElementById('pause').click()")
+    assert page.value("document.getElementById('order-token').value") == token, "the token is asked for again"
+    give(page, token)
+    page.wait_until("run.state === 'training'")
+    page.value("document.getElementById('order-close').click()")
+    page.value("document.querySelector('#rows button[aria-label=\"Drain worker-3\"]').click()")
+    give(page, token)
+    page.wait_until("document.getElementById('log').textContent.includes('worker_left') && run.world_size === 2")
+    page.value("document.getElementById('order-close').click()")
+    events = [json.loads(line) for line in (folder / "run/events.jsonl").read_text().splitlines()]
+    orders = [event["text"] for event in events if event["kind"] == "operator_command"]
+    assert [text.split()[0] for text in orders] == ["command=pause", "command=resume", "command=worker_drain"], orders
+    assert all('reason="a look" origin="page from 127.0.0.1"' in text for text in orders), orders
+
+
 def watch(page, folder, dashboard, url):
     page.resize(1280, 900)
     page.open(url)
@@ -111,7 +144,9 @@ def watch(page, folder, dashboard, url):
     page.wait_until("run.marks.filter(m => m.kind === 'join').length >= 4")
     goes_on(page)
     check_access(page)
+    page.wait_until("run.learning && run.learnings.length > 1 && document.getElementById('learn').textContent.includes('Prototypes in use')", 60)
     check_widths(page)
+    check_orders(page, folder)
 
     os.kill(pid_of(folder, "server"), signal.SIGKILL)
     page.wait_until("!document.getElementById('banner').hidden && document.getElementById('state').textContent === 'server not heard'")
@@ -127,7 +162,8 @@ def watch(page, folder, dashboard, url):
     page.wait_until("document.getElementById('banner').hidden && isConnected")
     goes_on(page)
     assert page.value("run.points.reduce((n, p) => n + p.count, 0)") >= before, "the past was lost with the dashboard"
-    assert not page.errors(), page.errors()
+    errors = [error for error in page.errors() if "401" not in error]  # the wrong token
+    assert not errors, errors
     elsewhere = [address for address in page.addresses() if not address.startswith((url, "data:", "about:"))]
     assert not elsewhere, f"the page asks elsewhere: {elsewhere}"
     return dashboard, server
@@ -152,9 +188,9 @@ def main():
         finally:
             if page:
                 page.close()
-            if dashboard:
-                dashboard.terminate()
-                dashboard.wait()
+            for process in dashboards:
+                process.terminate()
+                process.wait()
             subprocess.run([CLUSTER, "--run", folder / "run", "--stop"], check=False)
             if server:
                 server.wait()

@@ -97,6 +97,21 @@ has_metric() { # NAME
     [ -n "$(metric "$1")" ]
 }
 
+is_told_of() { # FILTER
+    api "$1" >/dev/null
+}
+
+@test "an evaluation that is put beside the run is an event, a mark, a metric and a row of the page" {
+    snapshot=$(seer snapshot ls --run "$RUN" -o json | jq -r '.snapshots[-1].path')
+    seer eval knn --snapshot "$snapshot" --train "$BATS_FILE_TMPDIR/train" --test "$BATS_FILE_TMPDIR/test" --train-limit 64 --test-limit 32 -o json >"$BATS_TEST_TMPDIR/knn"
+    step=$(jq .step "$BATS_TEST_TMPDIR/knn")
+    jq -e --argjson step "$step" '.evaluation == "knn" and .step == $step' "$RUN/evals/knn-step-$(printf %09d "$step").json"
+    wait_until 20 is_told_of ".evaluations | any(.name == \"knn\" and .step == $step and (.top1 - $(jq .top1 "$BATS_TEST_TMPDIR/knn") | fabs) < 0.01)"
+    api '.marks | any(.kind == "evaluation")'
+    jq -es --arg step " step=$step " 'any(.kind == "evaluation" and (.text | contains($step)))' "$RUN/events.jsonl"
+    curl -sf -m 5 "${URL}metrics" | grep -q '^seer_evaluation_top1_ratio{evaluation="knn"} 0[.]'
+}
+
 @test "figures of learning reach the feed, status, the page and a file of the run" {
     wait_until 60 has_metric seer_embedding_rank
     api '.learning.prototypes == 20 and .learning.prototypes_used > 0 and .learning.prototypes_used <= 20 and .learning.weight_norm > 0
@@ -139,6 +154,59 @@ has_grown() { # NAME BEFORE
     [ "$status" -eq 2 ]
 }
 
+order() { # TOKEN PATH [curl option...]: the status of the answer; what it says goes to said
+    curl -s -m 10 -o "$BATS_TEST_TMPDIR/said" -w '%{http_code}' -X POST -H "Authorization: Bearer $1" "${@:3}" "${ORDERS}api/v1/$2"
+}
+
+has_asked() { # LOG TIMES
+    [ "$(grep -c 'event=order ' "$1")" -ge "$2" ]
+}
+
+@test "orders over HTTP are for who knows the token, from no other site, and stand in the event log with their origin" {
+    [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -X POST "${URL}api/v1/pause")" = 405 ] # no --orders, no such path
+    SEER_LOG=info seer dashboard --run "$RUN" --listen 127.0.0.1:0 --orders "$BATS_TEST_TMPDIR/token" >"$BATS_TEST_TMPDIR/url" 2>"$BATS_TEST_TMPDIR/log" 3>&- &
+    dashboard=$!
+    wait_until 10 test -s "$BATS_TEST_TMPDIR/url"
+    ORDERS=$(<"$BATS_TEST_TMPDIR/url")
+    token=$(<"$BATS_TEST_TMPDIR/token")
+    [ "$(stat -c %a "$BATS_TEST_TMPDIR/token")" = 600 ]
+    [ "${#token}" -eq 64 ]
+    [ "$(order "${token}0" pause)" = 401 ]
+    [ "$(order "${token:1}" pause)" = 401 ]
+    [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -X POST "${ORDERS}api/v1/pause")" = 401 ]
+    [ "$(order "$token" pause -H 'Origin: http://evil.example')" = 403 ]
+    [ "$(order "$token" pause -H 'Sec-Fetch-Site: cross-site')" = 403 ]
+    [ "$(order "$token" pause -H 'Host: evil.example')" = 403 ]
+    [ "$(order "$token" pause -d x=1)" = 413 ]
+    [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $token" "${ORDERS}api/v1/pause")" = 405 ]
+    [ "$(order "$token" 'drain?worker=nobody')" = 400 ]
+    grep -q nobody "$BATS_TEST_TMPDIR/said"
+    ! grep -q operator_command "$RUN/events.jsonl" || ! jq -es 'any(.kind == "operator_command" and (.text | test("command=pause")))' "$RUN/events.jsonl"
+    [ "$(order "$token" 'pause?reason=a%20look%22' -H "Origin: ${ORDERS%/}")" = 200 ]
+    wait_until 20 status_is "$RUN" .state paused
+    [ "$(order "$token" resume)" = 200 ]
+    wait_until 20 status_is "$RUN" .state training
+    jq -es 'any(.kind == "operator_command" and (.text | test("command=pause .*reason=\"a look.\" origin=\"page from 127.0.0.1\"")))' "$RUN/events.jsonl"
+    # Its order waits when the program ends: it is answered, and the end is no crash.
+    kill -STOP "$(pid_of "$RUN" server)"
+    order "$token" pause >"$BATS_TEST_TMPDIR/late" &
+    asker=$!
+    wait_until 10 has_asked "$BATS_TEST_TMPDIR/log" 4
+    kill "$dashboard"
+    wait "$dashboard"
+    kill -CONT "$(pid_of "$RUN" server)"
+    wait "$asker" || true
+    [ "$(<"$BATS_TEST_TMPDIR/late")" = 503 ]
+    seer resume --run "$RUN"
+    wait_until 20 status_is "$RUN" .state training
+    run seer dashboard --run "$RUN" --orders "$BATS_TEST_TMPDIR/token" --allow-remote --listen 0.0.0.0:0
+    [ "$status" -eq 2 ]
+    chmod 644 "$BATS_TEST_TMPDIR/token"
+    run seer dashboard --run "$RUN" --orders "$BATS_TEST_TMPDIR/token" --listen 127.0.0.1:0
+    [ "$status" -eq 2 ]
+    [[ $output == *"others may read"* ]]
+}
+
 @test "events come live, and who comes back goes on behind what it saw" {
     timeout 3 curl -sN "${URL}api/v1/events" >"$BATS_TEST_TMPDIR/first" || true
     [ "$(grep -c '^event: status$' "$BATS_TEST_TMPDIR/first")" = 1 ]
@@ -154,6 +222,10 @@ has_grown() { # NAME BEFORE
     kill "$keeper"
     ! grep -q '^event: status$' "$BATS_TEST_TMPDIR/second"
     [ "$(sed -n 's/^id: [0-9a-f]*-//p' "$BATS_TEST_TMPDIR/second" | head -n 1)" = $((${id##*-} + 1)) ]
+}
+
+@test "200 viewers of the page and 20 of the feed are all told each step, the run goes on, and who does not read falls out" {
+    timeout 120 /usr/bin/python3 "$SEER_SOURCE/tests/integration/many_viewers.py" "$URL" "$(jq -r .feed "$RUN/server.json")" "$RUN/metrics.jsonl"
 }
 
 @test "clients that dribble, and viewers that never read, hold up nobody" {

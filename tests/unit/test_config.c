@@ -436,6 +436,39 @@ static void the_papers_runs_are_the_papers(void **state)
     }
 }
 
+static void
+a_later_key_is_kept_from_older_peers_and_from_the_fingerprint_at_its_default(void **state)
+{
+    (void)state;
+    struct config config, changed;
+    struct buf text, older;
+    config_init(&config);
+    buf_init(&text, 1 << 20);
+    buf_init(&older, 1 << 20);
+    assert_ok(config_print(&config, &text));
+    assert_ok(config_print_for(&config, 3, &older));
+    assert_ok(buf_append(&text, "", 1));
+    assert_ok(buf_append(&older, "", 1));
+    assert_non_null(strstr((char *)text.bytes, "dashboard_orders: false\n"));
+    assert_null(strstr((char *)older.bytes, "dashboard_orders"));
+    assert_non_null(strstr((char *)older.bytes, "dashboard_open: false\n"));
+    struct config read;
+    config_init(&read);
+    assert_ok(config_load_text("older", older.bytes, older.length - 1, &read));
+    assert_int_equal(config_fingerprint(&read), config_fingerprint(&config));
+    assert_int_equal(config_since(&config), 0);
+    changed = config;
+    assert_ok(config_set(&changed, "server.dashboard_orders=true"));
+    assert_int_equal(config_since(&changed), 4);
+    buf_done(&older);
+    buf_init(&older, 1 << 20);
+    assert_ok(config_print_for(&changed, 3, &older)); /* it must not be lost */
+    assert_ok(buf_append(&older, "", 1));
+    assert_non_null(strstr((char *)older.bytes, "dashboard_orders: true\n"));
+    buf_done(&text);
+    buf_done(&older);
+}
+
 static void damaged_files_never_crash_the_reader(void **state)
 {
     (void)state;
@@ -477,6 +510,8 @@ int main(void)
         cmocka_unit_test(every_config_that_we_ship_loads),
         cmocka_unit_test(a_file_begins_with_its_bases),
         cmocka_unit_test(the_papers_runs_are_the_papers),
+        cmocka_unit_test(
+            a_later_key_is_kept_from_older_peers_and_from_the_fingerprint_at_its_default),
         cmocka_unit_test(damaged_files_never_crash_the_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,7 +48,7 @@ static int set_up(void **state)
     assert_ok(feed_open("tcp://127.0.0.1:*", NULL, &scene->feed));
     feed_begin(scene->feed, scene->epoch);
     scene->follower = follower_create(NULL, endpoint_address(scene->control), NULL,
-                                      (struct follower_sink){scene, on_snapshot, on_message});
+                                      (struct follower_sink){scene, on_snapshot, on_message, NULL});
     *state = scene;
     return 0;
 }
@@ -148,7 +148,7 @@ static void a_server_that_is_not_there_is_waited_for(void **state)
 {
     struct scene *scene = *state;
     struct follower *follower = follower_create(
-        "/nonexistent", NULL, NULL, (struct follower_sink){scene, on_snapshot, on_message});
+        "/nonexistent", NULL, NULL, (struct follower_sink){scene, on_snapshot, on_message, NULL});
     assert_ok(follower_wait(follower, -1, TURN_MS));
     assert_false(follower_is_live(follower));
     assert_non_null(strstr(follower_trouble(follower), "no server was started in '/nonexistent'"));
