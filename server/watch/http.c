@@ -20,6 +20,8 @@ enum {
     IDLE_SECONDS = 15, /* no byte went either way */
     MEMORY_BYTES = 32 << 10,
     BACKLOG = 128,
+    SEND_BYTES = 128 << 10, /* that the kernel holds for a client that does not read (it takes twice
+                             * as many); by itself it would hold megabytes */
     PAGE_BYTES_MAX = 64 << 20,
     HOST_BYTES = 128,
 };
@@ -80,9 +82,10 @@ static enum status split(const char *address, char *host, size_t bytes, const ch
 
 static enum status bind_listener(const char *address, const struct addrinfo *info, int *ret_file)
 {
-    int one = 1;
+    const int one = 1, send_bytes = SEND_BYTES; /* its connections inherit them */
     int file = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (file >= 0 && setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
+        setsockopt(file, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes)) == 0 &&
         bind(file, info->ai_addr, info->ai_addrlen) == 0 && listen(file, BACKLOG) == 0) {
         *ret_file = file;
         return OK;
