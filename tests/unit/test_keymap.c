@@ -28,7 +28,7 @@ static void translate_all(const struct config *config)
     struct state_layout layout;
     state_layout_init(&layout, config);
     struct keymap_target *targets = mem_array((size_t)layout.tensor_count, sizeof(*targets));
-    for (int map = KEYMAP_TORCHVISION; map <= KEYMAP_VISSL; map++) {
+    for (int map = 0; map < KEYMAP_COUNT; map++) {
         size_t count = 0;
         for (int i = 0; i < layout.tensor_count; i++) {
             const struct state_tensor *tensor = &layout.tensors[i];

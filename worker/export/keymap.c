@@ -8,71 +8,119 @@
 
 #include "common/options.h"
 
-static const char *const layout_names[] = {"torchvision", "timm", "vissl"};
-
-enum { LAYOUT_COUNT = sizeof(layout_names) / sizeof(layout_names[0]) };
+static const char *const layout_names[] = {"torchvision", "timm", "vissl", "huggingface"};
 
 /* Modules of the stem and of a block, by layout. */
-static const char *const stem_modules[][LAYOUT_COUNT] = {
-    {"stem.0", "stem.conv", "_feature_blocks.conv1.stem.0"},
-    {"stem.1", "stem.bn", "_feature_blocks.conv1.stem.1"},
+static const char *const stem_modules[][KEYMAP_COUNT] = {
+    {"stem.0", "stem.conv", "_feature_blocks.conv1.stem.0", "embedder.embedder.convolution"},
+    {"stem.1", "stem.bn", "_feature_blocks.conv1.stem.1", "embedder.embedder.normalization"},
 };
-static const char *const block_modules[][LAYOUT_COUNT] = {
-    {"proj.0", "downsample.conv", "proj"},
-    {"proj.1", "downsample.bn", "bn"},
-    {"f.a.0", "conv1.conv", "f.a.0"},
-    {"f.a.1", "conv1.bn", "f.a.1"},
-    {"f.b.0", "conv2.conv", "f.b.0"},
-    {"f.b.1", "conv2.bn", "f.b.1"},
-    {"f.se.fc1", "se.fc1", "f.se.excitation.0"},
-    {"f.se.fc2", "se.fc2", "f.se.excitation.2"},
-    {"f.c.0", "conv3.conv", "f.c"},
-    {"f.c.1", "conv3.bn", "f.final_bn"},
+static const char *const block_modules[][KEYMAP_COUNT] = {
+    {"proj.0", "downsample.conv", "proj", "shortcut.convolution"},
+    {"proj.1", "downsample.bn", "bn", "shortcut.normalization"},
+    {"f.a.0", "conv1.conv", "f.a.0", "layer.0.convolution"},
+    {"f.a.1", "conv1.bn", "f.a.1", "layer.0.normalization"},
+    {"f.b.0", "conv2.conv", "f.b.0", "layer.1.convolution"},
+    {"f.b.1", "conv2.bn", "f.b.1", "layer.1.normalization"},
+    {"f.se.fc1", "se.fc1", "f.se.excitation.0", "layer.2.attention.0"},
+    {"f.se.fc2", "se.fc2", "f.se.excitation.2", "layer.2.attention.2"},
+    {"f.c.0", "conv3.conv", "f.c", "layer.3.convolution"},
+    {"f.c.1", "conv3.bn", "f.final_bn", "layer.3.normalization"},
+};
+/* Of a ResNet, as all call them, and as Hugging Face does. */
+static const char *const resnet_stem_modules[][2] = {
+    {"conv1", "embedder.embedder.convolution"},
+    {"bn1", "embedder.embedder.normalization"},
+};
+static const char *const resnet_block_modules[][2] = {
+    {"downsample.0", "shortcut.convolution"}, {"downsample.1", "shortcut.normalization"},
+    {"conv1", "layer.0.convolution"},         {"bn1", "layer.0.normalization"},
+    {"conv2", "layer.1.convolution"},         {"bn2", "layer.1.normalization"},
+    {"conv3", "layer.2.convolution"},         {"bn3", "layer.2.normalization"},
 };
 
 enum status keymap_layout_find(const char *word, enum keymap_layout *ret_layout)
 {
-    for (int i = 0; i < LAYOUT_COUNT; i++) {
+    for (int i = 0; i < KEYMAP_COUNT; i++) {
         if (strcmp(word, layout_names[i]) == 0) {
             *ret_layout = (enum keymap_layout)i;
             return OK;
         }
     }
-    const char *nearest = options_nearest(word, layout_names, LAYOUT_COUNT);
-    return fail(ERR_INPUT, "unknown layout '%s'%s%s%s: there are torchvision, timm and vissl", word,
-                nearest ? " (did you mean '" : "", nearest ? nearest : "", nearest ? "'?)" : "");
+    const char *nearest = options_nearest(word, layout_names, KEYMAP_COUNT);
+    return fail(
+        ERR_INPUT, "unknown layout '%s'%s%s%s: there are torchvision, timm, vissl and huggingface",
+        word, nearest ? " (did you mean '" : "", nearest ? nearest : "", nearest ? "'?)" : "");
 }
 
-/* "f.a.0.weight" -> the layout's "f.a.0" and ".weight". */
-static enum status translate_module(enum keymap_layout layout,
-                                    const char *const (*modules)[LAYOUT_COUNT], size_t count,
-                                    const char *name, const char *prefix,
+const char *keymap_layout_name(enum keymap_layout layout)
+{
+    return layout_names[layout];
+}
+
+/* modules: [count][width]; "f.a.0.weight" -> the column's "f.a.0" behind the prefix, and ".weight".
+ */
+static enum status translate_module(const char *const *modules, size_t count, size_t width,
+                                    size_t column, const char *name, const char *prefix,
                                     struct keymap_target *ret_target)
 {
     for (size_t i = 0; i < count; i++) {
-        size_t length = strlen(modules[i][KEYMAP_TORCHVISION]);
-        if (strncmp(name, modules[i][KEYMAP_TORCHVISION], length) != 0 || name[length] != '.')
+        const char *const *row = &modules[i * width];
+        size_t length = strlen(row[0]);
+        if (strncmp(name, row[0], length) != 0 || name[length] != '.')
             continue;
-        snprintf(ret_target->name, sizeof(ret_target->name), "%s%s%s", prefix, modules[i][layout],
+        snprintf(ret_target->name, sizeof(ret_target->name), "%s%s%s", prefix, row[column],
                  name + length);
         return OK;
     }
     return fail(ERR_INPUT, "'%s' is no tensor of a trunk", name);
 }
 
-/* A ResNet's modules have the same names everywhere; VISSL puts them behind its own. */
-static int translate_resnet(enum keymap_layout layout, const char *name,
-                            struct keymap_target *ret_target)
+#define TRANSLATE(modules, column, name, prefix, ret_target)                                       \
+    translate_module(&(modules)[0][0], sizeof(modules) / sizeof((modules)[0]),                     \
+                     sizeof((modules)[0]) / sizeof((modules)[0][0]), column, name, prefix,         \
+                     ret_target)
+
+static int is_resnet(const char *name)
 {
     static const char *const starts[] = {"conv1.", "bn1.", "layer"};
-    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
-        if (strncmp(name, starts[i], strlen(starts[i])) != 0)
-            continue;
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
+        if (strncmp(name, starts[i], strlen(starts[i])) == 0)
+            return 1;
+    return 0;
+}
+
+/* A ResNet's modules have the same names everywhere but at Hugging Face; VISSL puts them behind its
+ * own. */
+static enum status translate_resnet(enum keymap_layout layout, const char *name,
+                                    struct keymap_target *ret_target)
+{
+    int stage, block, used = 0;
+    char prefix[KEYMAP_GROUP_BYTES];
+    if (layout != KEYMAP_HUGGINGFACE) {
         snprintf(ret_target->name, sizeof(ret_target->name), "%s%s",
                  layout == KEYMAP_VISSL ? "_feature_blocks." : "", name);
-        return 1;
+        return OK;
     }
-    return 0;
+    if (sscanf(name, "layer%d.%d.%n", &stage, &block, &used) != 2 || used == 0)
+        return TRANSLATE(resnet_stem_modules, 1, name, "", ret_target);
+    snprintf(prefix, sizeof(prefix), "encoder.stages.%d.layers.%d.", stage - 1, block);
+    return TRANSLATE(resnet_block_modules, 1, name + used, prefix, ret_target);
+}
+
+static void block_prefix(enum keymap_layout layout, int stage, int block,
+                         char ret_prefix[KEYMAP_GROUP_BYTES])
+{
+    if (layout == KEYMAP_TORCHVISION)
+        snprintf(ret_prefix, KEYMAP_GROUP_BYTES, "trunk_output.block%d.block%d-%d.", stage, stage,
+                 block);
+    else if (layout == KEYMAP_TIMM)
+        snprintf(ret_prefix, KEYMAP_GROUP_BYTES, "s%d.b%d.", stage, block + 1);
+    else if (layout == KEYMAP_VISSL)
+        snprintf(ret_prefix, KEYMAP_GROUP_BYTES, "_feature_blocks.res%d.block%d-%d.", stage + 1,
+                 stage, block);
+    else
+        snprintf(ret_prefix, KEYMAP_GROUP_BYTES, "encoder.stages.%d.layers.%d.", stage - 1, block);
 }
 
 static enum status translate_trunk(enum keymap_layout layout, const char *name,
@@ -80,23 +128,14 @@ static enum status translate_trunk(enum keymap_layout layout, const char *name,
 {
     int stage, stage_again, block, used = 0;
     char prefix[KEYMAP_GROUP_BYTES];
-    if (translate_resnet(layout, name, ret_target))
-        return OK;
+    if (is_resnet(name))
+        return translate_resnet(layout, name, ret_target);
     if (sscanf(name, "trunk_output.block%d.block%d-%d.%n", &stage, &stage_again, &block, &used) !=
             3 ||
         used == 0)
-        return translate_module(layout, stem_modules,
-                                sizeof(stem_modules) / sizeof(stem_modules[0]), name, "",
-                                ret_target);
-    if (layout == KEYMAP_TORCHVISION)
-        snprintf(prefix, sizeof(prefix), "%.*s", used, name);
-    else if (layout == KEYMAP_TIMM)
-        snprintf(prefix, sizeof(prefix), "s%d.b%d.", stage, block + 1);
-    else
-        snprintf(prefix, sizeof(prefix), "_feature_blocks.res%d.block%d-%d.", stage + 1, stage,
-                 block);
-    return translate_module(layout, block_modules, sizeof(block_modules) / sizeof(block_modules[0]),
-                            name + used, prefix, ret_target);
+        return TRANSLATE(stem_modules, layout, name, "", ret_target);
+    block_prefix(layout, stage, block, prefix);
+    return TRANSLATE(block_modules, layout, name + used, prefix, ret_target);
 }
 
 enum status keymap_translate(enum keymap_layout layout, const char *name,
