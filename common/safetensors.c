@@ -14,6 +14,7 @@
 
 #include "common/fs.h"
 #include "common/mem.h"
+#include "common/safetensors_digest.h"
 #include "common/safetensors_type.h"
 
 static const struct {
@@ -266,7 +267,7 @@ static enum status write_all(int file, const char *path, const void *bytes, uint
 static enum status write_file(const char *path, const struct buf *head,
                               const struct safetensors_header *header)
 {
-    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (file < 0)
         return fail(ERR_IO, "cannot create '%s': %s", path, strerror(errno));
     enum status status = write_all(file, path, head->bytes, head->length);
@@ -274,6 +275,8 @@ static enum status write_file(const char *path, const struct buf *head,
         const struct safetensors_tensor *tensor = &header->tensors[i];
         status = write_all(file, path, tensor->data, tensor->end - tensor->begin);
     }
+    if (status == OK)
+        status = safetensors_write_digests(path, file, header);
     if (status == OK && fsync(file) != 0)
         status = fail(ERR_IO, "cannot flush '%s': %s", path, strerror(errno));
     if (close(file) != 0 && status == OK)

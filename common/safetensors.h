@@ -80,7 +80,8 @@ size_t safetensors_type_bytes(enum safetensors_type type);
 /* Number of elements. */
 uint64_t safetensors_elements(const struct safetensors_tensor *tensor);
 
-/* Writes header and every tensor's data to path: complete or absent. Blocks. ERR_IO. */
+/* Writes header and every tensor's data to path: complete or absent. A place that was reserved for
+ * digests (safetensors_digest.h) is filled in. Blocks. ERR_IO. */
 enum status safetensors_save(const char *path, struct safetensors_header *header);
 
 /* A file mapped for reading; its tensors' data point into it. */

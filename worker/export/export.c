@@ -9,6 +9,7 @@
 
 #include "common/architecture.h"
 #include "common/mem.h"
+#include "common/safetensors_digest.h"
 #include "worker/export/pth.h"
 
 struct export_tensor {
@@ -138,12 +139,16 @@ static enum status save_safetensors(const struct saved_state *saved, const struc
     safetensors_init(&header);
     safetensors_add_metadata(&header, "format", "pt");
     for (int i = 0; i < from->metadata_count; i++) {
-        if (strncmp(from->metadata[i].key, "everseer.", strlen("everseer.")) == 0)
-            safetensors_add_metadata(&header, from->metadata[i].key, from->metadata[i].value);
+        const char *key = from->metadata[i].key;
+        if (strncmp(key, "everseer.", strlen("everseer.")) == 0 &&
+            strcmp(key, SAFETENSORS_DIGESTS) != 0)
+            safetensors_add_metadata(&header, key, from->metadata[i].value);
     }
     enum status status = add_flat(export, &header);
-    if (status == OK)
+    if (status == OK) {
+        safetensors_reserve_digests(&header);
         status = safetensors_save(path, &header);
+    }
     safetensors_done(&header);
     return status;
 }
