@@ -321,19 +321,6 @@ float *state_statistic(const struct state *state, const char *name)
     return state->block + tensor->offset;
 }
 
-static void fill_tensor(const struct state_tensor *tensor, uint64_t seed, float *values)
-{
-    struct random random;
-    const double scale = tensor->fill_scale;
-    random_init(&random, seed, RANDOM_STREAM_INIT, hash_bytes(tensor->name, strlen(tensor->name)),
-                0);
-    for (size_t i = 0; i < tensor->length; i++)
-        values[i] = tensor->fill == STATE_FILL_CONSTANT ? (float)scale
-                    : tensor->fill == STATE_FILL_NORMAL
-                        ? (float)(scale * random_normal(&random))
-                        : (float)random_uniform(&random, -scale, scale);
-}
-
 static void normalize(float *rows, int64_t count, int64_t columns)
 {
     for (int64_t row = 0; row < count; row++, rows += columns) {
@@ -346,15 +333,28 @@ static void normalize(float *rows, int64_t count, int64_t columns)
     }
 }
 
+void state_fill(const struct state_tensor *tensor, uint64_t seed, float *ret_values)
+{
+    struct random random;
+    const double scale = tensor->fill_scale;
+    random_init(&random, seed, RANDOM_STREAM_INIT, hash_bytes(tensor->name, strlen(tensor->name)),
+                0);
+    for (size_t i = 0; i < tensor->length; i++)
+        ret_values[i] = tensor->fill == STATE_FILL_CONSTANT ? (float)scale
+                        : tensor->fill == STATE_FILL_NORMAL
+                            ? (float)(scale * random_normal(&random))
+                            : (float)random_uniform(&random, -scale, scale);
+    if (state_is_prototypes(tensor))
+        normalize(ret_values, tensor->shape[0], tensor->shape[1]);
+}
+
 void state_reset(struct state *state, uint64_t seed)
 {
     const struct device_ops *ops = state->device->ops;
     for (int i = 0; i < state->layout.tensor_count; i++) {
         const struct state_tensor *tensor = &state->layout.tensors[i];
         float *values = mem_array(tensor->length, sizeof(*values));
-        fill_tensor(tensor, seed, values);
-        if (state_is_prototypes(tensor))
-            normalize(values, tensor->shape[0], tensor->shape[1]);
+        state_fill(tensor, seed, values);
         ops->upload(state->device, state->block + tensor->offset, values,
                     tensor->length * sizeof(*values));
         mem_free(values);

@@ -121,6 +121,8 @@ float *state_statistic(const struct state *state, const char *name);
  * uniform in 1/sqrt(fan-in) as torch does, prototypes unit vectors. step, queue_filled and
  * loss_scale become 0. */
 void state_reset(struct state *state, uint64_t seed);
+/* What that puts into one tensor: ret_values [length]. */
+void state_fill(const struct state_tensor *tensor, uint64_t seed, float *ret_values);
 /* Sharded: keeps the slices of member `rank` of `size` out of the whole momentum. ERR_DEVICE: not
  * enough memory. Not sharded: does nothing. */
 enum status state_keep_slices(struct state *state, int rank, int size);

@@ -24,6 +24,7 @@ seer_fuzz(image loader)
 seer_fuzz(source loader)
 seer_fuzz(watch loader)
 seer_fuzz(safetensors common)
+seer_fuzz(weights export)
 seer_fuzz(journal server)
 seer_fuzz(witness operate)
 

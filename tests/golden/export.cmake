@@ -1,1 +1,2 @@
 seer_script(test_export COMMAND /usr/bin/python3 ${FRAGMENT_DIR}/test_export.py)
+seer_script(test_import COMMAND /usr/bin/python3 ${FRAGMENT_DIR}/test_import.py)
