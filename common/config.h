@@ -89,6 +89,7 @@ struct config {
         int64_t prototype_heads;       /* sets of prototypes, each with codes of its own */
         int64_t prototypes[CONFIG_PROTOTYPES_MAX]; /* K of each */
         double bn_eps, bn_momentum;
+        char init[CONFIG_PATH_BYTES]; /* "": random */
     } model;
     struct {
         double temperature, epsilon;

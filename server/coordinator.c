@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/check.h"
 #include "common/mem.h"
 #include "proto/protocol.h"
 #include "server/admission.h"
@@ -71,6 +72,12 @@ enum status coordinator_restore(struct coordinator *c, const struct journal_reco
     return recovery_restore(c, record);
 }
 
+void coordinator_begin_with_initial(struct coordinator *c)
+{
+    CHECK(c->generations == 0);
+    c->is_initial_given = 1;
+}
+
 void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *out)
 {
     const struct config *config = c->config;
@@ -93,6 +100,8 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
             },
     };
     core_journal(c, &record);
+    if (c->is_initial_given && !c->has_initial)
+        snapshot_records_begin(c);
     /* The process before may have planned this far for members that go on with it. */
     c->horizon = c->step + CORE_PLAN_AHEAD_MAX;
     c->state = c->member_count > 0 ? RUN_RECOVERING : RUN_WAITING;
@@ -433,6 +442,8 @@ void coordinator_view(const struct coordinator *c, struct coordinator_view *ret_
         .policy = &c->policy,
         .records_quarantined = c->quarantine.records,
         .stale = c->stale,
+        .has_begun = c->generations > 0,
+        .has_initial = c->has_initial,
     };
 }
 

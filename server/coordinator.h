@@ -123,6 +123,8 @@ struct coordinator_view {
     const struct stream_policy *policy;
     uint64_t records_quarantined;
     const uint64_t *stale; /* [STALE_KIND_COUNT] messages refused since this server started */
+    int has_begun;         /* a generation was formed, once */
+    int has_initial;       /* it began, or will begin, with the snapshot SNAPSHOT_INITIAL */
 };
 
 struct coordinator_shard {
@@ -146,6 +148,9 @@ enum status coordinator_restore(struct coordinator *coordinator,
                                 const struct journal_record *record);
 /* After the last record: begins a new epoch. */
 void coordinator_start(struct coordinator *coordinator, int64_t now_ms, struct actions *out);
+/* Before that, and before the run has begun: the parameter store holds SNAPSHOT_INITIAL, with which
+ * it is to begin. */
+void coordinator_begin_with_initial(struct coordinator *coordinator);
 void coordinator_handle(struct coordinator *coordinator, const struct coordinator_event *event,
                         int64_t now_ms, struct actions *out);
 void coordinator_view(const struct coordinator *coordinator, struct coordinator_view *ret_view);

@@ -161,6 +161,7 @@ struct coordinator {
     int is_stop_ordered; /* by an operator: holds until the run has ended */
     uint32_t discharge_count;
     struct journal_discharge discharges[CORE_DISCHARGES]; /* the oldest first */
+    int has_initial; /* step 0 is what SNAPSHOT_INITIAL says; it is none of: */
     uint32_t snapshot_count;
     struct journal_snapshot snapshots[CORE_SNAPSHOTS]; /* rising steps, of this history */
     /* ---- */
@@ -179,6 +180,7 @@ struct coordinator {
     uint32_t unequal_digests;
     uint64_t nonces, sequence;
     uint64_t stale[STALE_KIND_COUNT]; /* messages refused */
+    int is_initial_given;             /* before the start: coordinator_begin_with_initial */
     int is_severed; /* after a restart: the last generation's helpers have ended */
     int is_void;    /* after a restart: what the last generation was told holds no more */
     uint32_t complaint_count;

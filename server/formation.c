@@ -17,6 +17,7 @@
 #include "server/recovery.h"
 #include "server/rendezvous.h"
 #include "server/round.h"
+#include "server/snapshot_name.h"
 #include "server/snapshot_records.h"
 #include "server/succession.h"
 
@@ -131,6 +132,14 @@ static int take_from_member(struct coordinator *c, uint32_t count)
     return 1;
 }
 
+/* The state of step 0: random, or what the run began with. */
+static void take_first(struct coordinator *c)
+{
+    c->group.source = c->has_initial ? STATE_SNAPSHOT : STATE_INIT;
+    if (c->has_initial)
+        snprintf(c->group.snapshot, sizeof(c->group.snapshot), "%s", SNAPSHOT_INITIAL);
+}
+
 /* State from the newest snapshot. Unless it is of this very step, those who may hold newer state
  * are given time to come back first; then the journal is rolled back. 0 = wait. */
 static int take_from_snapshot(struct coordinator *c)
@@ -145,7 +154,7 @@ static int take_from_snapshot(struct coordinator *c)
             return 0;
     }
     if (newest == NULL) {
-        c->group.source = STATE_INIT;
+        take_first(c);
         return 1;
     }
     c->group.source = STATE_SNAPSHOT;
@@ -158,7 +167,7 @@ static int choose_source(struct coordinator *c, uint32_t count)
     c->group.source_rank = 0;
     c->group.snapshot[0] = 0;
     if (c->step == 0) {
-        c->group.source = STATE_INIT;
+        take_first(c);
         return 1;
     }
     return take_from_member(c, count) || take_from_snapshot(c);

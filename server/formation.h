@@ -1,7 +1,8 @@
 /* formation.h - generations: who is in the next one, where its state comes from, when it is over.
  *
  * A generation holds at least one member with the state of the present step, or takes it from the
- * seed (step 0) or a snapshot; if only an older snapshot is left, the journal is rolled back to it.
+ * seed (step 0), from what the run began with, or from a snapshot; if only an older snapshot is
+ * left, the journal is rolled back to it.
  */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */

@@ -23,7 +23,8 @@ enum journal_kind {
     JOURNAL_ENTRY = 4,      /* an entry of the stream's catalogue */
     JOURNAL_GENERATION = 5, /* a generation is being formed, or (no members) the last one ended */
     JOURNAL_STEP = 6,       /* the verdict of a step: the point of no return */
-    JOURNAL_SNAPSHOT = 7,   /* a snapshot is complete in the parameter store */
+    JOURNAL_SNAPSHOT = 7,   /* a snapshot is complete in the parameter store; of step 0 and called
+                               SNAPSHOT_INITIAL: the run begins with it */
     JOURNAL_ROLLBACK = 8,   /* steps from `step` on are void; the next lineage begins there */
     JOURNAL_PAUSE = 9,      /* an operator paused or resumed the run */
     JOURNAL_DEAL = 10,      /* how many slots each member of the generation computes from now on */
@@ -99,7 +100,7 @@ struct journal_snapshot {
 struct journal_rollback {
     uint64_t step;                     /* first void step */
     uint32_t lineage;                  /* the new one */
-    char snapshot[JOURNAL_NAME_BYTES]; /* where state comes from; "" = initial parameters */
+    char snapshot[JOURNAL_NAME_BYTES]; /* where state comes from; "" = what the run began with */
     struct schedule_state schedule;    /* as it was at `step` */
 };
 

@@ -22,6 +22,7 @@
 #include "common/notify.h"
 #include "proto/loader_address.h"
 #include "server/dispatch.h"
+#include "server/initial_state.h"
 #include "server/perform.h"
 #include "server/report.h"
 #include "server/run_address.h"
@@ -119,6 +120,21 @@ static enum status restore_record(void *context, const struct journal_record *re
     return OK;
 }
 
+/* Once, before anybody has computed anything. */
+static enum status take_initial(struct server *server)
+{
+    struct coordinator_view view;
+    coordinator_view(server->coordinator, &view);
+    if (server->config->model.init[0] == 0 || view.has_initial)
+        return OK;
+    if (view.has_begun)
+        return fail(ERR_INPUT, "model.init: this run has begun without it: leave the key away, or "
+                               "start a new run in an empty folder");
+    TRY(initial_state_take(server->config, parameter_store_directory(server->store)));
+    coordinator_begin_with_initial(server->coordinator);
+    return OK;
+}
+
 static enum status restore(struct server *server)
 {
     struct buf config_text;
@@ -135,6 +151,8 @@ static enum status restore(struct server *server)
         });
         status = journal_each(server->journal, restore_record, server);
     }
+    if (status == OK)
+        status = take_initial(server);
     buf_done(&config_text);
     return status;
 }

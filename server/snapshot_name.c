@@ -29,7 +29,16 @@ enum status snapshot_name_check_given(const char *name)
         return fail(
             ERR_INPUT,
             "'%s': names with '" AUTOMATIC "' in front are the server's own; choose another", name);
+    if (snapshot_name_is_initial(name))
+        return fail(ERR_INPUT,
+                    "'" SNAPSHOT_INITIAL "' is what a run with model.init begins with; choose "
+                    "another name");
     return OK;
+}
+
+int snapshot_name_is_initial(const char *name)
+{
+    return strcmp(name, SNAPSHOT_INITIAL) == 0;
 }
 
 int snapshot_name_is_automatic(const char *name)

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/snapshot_name.h"
+
 const struct journal_snapshot *snapshot_records_newest(const struct coordinator *c)
 {
     return c->snapshot_count > 0 ? &c->snapshots[c->snapshot_count - 1] : NULL;
@@ -28,8 +30,23 @@ void snapshot_records_forget(struct coordinator *c, const char *name)
     c->snapshot_count = kept;
 }
 
+void snapshot_records_begin(struct coordinator *c)
+{
+    struct journal_record record = {.kind = JOURNAL_SNAPSHOT,
+                                    .snapshot = {.name = SNAPSHOT_INITIAL}};
+    schedule_init(&record.snapshot.schedule);
+    core_journal(c, &record);
+    c->has_initial = 1;
+    actions_event(c->out, "initial_state_taken", 0, "snapshot=" SNAPSHOT_INITIAL " from=\"%s\"",
+                  c->config->model.init);
+}
+
 void snapshot_records_add(struct coordinator *c, const struct journal_snapshot *snapshot)
 {
+    if (snapshot_name_is_initial(snapshot->name) && snapshot->step == 0) {
+        c->has_initial = 1;
+        return;
+    }
     snapshot_records_forget(c, snapshot->name);
     if (c->snapshot_count == CORE_SNAPSHOTS)
         memmove(c->snapshots, c->snapshots + 1, --c->snapshot_count * sizeof(*c->snapshots));
@@ -80,6 +97,11 @@ void snapshot_records_discard(struct coordinator *c, const char *name)
 enum status snapshot_records_remove(struct coordinator *c, const char *name, const char *reason,
                                     uint64_t connection, uint64_t request)
 {
+    if (c->has_initial && snapshot_name_is_initial(name)) {
+        push_keep(c, name);
+        return fail(ERR_INPUT,
+                    "the run began with '%s', and does so again when all others are lost", name);
+    }
     if (is_in_use(c, name)) {
         push_keep(c, name);
         return fail(ERR_STALE, "the run is being restored from '%s': ask again when it trains",
@@ -101,7 +123,8 @@ void snapshot_records_release(struct coordinator *c, const char *name)
 
 void snapshot_records_gone(struct coordinator *c, const char *name, const char *reason)
 {
-    if (!is_known(c, name))
+    const int is_initial = c->has_initial && snapshot_name_is_initial(name);
+    if (!is_known(c, name) && !is_initial)
         return;
     snapshot_records_forget(c, name);
     actions_event(c->out, "snapshot_unusable", 1, "snapshot=%s reason=\"%s\"", name, reason);

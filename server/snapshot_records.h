@@ -11,6 +11,11 @@
 
 #include "server/core.h"
 
+/* Journals that the run, which has not begun, begins with SNAPSHOT_INITIAL. It is what step 0 means
+ * from then on, no snapshot to go back to like others: nothing of the stream is kept for it, and
+ * neither retention nor an operator removes it. */
+void snapshot_records_begin(struct coordinator *c);
+
 /* The newest; NULL = none. */
 const struct journal_snapshot *snapshot_records_newest(const struct coordinator *c);
 /* Takes note of one; an older one of the same name is forgotten, for its file is another by now. */

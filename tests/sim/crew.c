@@ -277,8 +277,10 @@ static void arrive(struct world *world, struct sim_worker *worker, struct meetin
         world_job_ends(world, worker->place, worker->run_count, 1, 1500); /* its own deadline */
 }
 
-static const struct stored_snapshot *find_stored(const struct world *world, const char *name)
+const struct stored_snapshot *crew_find_stored(const struct world *world, const char *name)
 {
+    if (world->initial.name[0] != 0 && strcmp(world->initial.name, name) == 0)
+        return &world->initial;
     for (uint32_t i = 0; i < world->stored_count; i++)
         if (strcmp(world->stored[i].name, name) == 0)
             return &world->stored[i];
@@ -291,7 +293,7 @@ static int is_removed(struct world *world, const struct job *job)
 {
     const struct message_regroup *regroup = regroup_of(job);
     if (regroup->source != STATE_SNAPSHOT || regroup->rank != 0 ||
-        find_stored(world, regroup->snapshot_name) != NULL)
+        crew_find_stored(world, regroup->snapshot_name) != NULL)
         return 0;
     struct coordinator_view view = {.state = RUN_WAITING};
     if (world->coordinator != NULL)
@@ -319,13 +321,16 @@ static void arrive_to_form(struct world *world, struct sim_worker *worker, struc
         meeting->base = oracle_first_hash();
         meeting->has_base = 1;
     } else if (is_source && regroup->source == STATE_SNAPSHOT) {
-        const struct stored_snapshot *stored = find_stored(world, regroup->snapshot_name);
+        const struct stored_snapshot *stored = crew_find_stored(world, regroup->snapshot_name);
         meeting->base = stored->hash;
         meeting->has_base = stored->step == job->step;
     } else if (is_source) {
         meeting->base = worker->model.hash;
         meeting->has_base = worker->model.is_valid && worker->model.step == job->step;
     }
+    if (is_source && regroup->source == STATE_INIT && world->initial.name[0] != 0)
+        world_violation(world, "I5: a generation begins with random parameters in a run that began "
+                               "with a snapshot");
     if (is_source && !meeting->has_base)
         world_violation(world, "I5: worker %llu is the source of a state that it does not hold",
                         (unsigned long long)worker->id);

@@ -285,10 +285,7 @@ static void check_generation(struct world *world, const struct journal_generatio
 
 static void check_snapshot(struct world *world, const struct journal_snapshot *snapshot)
 {
-    const struct stored_snapshot *stored = NULL;
-    for (uint32_t i = 0; i < world->stored_count; i++)
-        if (strcmp(world->stored[i].name, snapshot->name) == 0)
-            stored = &world->stored[i];
+    const struct stored_snapshot *stored = crew_find_stored(world, snapshot->name);
     if (stored == NULL || stored->step != snapshot->step || snapshot->step > world->committed ||
         snapshot->lineage != world->lineage || stored->hash != world->hashes[snapshot->step] ||
         memcmp(&snapshot->schedule, &world->schedules[snapshot->step],

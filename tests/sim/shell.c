@@ -206,6 +206,10 @@ void shell_start(struct world *world)
     for (uint32_t i = 0; i < world->journal_count; i++)
         if (coordinator_restore(world->coordinator, &world->journal[i]) != OK)
             world_violation(world, "record %u is not restored: %s", i, fail_message());
+    struct coordinator_view view;
+    coordinator_view(world->coordinator, &view);
+    if (world->initial.name[0] != 0 && !view.has_initial && !view.has_begun)
+        coordinator_begin_with_initial(world->coordinator);
     coordinator_start(world->coordinator, world->now, &actions);
     agenda_after(world, COORDINATOR_TICK_MS, SERVER_TICK, 0, world->server_life, 0);
     carry_out_all(world, &actions, world->server_life);

@@ -11,6 +11,7 @@
 
 #include "common/check.h"
 #include "common/mem.h"
+#include "server/snapshot_name.h"
 #include "tests/sim/agenda.h"
 #include "tests/sim/shell.h"
 
@@ -301,6 +302,9 @@ struct world *world_create(uint64_t seed, enum world_bug bug, int is_verbose)
         world->slot_ms[i] = 1 + world_delay(world, 15);
     configure(world);
     world->hashes[0] = oracle_first_hash();
+    if (world->seed % 3 == 0)
+        world->initial =
+            (struct stored_snapshot){.name = SNAPSHOT_INITIAL, .hash = oracle_first_hash()};
     schedule_init(&world->schedules[0]);
     world->fault_rate = 0.3 + 3.0 * random_uniform(&world->random, 0.0, 1.0);
     world->faults_until = SIM_FAULTS_MS;

@@ -191,6 +191,7 @@ struct world {
     uint64_t launches[WORLD_LAUNCHES]; /* generations whose helpers run; 0 = none */
     uint64_t next_generation;          /* whose helpers were started last */
 
+    struct stored_snapshot initial; /* what the run begins with; name "" = random parameters */
     uint32_t stored_count;
     struct stored_snapshot stored[HISTORY_SNAPSHOTS];
     struct {
@@ -258,6 +259,8 @@ void crew_tick(struct world *world, int place);
 void meeting_done(struct meeting *meeting);
 /* What a worker has of a sharded momentum. */
 struct slice_holding crew_holding(const struct sim_worker *worker);
+/* NULL = no snapshot of that name. */
+const struct stored_snapshot *crew_find_stored(const struct world *world, const char *name);
 void crew_job_done(struct world *world, int place, uint64_t run, int is_failed);
 /* rehearsal.c: the same for the next generation, in the background. */
 void rehearsal_begin(struct world *world, struct sim_worker *worker,
