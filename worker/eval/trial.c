@@ -179,27 +179,9 @@ json_t *trial_json(const struct trial *trial, const char *evaluation)
                      (json_int_t)trial->request->seed);
 }
 
-/* RUN of RUN/snapshots/NAME; NULL if it does not lie so. The caller's. */
-static char *run_folder_of(const char *snapshot)
-{
-    static const char between[] = "snapshots";
-    const char *name = strrchr(snapshot, '/');
-    if (name == NULL)
-        return NULL;
-    const size_t folder = (size_t)(name - snapshot), length = strlen(between);
-    if (folder < length || strncmp(name - length, between, length) != 0)
-        return NULL;
-    if (folder == length)
-        return mem_string(".");
-    if (name[-(ptrdiff_t)length - 1] != '/')
-        return NULL;
-    return folder == length + 1 ? mem_string("/")
-                                : mem_format("%.*s", (int)(folder - length - 1), snapshot);
-}
-
 char *trial_path(const char *snapshot, uint64_t step, const char *evaluation)
 {
-    char *run = run_folder_of(snapshot);
+    char *run = saved_state_run(snapshot);
     if (run == NULL)
         return NULL;
     char *path = mem_format("%s/evals/%s-step-%09" PRIu64, run, evaluation, step);

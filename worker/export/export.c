@@ -8,8 +8,11 @@
 #include <string.h>
 
 #include "common/architecture.h"
+#include "common/fs.h"
 #include "common/mem.h"
 #include "common/safetensors_digest.h"
+#include "worker/export/hub.h"
+#include "worker/export/onnx_graph.h"
 #include "worker/export/pth.h"
 
 struct export_tensor {
@@ -153,8 +156,8 @@ static enum status save_safetensors(const struct saved_state *saved, const struc
     return status;
 }
 
-enum status export_save(const struct saved_state *saved, const struct export_plan *plan,
-                        const char *path, int *ret_count)
+static enum status save_weights(const struct saved_state *saved, const struct export_plan *plan,
+                                const char *path, int *ret_count)
 {
     TRY(check_layout(saved, plan->layout));
     /* Trunk and head run once per resolution group in each step. */
@@ -169,4 +172,28 @@ enum status export_save(const struct saved_state *saved, const struct export_pla
         *ret_count = export.count;
     mem_free(export.tensors);
     return status;
+}
+
+/* The model last: a folder with it is complete. */
+static enum status save_hub(const struct saved_state *saved, const struct export_plan *plan,
+                            const char *folder, int *ret_count)
+{
+    TRY(hub_check(saved, plan->layout));
+    TRY(fs_make_directory(folder));
+    TRY(hub_save(saved, plan->layout, folder));
+    char *path = mem_format("%s/model.safetensors", folder);
+    enum status status = save_weights(saved, plan, path, ret_count);
+    mem_free(path);
+    return status;
+}
+
+enum status export_save(const struct saved_state *saved, const struct export_plan *plan,
+                        const char *path, int *ret_count)
+{
+    int is_external;
+    if (plan->format == EXPORT_ONNX)
+        return onnx_graph_save(saved, plan->has_head, plan->is_external, path, ret_count,
+                               &is_external);
+    return plan->format == EXPORT_HUB ? save_hub(saved, plan, path, ret_count)
+                                      : save_weights(saved, plan, path, ret_count);
 }

@@ -68,3 +68,19 @@ void saved_state_close(struct saved_state *saved)
 {
     safetensors_close(&saved->file);
 }
+
+char *saved_state_run(const char *snapshot)
+{
+    static const char between[] = "snapshots";
+    const char *name = strrchr(snapshot, '/');
+    if (name == NULL)
+        return NULL;
+    const size_t folder = (size_t)(name - snapshot), length = strlen(between);
+    if (folder < length || strncmp(name - length, between, length) != 0)
+        return NULL;
+    if (folder == length)
+        return mem_string(".");
+    return name[-(ptrdiff_t)length - 1] == '/'
+               ? mem_format("%.*s", (int)(folder - length), snapshot)
+               : NULL;
+}

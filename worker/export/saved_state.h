@@ -23,5 +23,7 @@ struct saved_state {
  * also for a tensor that does not match its digest; ERR_IO. Reads the whole file. */
 enum status saved_state_open(const char *path, struct saved_state *ret_saved);
 void saved_state_close(struct saved_state *saved);
+/* RUN of RUN/snapshots/NAME; NULL if it does not lie so. The caller's. */
+char *saved_state_run(const char *snapshot);
 
 #endif
