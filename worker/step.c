@@ -359,14 +359,15 @@ enum status step_compute(struct step *step, struct collective *collective, uint6
     return OK;
 }
 
-/* Rows of embeddings lie [slot][crop][image], those of codes [crop][slot][image]. */
+/* Of the first head. Rows of embeddings lie [slot][crop][image], those of codes
+ * [crop][slot][image]. */
 static void copy_first_crop(struct step *step, struct learning_sample *sample)
 {
     const struct rows *rows = &step->model->team.rows;
     const struct head *head = &step->model->head;
     struct device *device = step->state->device;
     const size_t width = (size_t)sample->embedding;
-    device->ops->download(device, sample->codes, step->swav.codes.q,
+    device->ops->download(device, sample->codes, step->swav.codes.sets[0].q,
                           (size_t)sample->rows * (size_t)sample->prototypes * sizeof(float));
     for (int row = 0; row < sample->rows; row += rows->slot_images) {
         const int left = sample->rows - row;
@@ -381,7 +382,7 @@ struct learning_sample *step_sample(struct step *step)
 {
     CHECK(step->computed != 0);
     const struct rows *rows = &step->model->team.rows;
-    const int prototypes = step->model->head.prototype_count;
+    const int prototypes = step->model->head.prototypes[0].count;
     const int width = step->model->head.embedding;
     const int here = rows->slot_count * rows->slot_images;
     const int most = LEARNING_SAMPLE_BYTES / (int)sizeof(float) / prototypes;

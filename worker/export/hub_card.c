@@ -141,7 +141,7 @@ static enum status write_training(const struct card *card)
     TRY(buf_format(card->out,
                    "- SwAV: %" PRId64 " prototypes, temperature %g, epsilon %g, %" PRId64
                    " Sinkhorn iterations, queue of %" PRId64 " images.\n",
-                   config->model.prototypes, config->swav.temperature, config->swav.epsilon,
+                   config_prototypes(config), config->swav.temperature, config->swav.epsilon,
                    config->swav.sinkhorn_iterations, config->swav.queue_images));
     TRY(buf_format(card->out,
                    "- %s, momentum %g, weight decay %g; learning rate %g at its peak, %s schedule, "
@@ -183,9 +183,8 @@ static enum status write_loss(const struct card *card)
     const double loss = card->run != NULL ? find_loss(card) : NAN;
     if (isnan(loss))
         return OK;
-    return buf_format(card->out, "- Loss at this step: %.4f (ln %" PRId64 " = %.4f is chance).\n",
-                      loss, card->config->model.prototypes,
-                      log((double)card->config->model.prototypes));
+    return buf_format(card->out, "- Loss at this step: %.4f (ln %.4g = %.4f is chance).\n", loss,
+                      exp(config_uniform_loss(card->config)), config_uniform_loss(card->config));
 }
 
 static enum status write_layers(const struct card *card, const json_t *evaluation)

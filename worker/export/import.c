@@ -70,7 +70,7 @@ static enum status fill(const struct weights *weights, const struct weights_tens
     }
     weights_read(weights, source, values);
     TRY(check_finite(weights, source, values, tensor->length));
-    if (strcmp(tensor->name, "prototypes.weight") == 0)
+    if (state_is_prototypes(tensor))
         TRY(make_units(weights, source->name, values, tensor->shape[0], tensor->shape[1]));
     return OK;
 }

@@ -11,6 +11,7 @@
 #include "common/architecture.h"
 #include "common/mem.h"
 #include "proto/onnx_file.h"
+#include "worker/state.h"
 
 enum { NAME_BYTES = 128, KEPT_MAX = 4 * ARCHITECTURE_BLOCKS_MAX * 8 };
 
@@ -279,11 +280,18 @@ static enum status add_head(struct graph *graph)
 
 static enum status add_prototypes(struct graph *graph)
 {
-    const int64_t sizes[2] = {-1, graph->saved->config.model.prototypes};
-    const struct layer layer = {.name = "prototypes"};
-    char last[NAME_BYTES];
-    TRY(add_layer(graph, &layer, "embeddings", "scores", last));
-    onnx_add_output(graph->file, "scores", 2, sizes);
+    const struct config *config = &graph->saved->config;
+    for (int head = 0; head < config->model.prototype_heads; head++) {
+        const int64_t sizes[2] = {-1, config->model.prototypes[head]};
+        char name[STATE_PROTOTYPES_BYTES], scores[STATE_PROTOTYPES_BYTES] = "scores";
+        const struct layer layer = {.name = name};
+        char last[NAME_BYTES];
+        state_prototypes_name(config, head, name);
+        if (config->model.prototype_heads > 1)
+            snprintf(scores, sizeof(scores), "scores%d", head);
+        TRY(add_layer(graph, &layer, "embeddings", scores, last));
+        onnx_add_output(graph->file, scores, 2, sizes);
+    }
     return OK;
 }
 

@@ -430,6 +430,8 @@ static enum status take_rest(const struct search *search)
 
 static enum status match_all(const struct search *search, const struct config *config)
 {
+    if (search->wish->part != MATCH_TRUNK && config->model.prototype_heads > 1)
+        return fail(ERR_INPUT, "several heads of prototypes are not imported: take --part trunk");
     TRY(take_trunk(search, config));
     TRY(take_rest(search));
     for (int i = 0; i < search->weights->tensor_count; i++)
