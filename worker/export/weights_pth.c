@@ -12,6 +12,7 @@
 
 #include "common/mem.h"
 #include "common/safetensors_type.h"
+#include "worker/export/unpickle.h"
 
 enum { DEPTH_MAX = 12, VISITS_MAX = 1 << 20, COUNT_BYTES = 8 };
 
@@ -77,26 +78,35 @@ static int take_key(const struct pickle *pickle, uint32_t value, char key[WEIGHT
 }
 
 /* ('storage', torch.FloatStorage, KEY, device, elements), and before 1.6 a view's place, which
- * nobody writes any more. Returns its index, -1 = it is none that is known here. */
+ * nobody writes any more. 0: it is none that is known here. */
+static int read_id(const struct pickle *pickle, uint32_t id, struct weights_storage *ret_storage)
+{
+    struct weights_storage storage = {0};
+    uint32_t item;
+    int64_t elements;
+    if (!pickle_item(pickle, id, 0, &item) || !pickle_is_text(pickle, item, "storage") ||
+        !pickle_item(pickle, id, 1, &item) || !find_kind(pickle, item, &storage.type) ||
+        !pickle_item(pickle, id, 2, &item) || !take_key(pickle, item, storage.key) ||
+        !pickle_item(pickle, id, 4, &item) || !pickle_number(pickle, item, &elements))
+        return 0;
+    if (pickle_item(pickle, id, 5, &item) && pickle->values[item].kind != PICKLE_OPAQUE)
+        return 0;
+    if (elements < 0 || (uint64_t)elements > SAFETENSORS_BYTES_MAX / sizeof(double))
+        return 0;
+    storage.elements = (uint64_t)elements;
+    *ret_storage = storage;
+    return 1;
+}
+
+/* Its index, -1 = it is none that is known here. */
 static int64_t take_storage(const struct walk *walk, uint32_t value)
 {
-    const struct pickle *pickle = walk->pickle;
     struct weights *weights = walk->weights;
-    struct weights_storage storage = {0};
-    uint32_t id = pickle->values[value].argument, item;
-    int64_t elements, bytes;
-    if (pickle->values[value].kind != PICKLE_PERSISTENT || !pickle_item(pickle, id, 0, &item) ||
-        !pickle_is_text(pickle, item, "storage") || !pickle_item(pickle, id, 1, &item) ||
-        !find_kind(pickle, item, &storage.type) || !pickle_item(pickle, id, 2, &item) ||
-        !take_key(pickle, item, storage.key) || !pickle_item(pickle, id, 4, &item) ||
-        !pickle_number(pickle, item, &elements) || elements < 0)
+    const struct pickle_value *persistent = &walk->pickle->values[value];
+    struct weights_storage storage;
+    if (persistent->kind != PICKLE_PERSISTENT ||
+        !read_id(walk->pickle, persistent->argument, &storage))
         return -1;
-    if (pickle_item(pickle, id, 5, &item) && pickle->values[item].kind != PICKLE_OPAQUE)
-        return -1;
-    if (__builtin_mul_overflow(elements, (int64_t)safetensors_type_bytes(storage.type), &bytes) ||
-        (uint64_t)bytes > SAFETENSORS_BYTES_MAX)
-        return -1;
-    storage.elements = (uint64_t)elements;
     const int64_t known = find_storage(weights, storage.key);
     if (known >= 0) {
         const struct weights_storage *same = &weights->storages[known];

@@ -4,7 +4,7 @@
 #ifndef WORKER_EXPORT_WEIGHTS_PTH_H
 #define WORKER_EXPORT_WEIGHTS_PTH_H
 
-#include "worker/export/unpickle.h"
+#include "worker/export/pickle_graph.h"
 #include "worker/export/weights.h"
 
 enum { WEIGHTS_PICKLE_BYTES_MAX = 64 << 20 };

@@ -14,6 +14,7 @@
 #include <archive_entry.h>
 
 #include "common/mem.h"
+#include "worker/export/unpickle.h"
 
 enum { READ_BLOCK_BYTES = 1 << 20 };
 
