@@ -130,11 +130,10 @@ static int import_run(int argc, char **argv)
             "torch.save wrote, of torchvision, timm, VISSL, SwAV or Hugging Face, or a snapshot "
             "of\n"
             "another run. Nothing in the file is executed.",
-        .examples =
-            "  seer import swav_800ep_pretrain.pth.tar --config configs/paper/resnet50.yaml "
-            "--to start.safetensors\n"
-            "  deploy/local_cluster.sh --config configs/paper/resnet50.yaml "
-            "--set model.init=start.safetensors ...",
+        .examples = "  seer import swav_800ep_pretrain.pth.tar --part trunk \\\n"
+                    "      --config configs/paper/resnet50.yaml --to start.safetensors\n"
+                    "  deploy/local_cluster.sh --config configs/paper/resnet50.yaml \\\n"
+                    "      --set model.init=start.safetensors --store store --run run --workers 2",
         .options = rows,
     };
     int first;
