@@ -73,22 +73,30 @@ function plot(id, chart) {
   g.restore();
   if (chart.at !== undefined && chart.at < n) { g.strokeStyle = style('--soft'); g.lineWidth = 1; g.beginPath(); g.moveTo(X(chart.x[chart.at]), box.top); g.lineTo(X(chart.x[chart.at]), box.bottom); g.stroke(); }
 }
-const FOOT = {snapshot: 7, refresh: 12, evaluation: 17};
-/* What people do not wait for (snapshots, shards, evaluations) are ticks at the foot; the rest are lines with a letter, which gives way when there is no room. */
+/* What people do not wait for (snapshots, shards, evaluations) are ticks at the foot; the rest are lines, each with its letter. Where
+   several stand close, each kind has its letter once, with how many there are: what happened last, rarest first, must not hide. */
+const FOOT = {snapshot: 7, refresh: 12, evaluation: 17}, RARE = ['rollback', 'cut', 'death', 'leave', 'join'];
 function drawMarks(g, chart, box, size) {
-  let lastX = -100;
-  g.textBaseline = 'middle'; g.textAlign = 'center';
+  const groups = [];
   for (const mark of chart.marks) {
-    const [letter, color] = MARKS[mark.kind], x = chart.X(mark.step);
+    const x = chart.X(mark.step), color = MARKS[mark.kind][1];
     if (x < box.left - 1) continue;
-    g.strokeStyle = g.fillStyle = color;
-    if (FOOT[mark.kind]) {
-      g.lineWidth = 2; g.beginPath(); g.moveTo(x, box.bottom); g.lineTo(x, box.bottom - FOOT[mark.kind]); g.stroke(); continue;
-    }
+    g.strokeStyle = color;
+    if (FOOT[mark.kind]) { g.lineWidth = 2; g.beginPath(); g.moveTo(x, box.bottom); g.lineTo(x, box.bottom - FOOT[mark.kind]); g.stroke(); continue; }
     g.globalAlpha = .75; g.lineWidth = mark.kind === 'death' || mark.kind === 'cut' ? 1.5 : 1; g.beginPath(); g.moveTo(x, box.top - 2); g.lineTo(x, box.bottom); g.stroke(); g.globalAlpha = 1;
-    const at = Math.max(x, lastX + size * .95);
-    if (at - x > size * 2.5) continue;
-    lastX = at; g.font = 'bold ' + size + 'px system-ui, sans-serif'; g.fillText(letter, Math.min(Math.max(at, box.left + size / 2), box.right - size / 2), box.top - size * .7);
+    const last = groups[groups.length - 1];
+    if (last && x - last.x < size * 1.6) last.kinds[mark.kind] = (last.kinds[mark.kind] || 0) + 1;
+    else groups.push({x, kinds: {[mark.kind]: 1}});
+  }
+  g.textBaseline = 'middle'; g.textAlign = 'left'; g.font = 'bold ' + size + 'px system-ui, sans-serif';
+  let free = box.left + 1;
+  for (const {x, kinds} of groups) {
+    const words = RARE.filter(kind => kinds[kind]).map(kind => [MARKS[kind][0] + (kinds[kind] > 1 ? kinds[kind] : ''), MARKS[kind][1]]);
+    const width = words.reduce((sum, [text]) => sum + g.measureText(text).width + 3, 0);
+    let at = Math.min(Math.max(x - size * .35, free), box.right - width);
+    if (at < free || at - x > size * 4) continue; /* no room: the pointer tells */
+    for (const [text, color] of words) { g.fillStyle = color; g.fillText(text, at, box.top - size * .7); at += g.measureText(text).width + 3; }
+    free = at + 3;
   }
 }
 function tellAt(id, i) {

@@ -107,7 +107,7 @@ function drawEvaluations() {
     tell: i => 'step ' + count(steps[i]) + rows.filter(r => r.step === steps[i]).map(r => '\n' + r.name + ' ' + r.top1.toFixed(1) + ' %').join('')});
   keys('k-evals', steps.length > 1 ? names.map((name, k) => [name, COLORS[k % 12]]) : []);
   if (document.activeElement !== $('evals')) $('c-evals').textContent = rows.length ? names.map(name => { const last = rows.filter(r => r.name === name).pop(); return name + ' ' + last.top1.toFixed(1) + ' % at step ' + count(last.step); }).join(', ') + '.' : '';
-  $('scores').replaceChildren(...(rows.length ? rows.reverse().slice(0, 40).map(r => { const row = make('tr'); row.append(make('td', r.name, 'left'), make('td', count(r.step)), make('td', r.top1.toFixed(1) + (r.deviation > 0 ? ' \u00b1 ' + r.deviation.toFixed(1) : '')), make('td', r.layer || '\u2013', 'left'), make('td', span(age(r.wall_ms)))); return row; }) : [make('tr')]));
+  $('scores').replaceChildren(...(rows.length ? rows.reverse().slice(0, 40).map(r => { const row = make('tr'); row.append(make('td', r.name, 'left'), make('td', count(r.step)), make('td', r.top1.toFixed(1) + (r.deviation > 0 ? ' \u00b1 ' + r.deviation.toFixed(1) : '')), make('td', r.layer || '\u2013', 'left roomy'), make('td', span(age(r.wall_ms)))); return row; }) : [make('tr')]));
   if (!rows.length) { const cell = make('td', 'None yet: seer eval knn --snapshot ... of a snapshot of this run.', 'left soft'); cell.colSpan = 5; cell.style.whiteSpace = 'normal'; $('scores').firstChild.append(cell); }
 }
 function drawEvents() {
