@@ -4,9 +4,8 @@
 # SPDX-FileCopyrightText: The everseer authors
 """usage: page_story.py DIR
 
-Workers join, drain, die one by one and all at once (so the run goes back to a snapshot), the server dies, new images
-come, snapshots are evaluated, the rate is cut, an order is given on the page: then DIR/dashboard-1280.png, dashboard-2560-dark.png and
-dashboard-320.png show what happened. Exits 1 if a kind of mark is missing in the page."""
+Workers join, drain, die one by one and all at once (so the run goes back to a snapshot), new images
+come, snapshots are evaluated: then DIR/dashboard-1280.png, dashboard-2560-dark.png and dashboard-320.png show what happened. Exits 1 if a kind of mark is missing in the page."""
 import os, shutil, signal, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../integration"))
@@ -15,9 +14,9 @@ import chaos_run  # noqa: E402
 from chaos import make_store  # noqa: E402
 
 SEER = os.path.join(chaos_run.BIN, "seer")
-KINDS = ["join", "leave", "death", "cut", "rollback", "snapshot", "refresh", "evaluation"]
-SETTINGS = ["run.name=everything-happens", "schedule.kind=plateau", "schedule.lr_final=0.001", "schedule.plateau_window_steps=150",
-            "schedule.plateau_patience=2", "schedule.plateau_cooldown=2", "snapshot.every_steps=200", "train.steps=0"]
+KINDS = ["join", "leave", "death", "rollback", "snapshot", "refresh", "evaluation"]
+SETTINGS = ["run.name=everything-happens", "schedule.kind=plateau", "swav.epsilon=0.02", "optimizer.kind=larc", "schedule.lr_peak=0.3", "schedule.lr_final=0.001", "schedule.plateau_window_steps=30",
+            "schedule.plateau_patience=2", "schedule.plateau_threshold=0.02", "schedule.plateau_cooldown=2", "snapshot.every_steps=60", "train.steps=0"]
 SHOTS = ((1280, 900, False, "dashboard-1280"), (2560, 1440, True, "dashboard-2560-dark"), (320, 640, False, "dashboard-320"))
 
 
@@ -26,7 +25,7 @@ class Story:
         self.directory, self.store = directory, make_store(directory)
         self.run = chaos_run.ChaosRun(os.path.join(directory, "run"), self.store, 3, 7, SETTINGS, f"{os.getpid()}-story")
 
-    def rest(self, steps=120):
+    def rest(self, steps=40):
         first = len(self.run.steps.items)
         self.run.wait(300, f"{steps} steps", lambda: len(self.run.steps.items) >= first + steps)
 
@@ -53,28 +52,28 @@ class Story:
     def lose_all(self):
         for pid in self.run.worker_pids().values():
             os.kill(pid, signal.SIGKILL)
-        self.rest(200)
+        self.rest()
 
     def tell(self):
-        self.rest(300)
+        self.rest(80)
         self.run.start_guest("guest-1")
-        self.rest(200)
+        self.rest(60)
         self.kill("worker-2")
         self.ingest()
         self.evaluate()
-        self.rest(300)
+        self.rest(80)
         self.run.leaving["guest-1"] = self.run.guests.pop("guest-1")
         self.run.leaving["guest-1"].terminate()
-        self.rest(250)
+        self.rest(60)
         self.lose_all()
-        self.evaluate()
-        self.rest(400)
+        self.rest(80)
         self.run.start_guest("guest-2")
-        self.rest(300)
-        self.kill("worker-1")
-        self.rest(400)
+        self.rest(60)
         self.evaluate()
-        self.rest(200)
+        self.kill("worker-1")
+        self.rest(100)
+        self.evaluate()
+        self.rest(40)
 
 
 def picture(page, url, folder):
