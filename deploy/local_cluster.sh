@@ -83,9 +83,9 @@ stop_cluster() {
     [ -f "$run/pids" ] || die 1 "'$run' has no file 'pids': no cluster was started there"
     local supervisor='' pids='' pid
     [ ! -f "$run/supervisor" ] || supervisor=$(<"$run/supervisor")
-    for pid in $(awk '{ print $NF }' "$run/pids"); do
+    while read -r pid; do
         ! is_ours "$pid" || pids+=" $pid"
-    done
+    done < <(awk '{ print $NF }' "$run/pids")
     if [ -n "$supervisor" ] && is_ours "$supervisor" && is_alive "$supervisor"; then
         kill -TERM "$supervisor" 2>/dev/null || :
         await_end 60 "$supervisor" && return 0

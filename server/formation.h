@@ -28,8 +28,8 @@ void formation_start_helpers(struct coordinator *c, uint64_t generation, uint64_
 void formation_tell(struct coordinator *c, const struct worker *worker);
 /* A member says that it is formed. */
 void formation_formed(struct coordinator *c, struct worker *worker, const struct message *message);
-/* The generation has begun and nothing of the present step is planned to it: by the last verdict, or
- * the forming, each of its members has all of a sharded momentum. */
+/* The generation has begun and nothing of the present step is planned to it: by the last verdict,
+ * or the forming, each of its members has all of a sharded momentum. */
 int formation_is_whole(const struct coordinator *c);
 /* The generation is over; the next may be formed after delay_ms. */
 void formation_end(struct coordinator *c, const char *reason, int64_t delay_ms);

@@ -161,10 +161,9 @@ static int can_give(const struct state *state, const struct message_snapshot_beg
 {
     const struct slice_holding *kept = &state->kept.holding;
     const uint32_t count = begin->slice_count;
-    return state->is_whole ||
-           (count > 0 && slice_is_held(kept, begin->slice, count) &&
-            (!begin->has_slice_before ||
-             slice_is_held(kept, (begin->slice + count - 1) % count, count)));
+    return state->is_whole || (count > 0 && slice_is_held(kept, begin->slice, count) &&
+                               (!begin->has_slice_before ||
+                                slice_is_held(kept, (begin->slice + count - 1) % count, count)));
 }
 
 /* Of a tensor at `place` in the momentum and from `offset` on in the file, what the slices have. By

@@ -15,9 +15,9 @@
 
 /* Input "images" [batch][3][size][size]: RGB, 0 to 1, less augment.mean, by augment.std. Outputs
  * "features" [batch][width], and with has_head "embeddings" [batch][last of model.head], unit
- * vectors, and "scores" [batch][prototypes] (of several heads "scores0" ...). Complete or absent, with the file of its data if there
- * is one (is_external, and above 2 GiB; *ret_is_external). *ret_count: tensors written.
- * ERR_CORRUPT: a tensor is missing or misshapen; ERR_IO. */
+ * vectors, and "scores" [batch][prototypes] (of several heads "scores0" ...). Complete or absent,
+ * with the file of its data if there is one (is_external, and above 2 GiB; *ret_is_external).
+ * *ret_count: tensors written. ERR_CORRUPT: a tensor is missing or misshapen; ERR_IO. */
 enum status onnx_graph_save(const struct saved_state *saved, int has_head, int is_external,
                             const char *path, int *ret_count, int *ret_is_external);
 
