@@ -182,7 +182,7 @@ static const struct config_row rows[] = {
      .meaning = "Added to the variance in batch normalisation."},
     {"model.bn_momentum", REAL(model.bn_momentum), MATHS, RANGE(0, 1), .fallback = "0.1",
      .unit = "fraction of the new value", .meaning = "How fast the running statistics follow."},
-    {"model.init", STRING(model.init), .fallback = "",
+    {"model.init", STRING(model.init), .fallback = "", .since = 4,
      .meaning = "A snapshot to begin with, as 'seer import' makes it of published weights. Read "
                 "once, when the run begins, and kept in its folder as snapshots/initial. Empty: "
                 "random parameters from run.seed."},
