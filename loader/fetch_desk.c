@@ -266,10 +266,9 @@ static enum status hear_refusal(struct fetch_desk *desk, int i,
     if (refusal->cause == LOADER_REFUSAL_BAD_RECORD) {
         fetch->tried |= 1U << i;
         snprintf(fetch->reason, sizeof(fetch->reason), "%s", refusal->reason);
-    } else if (inventory_find(&desk->holders.items[i].inventory, fetch->shard.name) != NULL) {
-        /* Its files were replaced since it was asked; a new connection is told what there is. */
-        return fail(ERR_PROTOCOL, "it refuses shard '%s', which it said that it holds",
-                    fetch->shard.name);
+    } else {
+        inventory_remove(&desk->holders.items[i].inventory, fetch->shard.name);
+        desk->is_changed = 1;
     }
     want_again(desk, fetch);
     return OK;
