@@ -65,7 +65,7 @@ is_alive() { # PID: and not a zombie
 }
 
 is_ours() { # PID: not somebody else who has that number by now
-    tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -Eq 'seer-(server|worker)|local_cluster\.sh'
+    tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -Eq 'seer-(server|worker)|local_cluster\.sh'
 }
 
 await_end() { # SECONDS PID...: 0 when all are gone

@@ -197,8 +197,11 @@ standstill_names() { # RUN CULPRIT
     wait_until 90 committed_at_least "$RUN" 45
     kill -KILL $(awk '{ print $NF }' "$RUN/pids")
     stop_cluster "$RUN" || true
-    run_cluster "$RUN" 2 60
-    [ "$(jq -s 'map(.lineage) | max' "$RUN/metrics.jsonl")" -ge 1 ]
+    newest=$(find "$RUN/snapshots" -name 'step-*.safetensors' | sort | tail -n 1 | tr -dc '0-9\n' | tail -c 10)
+    last=$(jq -s 'map(.step) | max + 1' "$RUN/metrics.jsonl")
+    run_cluster "$RUN" 2 $((last + 20))
+    [ $((10#$newest)) -eq "$last" ] || grep -q '"kind":"rolled_back"' "$RUN/events.jsonl"
+    [ $((10#$newest)) -eq "$last" ] || [ "$(jq -s 'map(.lineage) | max' "$RUN/metrics.jsonl")" -ge 1 ]
     audit_is_clean "$RUN"
 }
 
