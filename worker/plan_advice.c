@@ -104,9 +104,12 @@ enum status plan_advice(const struct config *config, struct device *device, int 
                    : fail(ERR_DEVICE, "this share does not fit: use at least %d workers, or%s",
                           now.workers, words);
     }
-    if (then.workers != 0 && (now.workers == 0 || then.workers < now.workers))
+    if (now.workers == 0 && then.workers != 0)
         return fail(ERR_DEVICE, "this share does not fit: use at least %d workers and%s",
                     then.workers, words);
+    if (then.workers != 0 && then.workers < now.workers)
+        return fail(ERR_DEVICE, "this share does not fit: use at least %d workers, or %d and%s",
+                    now.workers, then.workers, words);
     if (now.workers != 0)
         return fail(ERR_DEVICE, "this share does not fit: use at least %d workers", now.workers);
     return no_remedy(&changed, device, members);
