@@ -6,8 +6,8 @@
 
 Trains a tiny model for 10 steps with real daemons that share one GPU, train.reduction exact: alone,
 then two and four of them with engine mpi, whose helpers work on copies. Without --device the GPU is
-emulated, and four come only with SEER_TEST_LONG=1; then two do the same with engine nccl too, on
-the NCCL of tests/chaos/fakes, and three with BN groups of which the last is cut. Exits 0, 1 with the
+emulated; then four come only with SEER_TEST_LONG=1, as do two with engine nccl, on the NCCL of
+tests/chaos/fakes, and three with BN groups of which the last is cut. Exits 0, 1 with the
 reason, 77 when it cannot run here."""
 import argparse, os, signal, sys, tempfile
 
@@ -37,7 +37,7 @@ def compare_all(bits, options):
     is_long = options.device is not None or os.environ.get("SEER_TEST_LONG") == "1"
     for workers in (2, 4) if is_long else (2,):
         bits.compare(f"mpi-{workers}", workers, train_together, ["collective.engine=mpi"])
-    if options.device is None:
+    if options.device is None and is_long:  # chaos_nccl.py has both
         bits.compare("nccl-2", 2, train_together, ["collective.engine=nccl"])
         bits.reference = None  # groups are part of the mathematics
         bits.compare("groups-alone", 1, lambda run: await_steps(run, 2 * STEPS), GROUPS)
