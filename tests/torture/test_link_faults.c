@@ -12,6 +12,7 @@
 #include "proto/endpoint.h"
 #include "tests/torture/lives.h"
 #include "worker/handover.h"
+#include "worker/learning_watch.h"
 #include "worker/link.h"
 #include "worker/watchdog.h"
 
@@ -44,6 +45,7 @@ static enum status live(void)
     struct link *link = NULL;
     static const struct step_progress progress;
     struct gpu_health health;
+    struct learning_watch learning;
     struct job kept = {0};
     struct link_setup setup = {.server = address,
                                .name = "w",
@@ -51,13 +53,16 @@ static enum status live(void)
                                .helper_address = "/nobody",
                                .handover = &handover,
                                .health = &health,
+                               .learning = &learning,
                                .progress = &progress};
     TRY(handover_init(&handover));
     gpu_health_start(&health, "", ""); /* it is told of no GPU */
+    learning_watch_start(&learning);   /* nor of a sample */
     enum status status = link_start(&setup, &link);
     if (status == OK)
         train(&handover, &kept);
     link_stop(link);
+    learning_watch_stop(&learning);
     gpu_health_stop(&health);
     handover_done(&handover);
     loader_destroy(kept.loader);
