@@ -373,6 +373,8 @@ static void forgive_absence(struct coordinator *c, int64_t passed_ms)
         return;
     }
     if (!roster_is_silent(&c->roster, c->now_ms, CORE_SILENT_MS)) {
+        if (c->deaf_ms > 0) /* one is heard, the others are still to be: from now on it is theirs */
+            forgive_gap(c, CORE_SILENT_MS);
         c->deaf_ms = 0;
         return;
     }

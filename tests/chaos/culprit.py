@@ -25,7 +25,7 @@ NOBODY, ITSELF, SERVER, DEAF = "", "itself", "server", "server or network"
 # By the names that the kernel shows, in order of their start if several are alike.
 WORKER_THREADS = {"seer-worker-tra": [ITSELF], "link": [ITSELF], "decode-0": [ITSELF],
                   "ZMQbg/IO/0": [ITSELF], "ZMQbg/Reaper": [NOBODY], "watchdog": [NOBODY],
-                  "collective": [NOBODY], "journal": [NOBODY], "prepare": [NOBODY],
+                  "collective": [NOBODY], "journal": [NOBODY], "prepare": [NOBODY], "learning": [NOBODY],
                   "shards": [NOBODY]}  # it opens them
 SERVER_THREADS = {"seer-server": [SERVER], "ZMQbg/IO/0": [DEAF, NOBODY],  # control, feed
                   "ZMQbg/Reaper": [NOBODY, NOBODY], "disk-snapshots": [NOBODY],
