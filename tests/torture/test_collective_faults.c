@@ -18,7 +18,7 @@
 #include "worker/collective/helper.h"
 #include "worker/collective/ring.h"
 
-enum { REGION_BYTES = 4096, FORM_MS = 200, STEP_MS = 200, TURN_US = 1000 };
+enum { REGION_BYTES = 4096, FORM_MS = 600, STEP_MS = 200, TURN_US = 1000 };
 
 static const struct helper_identity identity = {
     .run = 1, .generation = 7, .nonce = 99, .rank = 0, .size = 2};
