@@ -187,7 +187,7 @@ void admission_hello(struct coordinator *c, uint64_t connection, const struct me
     worker->protocol = protocol_agree(message->hello.protocol, message->hello.protocol_oldest);
     if (is_new || c->now_ms - worker->heard_ms > CORE_SILENT_MS)
         worker->moved_ms = c->now_ms; /* a new connection alone is no work done */
-    worker->heard_ms = c->now_ms;
+    roster_hear(worker, c->now_ms);
     if (is_new) {
         worker->hello_ms = c->now_ms;
         actions_event(c->out, "worker_joined", 0,

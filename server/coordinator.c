@@ -171,7 +171,7 @@ static void handle_stranger(struct coordinator *c, uint64_t connection, struct w
     else
         c->stale[header->epoch != c->epoch ? STALE_EPOCH : STALE_INCARNATION]++;
     if (worker != NULL)
-        worker->heard_ms = c->now_ms; /* it lives, and will say Hello on this connection */
+        roster_hear(worker, c->now_ms); /* it lives, and will say Hello on this connection */
     if (message->kind != MESSAGE_BYE)
         admission_ask_hello(c, connection, header->worker);
 }
@@ -190,7 +190,7 @@ static void handle_message(struct coordinator *c, uint64_t connection,
     }
     if (c->now_ms - worker->heard_ms > CORE_SILENT_MS)
         worker->moved_ms = c->now_ms; /* stopped as a whole and going again: time to show it */
-    worker->heard_ms = c->now_ms;
+    roster_hear(worker, c->now_ms);
     int is_newest = admission_note_state(worker, message);
     if (message->kind != MESSAGE_HEARTBEAT)
         worker->moved_ms = c->now_ms;
@@ -373,8 +373,8 @@ static void forgive_absence(struct coordinator *c, int64_t passed_ms)
         return;
     }
     if (!roster_is_silent(&c->roster, c->now_ms, CORE_SILENT_MS)) {
-        if (c->deaf_ms > 0) /* one is heard, the others are still to be: from now on it is theirs */
-            forgive_gap(c, CORE_SILENT_MS);
+        if (c->deaf_ms > 0) /* one is heard, the others are still to be */
+            roster_forgive_silence(&c->roster, CORE_SILENT_MS);
         c->deaf_ms = 0;
         return;
     }

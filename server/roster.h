@@ -39,6 +39,7 @@ struct worker {
 
     uint64_t sequence; /* highest seen: older Hellos and heartbeats are void */
     int64_t heard_ms;  /* when it was last heard from */
+    int is_forgiven;   /* of the silence since then a part was: not again */
     int64_t hello_ms;
 
     int has_state;
@@ -83,6 +84,10 @@ struct worker *roster_add(struct roster *roster, uint64_t id, const struct messa
 void roster_remove(struct roster *roster, struct worker *worker);
 /* The coordinator itself stood still: everyone was heard from that much later. */
 void roster_extend(struct roster *roster, int64_t gap_ms);
+void roster_hear(struct worker *worker, int64_t now_ms);
+/* All were silent and one is heard: so much of it counts against nobody. Once for each silence of a
+ * worker, so that who is gone for good is found out, however often the others fall silent. */
+void roster_forgive_silence(struct roster *roster, int64_t silent_ms);
 /* Was nobody of several heard from for so long? */
 int roster_is_silent(const struct roster *roster, int64_t now_ms, int64_t silent_ms);
 /* The worker that was silent for longest, if longer than lost_ms; NULL = none. */

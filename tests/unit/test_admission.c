@@ -123,12 +123,35 @@ static void a_silence_of_all_at_once_is_the_servers_own_until_it_lasts_long(void
     assert_int_equal(told, 1);
     coordinator_view(f->coordinator, &view);
     assert_int_equal(view.roster->count, 2);
-    heartbeats(f, 1, f->config.server.lost_ms); /* so the other is silent alone */
+    heartbeats(f, 1, f->config.server.lost_ms - 200); /* so the other is silent alone */
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.roster->count, 2);
+    heartbeats(f, 1, 400);
     coordinator_view(f->coordinator, &view);
     assert_int_equal(view.roster->count, 1);
     tick(f, 20 * f->config.server.lost_ms);
     coordinator_view(f->coordinator, &view);
     assert_int_equal(view.roster->count, 0);
+}
+
+static void who_is_gone_is_lost_however_often_the_others_fall_silent(void **state)
+{
+    struct fixture *f = *state;
+    struct coordinator_view view;
+    int lost = 0;
+    f->config.server.step_ms = f->config.server.form_ms = 600000; /* nobody trains */
+    train(f, 3);
+    for (int64_t ms = 0; ms < 10 * f->config.server.lost_ms; ms += COORDINATOR_TICK_MS) {
+        if (ms % 1200 == 0) {
+            warm(f, 1);
+            warm(f, 2);
+        }
+        tick(f, COORDINATOR_TICK_MS);
+        lost += event_text(f, "worker_lost")[0] != 0;
+    }
+    assert_int_equal(lost, 1);
+    coordinator_view(f->coordinator, &view);
+    assert_int_equal(view.roster->count, 2);
 }
 
 /* It was cut off, and its Hello is still under way when its time is over. */
@@ -258,6 +281,7 @@ int main(void)
         coordinator_test(who_is_not_known_is_asked_for_a_hello),
         coordinator_test(a_server_that_slept_blames_nobody),
         coordinator_test(a_silence_of_all_at_once_is_the_servers_own_until_it_lasts_long),
+        coordinator_test(who_is_gone_is_lost_however_often_the_others_fall_silent),
         coordinator_test(who_is_heard_on_a_new_connection_is_not_lost),
         coordinator_test(who_is_evicted_is_out_at_once_and_for_good),
         coordinator_test(who_drains_still_drains_when_the_server_starts_again),
