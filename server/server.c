@@ -277,6 +277,7 @@ void server_destroy(struct server *server)
     process_watch_done(&server->watch);
     disk_destroy(server->disk);
     shard_watch_done(&server->shard_watch);
+    evaluation_watch_done(&server->evaluations);
     mem_free(server->shard_watch.is_unlinked);
     endpoint_close(server->control);
     feed_close(server->feed);

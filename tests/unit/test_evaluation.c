@@ -132,12 +132,21 @@ static void a_new_file_is_told_once_and_one_of_before_the_last_event_never(void 
     assert_int_equal(told, 1);
     assert_string_equal(last.name, "knn");
     write_file("events.jsonl", "{}\n");
+    evaluation_watch_done(&watch);
     evaluation_watch_init(&watch, directory); /* a restart */
     evaluation_watch_look(&watch, directory, tell, NULL);
     assert_int_equal(told, 1);
     write_file("evals/a.json", text); /* done again */
     evaluation_watch_look(&watch, directory, tell, NULL);
     assert_int_equal(told, 2);
+    for (int i = 0; i < 50; i++) { /* within one tick of the clock, some of them */
+        char name[32];
+        snprintf(name, sizeof(name), "evals/more-%d.json", i);
+        write_file(name, text);
+        evaluation_watch_look(&watch, directory, tell, NULL);
+        assert_int_equal(told, 3 + i);
+    }
+    evaluation_watch_done(&watch);
 }
 
 #define IN_DIRECTORY(test) cmocka_unit_test_setup_teardown(test, begin, end)
