@@ -95,5 +95,6 @@ void evaluation_watch_look(struct evaluation_watch *watch, const char *directory
     }
     if (entries != NULL)
         closedir(entries);
+    watch->start_ns = 0; /* what appears from now on is new, of whatever time */
     mem_free(folder);
 }

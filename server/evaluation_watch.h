@@ -15,7 +15,7 @@
 
 struct evaluation_watch {
     int64_t folder_ns; /* its time when it was last read; 0: never */
-    int64_t start_ns;  /* files up to this time are known from the start */
+    int64_t start_ns;  /* at the first look files up to this time are known */
     uint32_t count;
     uint64_t *known; /* [count] hashes of those seen */
 };
