@@ -72,9 +72,9 @@ static enum status take_line(struct machine *machine, const char **ret_line, siz
 
 static enum status push(struct machine *machine, int64_t index)
 {
+    if (machine->stack_count >= PICKLE_VALUES_MAX)
+        return fail(ERR_CORRUPT, "the pickle stacks up more than %d values", PICKLE_VALUES_MAX);
     if (machine->stack_count == machine->stack_capacity) {
-        if (machine->stack_count >= PICKLE_VALUES_MAX)
-            return fail(ERR_CORRUPT, "the pickle stacks up more than %d values", PICKLE_VALUES_MAX);
         machine->stack_capacity = machine->stack_capacity * 2 + 64;
         machine->stack =
             mem_resize(machine->stack, machine->stack_capacity * sizeof(*machine->stack));
@@ -86,9 +86,9 @@ static enum status push(struct machine *machine, int64_t index)
 static enum status push_new(struct machine *machine, const struct pickle_value *value)
 {
     struct pickle *pickle = &machine->pickle;
+    if (pickle->value_count >= PICKLE_VALUES_MAX)
+        return fail(ERR_CORRUPT, "the pickle has more than %d values", PICKLE_VALUES_MAX);
     if (pickle->value_count == pickle->value_capacity) {
-        if (pickle->value_count >= PICKLE_VALUES_MAX)
-            return fail(ERR_CORRUPT, "the pickle has more than %d values", PICKLE_VALUES_MAX);
         pickle->value_capacity = pickle->value_capacity * 2 + 64;
         pickle->values =
             mem_resize(pickle->values, pickle->value_capacity * sizeof(*pickle->values));

@@ -28,7 +28,7 @@ static int compare_names(const void *left, const void *right)
 static void remember(struct weights *weights, const struct safetensors_tensor *from)
 {
     struct weights_tensor *tensor = &weights->tensors[weights->tensor_count++];
-    int64_t stride = 1;
+    uint64_t stride = 1; /* means nothing if it overflows: then there are no elements */
     *tensor = (struct weights_tensor){.name = mem_string(from->name),
                                       .type = from->type,
                                       .rank = from->rank,
@@ -36,8 +36,8 @@ static void remember(struct weights *weights, const struct safetensors_tensor *f
                                       .storage = -1};
     for (int i = from->rank - 1; i >= 0; i--) {
         tensor->shape[i] = from->shape[i];
-        tensor->stride[i] = stride;
-        stride *= from->shape[i];
+        tensor->stride[i] = (int64_t)stride;
+        stride *= (uint64_t)from->shape[i];
     }
 }
 
@@ -90,8 +90,8 @@ static enum status list(struct weights *weights, int handle)
 static void strip_part(char *name)
 {
     char *start = strstr(name, ".block");
-    int used = 0;
     for (; start != NULL; start = strstr(start + 1, ".block")) {
+        int used = 0; /* stays so unless all of it is there */
         if (sscanf(start, ".block%*d-part%*d%n", &used) == 0 && used > 0 && start[used] == '.') {
             memmove(start, start + used, strlen(start + used) + 1);
             return;
@@ -224,11 +224,11 @@ static float element(enum safetensors_type type, const uint8_t *at)
 
 static int is_contiguous(const struct weights_tensor *tensor)
 {
-    int64_t stride = 1;
+    uint64_t stride = 1;
     for (int i = tensor->rank - 1; i >= 0; i--) {
-        if (tensor->shape[i] != 1 && tensor->stride[i] != stride)
+        if (tensor->shape[i] != 1 && (uint64_t)tensor->stride[i] != stride)
             return 0;
-        stride *= tensor->shape[i];
+        stride *= (uint64_t)tensor->shape[i];
     }
     return 1;
 }

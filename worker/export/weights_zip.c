@@ -111,13 +111,14 @@ static enum status load_member(struct weights *weights, const struct member *mem
     return OK;
 }
 
-/* Data are stored, not compressed, so no member is larger than the file: what claims to be is
- * refused before memory is taken for it. */
+/* Data are stored, not compressed, so all members together are no larger than the file: what claims
+ * to be is refused before memory is taken for it. */
 static enum status
 each_member(struct weights *weights, struct archive *archive, uint64_t file_bytes,
             enum status (*visit)(struct weights *weights, const struct member *member))
 {
     struct archive_entry *entry;
+    uint64_t left = file_bytes;
     int result;
     while ((result = archive_read_next_header(archive, &entry)) == ARCHIVE_OK ||
            result == ARCHIVE_WARN) {
@@ -126,11 +127,12 @@ each_member(struct weights *weights, struct archive *archive, uint64_t file_byte
                                       .bytes = (uint64_t)archive_entry_size(entry)};
         if (member.name == NULL || !archive_entry_size_is_set(entry))
             return fail(ERR_CORRUPT, "'%s': a member without name or size", weights->path);
-        if (member.bytes > file_bytes)
+        if (member.bytes > left)
             return fail(ERR_CORRUPT,
                         "'%s': member '%s' is compressed, or said to be larger than "
                         "the file: torch.save stores as it is",
                         weights->path, member.name);
+        left -= member.bytes;
         TRY(visit(weights, &member));
     }
     if (result != ARCHIVE_EOF)
