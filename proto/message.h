@@ -17,7 +17,7 @@
 
 enum {
     PROTOCOL_VERSION = 4,        /* protocol.h */
-    PROTOCOL_VERSION_OLDEST = 3, /* that it still speaks: without a range in Hello and Welcome */
+    PROTOCOL_VERSION_OLDEST = 4, /* that it still speaks: 3 computed other bits */
     MESSAGE_BYTES_MAX = 4 << 20, /* on the wire; larger is refused before unpacking */
     MESSAGE_MEMBERS_MAX = 1024,
     MESSAGE_SLOTS_MAX = 65536,

@@ -12,9 +12,6 @@
 
 #include <stdint.h>
 
-/* The first versions that have something. */
-enum { PROTOCOL_HEARTBEAT_SLICES = 4 };
-
 uint32_t protocol_newest(void);
 uint32_t protocol_oldest(void);
 /* Of the program, for people: "0.1.0". */

@@ -8,7 +8,6 @@
 
 #include "common/check.h"
 #include "common/mem.h"
-#include "proto/protocol.h"
 #include "server/admission.h"
 #include "server/blame.h"
 #include "server/boundary.h"
@@ -153,8 +152,7 @@ static void handle_heartbeat(struct coordinator *c, struct worker *worker,
         worker->heartbeat_step != header->step ||
         worker->heartbeat_generation != header->generation)
         worker->moved_ms = c->now_ms;
-    /* A verdict that it awaited may have made it whole; older programs do not say so here. */
-    if (worker->rank < 0 && worker->protocol >= PROTOCOL_HEARTBEAT_SLICES)
+    if (worker->rank < 0) /* a verdict that it awaited may have made it whole */
         core_note_slices(worker, message->heartbeat.slice_rank, message->heartbeat.slice_count);
     worker->heartbeat = message->heartbeat;
     worker->heartbeat_step = header->step;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# upgrade.bats - server and workers of an older version are replaced one by one while the run trains.
+# upgrade.bats - server and workers are replaced one by one by those of the next version while the run trains.
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The everseer authors
 
@@ -13,12 +13,12 @@ setup_file() {
 setup() {
     need_stores
     RUN="$BATS_TEST_TMPDIR/run"
-    OLDER="$BATS_TEST_TMPDIR/older"
-    mkdir "$OLDER"
+    NEXT="$BATS_TEST_TMPDIR/next"
+    mkdir "$NEXT"
     for program in seer-server seer-worker; do
-        ln -s "$SEER_BIN/$program-older" "$OLDER/$program"
+        ln -s "$SEER_BIN/$program-next" "$NEXT/$program"
     done
-    ln -s "$SEER_BIN/seer" "$SEER_BIN/seer-helper" "$OLDER"
+    ln -s "$SEER_BIN/seer" "$SEER_BIN/seer-helper" "$NEXT"
     pids=()
 }
 
@@ -29,8 +29,8 @@ teardown() {
     done
 }
 
-start_worker() { # NAME
-    seer-worker --server "$(jq -r .control "$RUN/server.json")" --name "$1" --journal "$RUN/workers" >"$RUN/$1.log" 2>&1 3>&- &
+start_worker() { # NAME: of the next version
+    "$NEXT/seer-worker" --server "$(jq -r .control "$RUN/server.json")" --name "$1" --journal "$RUN/workers" >"$RUN/$1.log" 2>&1 3>&- &
     pids+=($!)
     wait_until 60 is_member "$1"
 }
@@ -56,25 +56,25 @@ versions() {
 
 @test "first the server, then each worker is replaced by a newer one, and the run goes on" {
     version=$(seer --version | awk '{ print $2 }')
-    SEER_BIN=$OLDER start_cluster "$RUN" 2
+    start_cluster "$RUN" 2
     wait_until 60 committed_at_least "$RUN" 5
-    [ "$(status_of "$RUN" .version)" = 0.0.9 ]
-    [ "$(versions)" = 'worker-1 0.0.9 3, worker-2 0.0.9 3' ]
+    [ "$(status_of "$RUN" .version)" = "$version" ]
+    [ "$(versions)" = "worker-1 $version 4, worker-2 $version 4" ]
 
     # A newer worker may come before the newer server: they speak what both can.
     start_worker early
-    [ "$(versions)" = "early $version 3, worker-1 0.0.9 3, worker-2 0.0.9 3" ]
+    [ "$(versions)" = "early 9.9.9 4, worker-1 $version 4, worker-2 $version 4" ]
     goes_on
 
     kill -9 "$(pid_of "$RUN" server)"
     command=$(sed -n 's/^server //p' "$RUN/commands")
-    bash -c "exec ${command//"$OLDER"/"$SEER_BIN"}" >>"$RUN/server.log" 2>&1 3>&- &
+    bash -c "exec ${command//"$SEER_BIN"/"$NEXT"}" >>"$RUN/server.log" 2>&1 3>&- &
     pids+=($!)
     wait_until 60 status_is "$RUN" .epoch 2
     wait_until 60 status_is "$RUN" .world_size 3
-    [ "$(status_of "$RUN" .version)" = "$version" ]
+    [ "$(status_of "$RUN" .version)" = 9.9.9 ]
     goes_on
-    [ "$(versions)" = "early $version 4, worker-1 0.0.9 3, worker-2 0.0.9 3" ]
+    [ "$(versions)" = "early 9.9.9 5, worker-1 $version 4, worker-2 $version 4" ]
 
     for number in 1 2; do
         start_worker "newer-$number"
@@ -82,8 +82,8 @@ versions() {
         wait_until 60 has_left "worker-$number"
         goes_on
     done
-    [ "$(versions)" = "early $version 4, newer-1 $version 4, newer-2 $version 4" ]
+    [ "$(versions)" = "early 9.9.9 5, newer-1 9.9.9 5, newer-2 9.9.9 5" ]
     jq -es 'all(.kind | IN("worker_lost", "rolled_back", "digests_differ", "state_differs") | not)' "$RUN/events.jsonl"
-    grep -q 'worker=newer-1 .* version='"$version"' protocol=4' "$RUN/events.jsonl"
+    grep -q 'worker=newer-1 .* version=9.9.9 protocol=5' "$RUN/events.jsonl"
     audit_is_clean "$RUN"
 }

@@ -57,28 +57,6 @@ static void workers_of_other_versions_agree_on_a_protocol_or_are_told_who_is_too
     assert_non_null(strstr(objection_to(f, NEWEST + 1, 0), "upgrade the server"));
 }
 
-static void what_a_heartbeat_of_an_older_program_does_not_say_is_not_taken_from_it(void **state)
-{
-    struct fixture *f = *state;
-    struct coordinator_view view;
-    for (uint64_t id = 1; id <= 2; id++)
-        say(f, id,
-            (struct message){.kind = MESSAGE_HELLO,
-                             .hello = {.protocol = id == 1 ? 3 : PROTOCOL_VERSION,
-                                       .name = "w",
-                                       .version = "0.0.1",
-                                       .boot = 5,
-                                       .pid = (uint32_t)id,
-                                       .slice_rank = 1,
-                                       .slice_count = 2}},
-            0);
-    for (uint64_t id = 1; id <= 2; id++)
-        say(f, id, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat = {.is_warm = 0}}, 0);
-    coordinator_view(f->coordinator, &view);
-    assert_int_equal(view.roster->workers[0].slices.count, 2);
-    assert_int_equal(view.roster->workers[1].slices.count, 1); /* it has all */
-}
-
 static void two_workers_of_one_name_get_two_names(void **state)
 {
     struct fixture *f = *state;
@@ -276,7 +254,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         coordinator_test(workers_that_do_not_fit_are_refused_for_good),
         coordinator_test(workers_of_other_versions_agree_on_a_protocol_or_are_told_who_is_too_old),
-        coordinator_test(what_a_heartbeat_of_an_older_program_does_not_say_is_not_taken_from_it),
         coordinator_test(two_workers_of_one_name_get_two_names),
         coordinator_test(who_is_not_known_is_asked_for_a_hello),
         coordinator_test(a_server_that_slept_blames_nobody),
