@@ -29,7 +29,7 @@ void learning_watch_start(struct learning_watch *watch);
 void learning_watch_stop(struct learning_watch *watch);
 /* The training thread's, after step_compute of step `number` and before its verdict. */
 void learning_watch_look(struct learning_watch *watch, struct step *step, uint64_t number);
-/* The newest figures; 0 = there are none. Any thread. */
+/* The newest figures; 0 = there are none, or just being written. Any thread; waits for nothing. */
 int learning_watch_read(struct learning_watch *watch, struct message_learning *ret_figures);
 
 #endif

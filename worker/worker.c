@@ -317,10 +317,12 @@ static enum status worker_compute(struct worker *worker, struct job *job)
 {
     struct report *report = report_create(REPORT_COMPUTED, job->action.ticket);
     enum status status = compute(worker, job, report);
+    const int is_finite = report->ready.is_finite;
     worker_phase(worker, status == OK ? PHASE_READY : PHASE_IDLE);
     if (status == OK) {
         handover_tell(&worker->handover, &report);
-        learning_watch_look(&worker->learning, worker->step, job->action.step);
+        if (is_finite) /* NaN would stay in the figures for good */
+            learning_watch_look(&worker->learning, worker->step, job->action.step);
         return OK;
     }
     report_destroy(report);
