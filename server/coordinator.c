@@ -372,7 +372,7 @@ static void forgive_absence(struct coordinator *c, int64_t passed_ms)
     }
     if (!roster_is_silent(&c->roster, c->now_ms, CORE_SILENT_MS)) {
         if (c->deaf_ms > 0) /* one is heard, the others are still to be */
-            roster_forgive_silence(&c->roster, CORE_SILENT_MS);
+            roster_forgive_silence(&c->roster, c->now_ms, CORE_SILENT_MS);
         c->deaf_ms = 0;
         return;
     }

@@ -100,11 +100,14 @@ void roster_hear(struct worker *worker, int64_t now_ms)
     worker->is_forgiven = 0;
 }
 
-void roster_forgive_silence(struct roster *roster, int64_t silent_ms)
+void roster_forgive_silence(struct roster *roster, int64_t now_ms, int64_t silent_ms)
 {
     for (uint32_t i = 0; i < roster->count; i++) {
         struct worker *worker = &roster->workers[i];
-        worker->heard_ms += worker->is_forgiven ? 0 : silent_ms;
+        if (worker->is_forgiven)
+            continue;
+        worker->heard_ms =
+            now_ms - worker->heard_ms < silent_ms ? now_ms : worker->heard_ms + silent_ms;
         worker->is_forgiven = 1;
     }
 }

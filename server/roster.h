@@ -87,7 +87,7 @@ void roster_extend(struct roster *roster, int64_t gap_ms);
 void roster_hear(struct worker *worker, int64_t now_ms);
 /* All were silent and one is heard: so much of it counts against nobody. Once for each silence of a
  * worker, so that who is gone for good is found out, however often the others fall silent. */
-void roster_forgive_silence(struct roster *roster, int64_t silent_ms);
+void roster_forgive_silence(struct roster *roster, int64_t now_ms, int64_t silent_ms);
 /* Was nobody of several heard from for so long? */
 int roster_is_silent(const struct roster *roster, int64_t now_ms, int64_t silent_ms);
 /* The worker that was silent for longest, if longer than lost_ms; NULL = none. */
