@@ -237,8 +237,9 @@ static enum status hear_part(struct fetch_desk *desk, int i, const struct loader
     if (part->offset == 0)
         loader_peer_charge(&connection->peer, part->total, fetch != NULL);
     if (fetch == NULL)
-        return OK;                 /* nobody wants it any more */
-    fetch->urgent_ms = clock_ms(); /* it comes, be it slowly */
+        return OK;        /* nobody wants it any more */
+    if (part->length > 0) /* it comes, be it slowly */
+        fetch->urgent_ms = clock_ms();
     TRY(fetch_take(fetch, part));
     if (fetch->state == FETCH_HERE) {
         desk->holders.items[i].asked--;
