@@ -64,8 +64,8 @@ is_alive() { # PID: and not a zombie
     [ -n "$state" ] && [ "$state" != Z ]
 }
 
-is_ours() { # PID: not somebody else who has that number by now
-    tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -Eq 'seer-(server|worker)|local_cluster\.sh'
+is_ours() { # PID WORD, of its command line: not somebody else who has that number by now
+    tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -qF -e "$2"
 }
 
 await_end() { # SECONDS PID...: 0 when all are gone
@@ -84,9 +84,9 @@ stop_cluster() {
     local supervisor='' pids='' pid
     [ ! -f "$run/supervisor" ] || supervisor=$(<"$run/supervisor")
     while read -r pid; do
-        ! is_ours "$pid" || pids+=" $pid"
+        ! is_ours "$pid" "$(realpath "$run")" || pids+=" $pid"
     done < <(awk '{ print $NF }' "$run/pids")
-    if [ -n "$supervisor" ] && is_ours "$supervisor" && is_alive "$supervisor"; then
+    if [ -n "$supervisor" ] && is_ours "$supervisor" --run && is_alive "$supervisor"; then
         kill -TERM "$supervisor" 2>/dev/null || :
         await_end 60 "$supervisor" && return 0
     fi
