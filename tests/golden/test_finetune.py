@@ -99,6 +99,8 @@ class Finetune(unittest.TestCase):
         self.assertIn("--resume goes on with it", self.evaluate("finetune", *options, code=2))
         self.assertIn("of another finetuning",
                       self.evaluate("finetune", "--epochs", 15, "--seed", 4, "--resume", code=2))
+        self.assertIn("of another finetuning",
+                      self.evaluate("finetune", *options, "--test-limit", 9, "--resume", code=2))
         with open(state, "r+b") as file:  # the last byte of some tensor
             file.seek(-1, os.SEEK_END)
             byte = file.read(1)
@@ -113,7 +115,7 @@ class Finetune(unittest.TestCase):
         self.assertEqual(json.loads(again.stdout), whole)
         self.assertFalse(os.path.exists(state))
 
-    def test_workers_share_the_work_to_the_same_bits_and_one_that_dies_costs_an_epoch(self):
+    def test_workers_share_the_work_to_the_same_bits_also_when_they_are_interrupted(self):
         state = self.path("two.state")
         options = ("--epochs", 10, "--seed", 5)
         alone = self.evaluate("finetune", *options)
@@ -151,6 +153,7 @@ class Finetune(unittest.TestCase):
             self.assertIn(words, self.evaluate("finetune", *options, code=2))
         self.assertIn("--epochs", self.evaluate("lowshot", "--finetune", "--steps", 5, code=2))
         self.assertIn("are of --finetune", self.evaluate("lowshot", "--resume", code=2))
+        self.assertIn("are of --finetune", self.evaluate("lowshot", "--epochs", 3, code=2))
         loose = self.path("loose.safetensors")
         os.link(self.snapshot, loose)
         done = seer("eval", "finetune", "--snapshot", loose, "--train", self.path("train-store"),

@@ -20,7 +20,7 @@
 #include "worker/exchange.h"
 #include "worker/model/image_classifier.h"
 
-enum { SCORED_ROWS = 256, IDENTITY_BYTES = FINETUNE_RULE_BYTES + 128 };
+enum { SCORED_ROWS = 256, DEVICE_BYTES = 32, IDENTITY_BYTES = FINETUNE_RULE_BYTES + 256 };
 
 struct finetune {
     struct trial *trial; /* borrowed */
@@ -132,23 +132,43 @@ static enum status sum(struct finetune *finetune, int64_t *values, int count)
     return OK;
 }
 
-/* The order of pictures, and so all that is trained, depends on these. */
+static uint64_t hash_labelled(const struct labelled *labelled, uint64_t hash)
+{
+    hash = hash_bytes_seed(labelled->labels, labelled->count * sizeof(*labelled->labels), hash);
+    for (uint32_t i = 0; i < labelled->store.shard_count; i++)
+        hash = hash_bytes_seed(&labelled->store.shards[i].content_hash, sizeof(uint64_t), hash);
+    return hash;
+}
+
+/* "cpu:bf16" or "cuda:": which GPU it is changes nothing. */
+static void name_arithmetic(const char *device, char ret_name[DEVICE_BYTES])
+{
+    size_t length = 0;
+    for (; *device != 0 && length + 1 < DEVICE_BYTES; device++)
+        if (device[0] < '0' || device[0] > '9' || (length > 0 && ret_name[length - 1] != ':'))
+            ret_name[length++] = *device;
+    ret_name[length] = 0;
+}
+
+/* All that is trained, and what is said of it in the end, depends on these. */
 static void identify(const struct finetune *finetune, const struct finetune_task *task,
                      char ret_identity[IDENTITY_BYTES])
 {
-    const struct labelled *train = &finetune->trial->train;
+    const struct trial *trial = finetune->trial;
     const struct subset *items = task->items;
-    char rule[FINETUNE_RULE_BYTES];
+    const int64_t test_limit = trial->request->test_limit;
+    char rule[FINETUNE_RULE_BYTES], arithmetic[DEVICE_BYTES];
     uint64_t hash = hash_bytes(items->items, items->count * sizeof(*items->items));
-    hash = hash_bytes_seed(train->labels, train->count * sizeof(*train->labels), hash);
-    for (uint32_t i = 0; i < train->store.shard_count; i++)
-        hash = hash_bytes_seed(&train->store.shards[i].content_hash, sizeof(uint64_t), hash);
+    uint64_t test_hash = hash_bytes(&test_limit, sizeof(test_limit));
+    hash = hash_labelled(&trial->train, hash);
+    test_hash = hash_labelled(&trial->test, test_hash);
     finetune_rule_print(&finetune->rule, rule);
+    name_arithmetic(trial->device_name, arithmetic);
     snprintf(ret_identity, IDENTITY_BYTES,
              "snapshot %016" PRIx64 " of step %" PRIu64 " images %" PRIu64 " of %016" PRIx64
-             " seed %" PRIu64 " %s",
-             finetune->snapshot_hash, finetune->trial->saved.step, items->count, hash, task->seed,
-             rule);
+             " tested on %016" PRIx64 " device %s seed %" PRIu64 " %s",
+             finetune->snapshot_hash, trial->saved.step, items->count, hash, test_hash, arithmetic,
+             task->seed, rule);
 }
 
 /* Where a finetuning begins, or where it was interrupted. */

@@ -21,6 +21,15 @@ struct finetune_request finetune_request_usual(void)
     };
 }
 
+int finetune_request_is_given(const struct finetune_request *request)
+{
+    const struct finetune_request usual = finetune_request_usual();
+    return request->epochs != usual.epochs || request->workers != usual.workers ||
+           request->milestones != NULL || request->factor != usual.factor ||
+           !isnan(request->classifier_lr) || request->is_nesterov || request->is_resumed ||
+           request->state != NULL;
+}
+
 void finetune_request_complete(struct trial_request *request)
 {
     if (isnan(request->lr))

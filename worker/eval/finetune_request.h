@@ -46,6 +46,8 @@ struct finetune_request {
     }
 
 struct finetune_request finetune_request_usual(void);
+/* Is anything asked for that is not usual? */
+int finetune_request_is_given(const struct finetune_request *request);
 /* The paper's rate and weight decay, where request has none (NAN). */
 void finetune_request_complete(struct trial_request *request);
 /* ERR_INPUT: an option out of range, or more workers than a batch has slots. */

@@ -53,8 +53,9 @@ static enum status complete(struct lowshot_request *request)
         finetune_request_complete(trial);
         return finetune_request_check(&request->finetune, trial);
     }
-    if (request->finetune.workers != 1 || request->finetune.is_resumed)
-        return fail(ERR_INPUT, "--workers and --resume are of --finetune");
+    if (finetune_request_is_given(&request->finetune))
+        return fail(ERR_INPUT, "--epochs, --milestones, --factor, --classifier-lr, --nesterov, "
+                               "--workers, --state and --resume are of --finetune");
     trial->lr = isnan(trial->lr) ? usual.lr : trial->lr;
     trial->weight_decay = isnan(trial->weight_decay) ? usual.weight_decay : trial->weight_decay;
     request->steps = request->steps < 0 ? 1000 : request->steps;
