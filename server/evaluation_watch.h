@@ -2,8 +2,8 @@
  *
  * Looks at the time of the folder RUN/evals, which changes with every file that is renamed into it,
  * and at files only then. Times are coarse, so a file is known by name, inode, size and time, and a
- * folder that has just changed is read again. What was there before the run's last event was told by
- * an earlier start, or before there was a run to tell it to. One thread. */
+ * folder that has just changed is read again. What was there before the run's last event was told
+ * by an earlier start, or before there was a run to tell it to. One thread. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_EVALUATION_WATCH_H
