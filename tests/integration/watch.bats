@@ -77,8 +77,8 @@ metric() { # NAME
     curl -sf -m 5 "$URL" >"$BATS_TEST_TMPDIR/page"
     cd "$SEER_SOURCE/server/watch"
     cat page.css run.js charts.js panels.js | diff - <(grep -xFf <(cat page.css run.js charts.js panels.js) "$BATS_TEST_TMPDIR/page")
-    ! grep -q '@[a-z_]*[.]\(css\|js\)@' "$BATS_TEST_TMPDIR/page"
-    ! grep -E '(src|href)="?https?:' "$BATS_TEST_TMPDIR/page"
+    ! grep -q '@[a-z_]*[.]\(css\|js\)@' "$BATS_TEST_TMPDIR/page" || false
+    ! grep -E '(src|href)="?https?:' "$BATS_TEST_TMPDIR/page" || false
 }
 
 @test "metrics pass promtool, count on, and carry what the feed says" {
@@ -181,7 +181,7 @@ has_asked() { # LOG TIMES
     [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $token" "${ORDERS}api/v1/pause")" = 405 ]
     [ "$(order "$token" 'drain?worker=nobody')" = 400 ]
     grep -q nobody "$BATS_TEST_TMPDIR/said"
-    ! grep -q operator_command "$RUN/events.jsonl" || ! jq -es 'any(.kind == "operator_command" and (.text | test("command=pause")))' "$RUN/events.jsonl"
+    ! jq -es 'any(.kind == "operator_command" and (.text | test("command=pause")))' "$RUN/events.jsonl" || false
     [ "$(order "$token" 'pause?reason=a%20look%22' -H "Origin: ${ORDERS%/}")" = 200 ]
     wait_until 20 status_is "$RUN" .state paused
     [ "$(order "$token" resume)" = 200 ]
@@ -220,7 +220,7 @@ has_asked() { # LOG TIMES
     id=$(sed -n 's/^id: //p' "$BATS_TEST_TMPDIR/keeper" | tail -n 1)
     timeout 2 curl -sN -H "Last-Event-ID: $id" "${URL}api/v1/events" >"$BATS_TEST_TMPDIR/second" || true
     kill "$keeper"
-    ! grep -q '^event: status$' "$BATS_TEST_TMPDIR/second"
+    ! grep -q '^event: status$' "$BATS_TEST_TMPDIR/second" || false
     [ "$(sed -n 's/^id: [0-9a-f]*-//p' "$BATS_TEST_TMPDIR/second" | head -n 1)" = $((${id##*-} + 1)) ]
 }
 
@@ -263,15 +263,15 @@ screen_has() { # WORDS
     TMUX_SOCKET="$BATS_TEST_TMPDIR/tmux"
     tmux -S "$TMUX_SOCKET" -f /dev/null new-session -d -x 120 -y 30 "env LC_ALL=C.UTF-8 NO_COLOR=1 '$SEER_BIN/seer' top --run '$RUN'"
     wait_until 20 screen_has '^WORKER +RANK +STATE +PHASE.*HEARD MS'
-    ! tmux -S "$TMUX_SOCKET" capture-pane -p -e | grep -q "$(printf '\033\\[3[0-9]m')"
+    ! tmux -S "$TMUX_SOCKET" capture-pane -p -e | grep -q "$(printf '\033\\[3[0-9]m')" || false
     tmux -S "$TMUX_SOCKET" send-keys s
     wait_until 10 screen_has 'sort: name'
     tmux -S "$TMUX_SOCKET" send-keys / r - 2 Enter
     wait_until 10 screen_has 'filter: r-2'
-    ! screen_has '^worker-1 '
+    ! screen_has '^worker-1 ' || false
     tmux -S "$TMUX_SOCKET" resize-window -x 60 -y 16
     wait_until 10 screen_has '^WORKER +RANK +STATE +IMAGES/S'
-    ! screen_has PHASE
+    ! screen_has PHASE || false
     tmux -S "$TMUX_SOCKET" send-keys q
     wait_until 10 no_session
 }
