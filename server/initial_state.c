@@ -83,12 +83,21 @@ static enum status compare(const char *path, const char *text, const struct conf
     return status;
 }
 
+/* An export has the metadata of its snapshot, and tensors of other names. */
+static int has_momentum(const struct safetensors_header *header)
+{
+    for (int i = 0; i < header->tensor_count; i++)
+        if (strncmp(header->tensors[i].name, "momentum/", strlen("momentum/")) == 0)
+            return 1;
+    return 0;
+}
+
 static enum status check_header(const char *path, const struct safetensors_header *header,
                                 const struct config *config)
 {
     const char *text = safetensors_find_metadata(header, "everseer.config");
     const char *step = safetensors_find_metadata(header, "everseer.step");
-    if (text == NULL || step == NULL || strcmp(step, "0") != 0)
+    if (text == NULL || step == NULL || strcmp(step, "0") != 0 || !has_momentum(header))
         return fail(ERR_INPUT,
                     "model.init: '%s' is no snapshot to begin with: make one of it with 'seer "
                     "import %s --config ... --to ...'",

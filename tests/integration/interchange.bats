@@ -83,6 +83,8 @@ has_lineage() { # RUN LINEAGE
     refused 'was made with model.prototypes: 20, this run has 30' run_server "$RUN" --set model.init="$START" \
         --set model.prototypes=30
     refused 'cannot open' run_server "$RUN" --set model.init=/none
+    seer export "$START" --to "$BATS_TEST_TMPDIR/exported.safetensors" --part all
+    refused 'is no snapshot to begin with' run_server "$RUN" --set model.init="$BATS_TEST_TMPDIR/exported.safetensors"
     printf 'x' | dd of="$START" bs=1 seek=$(($(stat -c %s "$START") - 1000)) conv=notrunc status=none
     refused 'is damaged' run_server "$RUN" --set model.init="$START"
     [ ! -e "$RUN/snapshots/initial.safetensors" ]
