@@ -114,7 +114,7 @@ static enum status write_data(const struct card *card)
                       config->train.batch_images);
 }
 
-/* A key's value as a config file has it. */
+/* And what is done to them. */
 static enum status write_crops(const struct card *card)
 {
     TRY(buf_format(card->out, "- Crops of an image:"));
@@ -124,7 +124,17 @@ static enum status write_crops(const struct card *card)
                        i > 0 ? "," : "", crop->count, crop->size, crop->scale_min,
                        crop->scale_max));
     }
-    return buf_format(card->out, "; flip, colour jitter, grey and blur.\n");
+    const struct {
+        double probability;
+        const char *name;
+    } changes[] = {{card->config->augment.flip, "flip"},
+                   {card->config->augment.jitter, "colour jitter"},
+                   {card->config->augment.gray, "grey"},
+                   {card->config->augment.blur, "blur"}};
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+        if (changes[i].probability > 0)
+            TRY(buf_format(card->out, ", %s", changes[i].name));
+    return buf_format(card->out, ".\n");
 }
 
 static enum status write_training(const struct card *card)
@@ -157,17 +167,20 @@ static enum status write_training(const struct card *card)
 
 /* ---- what the run's folder has ---- */
 
-/* The loss of the last step before the snapshot, of the newest history. NaN: unknown. */
+/* The loss of the last step before the snapshot, of its own history. NaN: unknown. */
 static double find_loss(const struct card *card)
 {
     char *path = mem_format("%s/metrics.jsonl", card->run);
     char *line = mem_alloc(LINE_BYTES_MAX);
     FILE *file = fopen(path, "re");
+    const char *text = safetensors_find_metadata(&card->saved->file.header, "everseer.lineage");
+    const json_int_t lineage = text != NULL ? strtoll(text, NULL, 10) : 0;
     double loss = NAN;
     while (file != NULL && fgets(line, LINE_BYTES_MAX, file) != NULL) {
         json_t *step = json_loads(line, 0, NULL);
         const json_int_t number = json_integer_value(json_object_get(step, "step"));
-        if (step != NULL && (uint64_t)number + 1 == card->saved->step)
+        const int is_own = json_integer_value(json_object_get(step, "lineage")) <= lineage;
+        if (step != NULL && (uint64_t)number + 1 == card->saved->step && is_own)
             loss = json_number_value(json_object_get(step, "loss"));
         json_decref(step);
     }
