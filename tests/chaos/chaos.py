@@ -132,7 +132,7 @@ def disturb(options, seed, directory):
         # The run's own disk is nobody's but ours.
         kept = directory + "-failed"
         shutil.copytree(directory, kept, symlinks=True, ignore_dangling_symlinks=True)
-        print(f"folder {kept}", flush=True)
+        print(f"folder {kept}\nFAILED (seed {seed}): {error}", flush=True)
         return 1
     finally:
         core.close()

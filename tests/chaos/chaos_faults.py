@@ -385,8 +385,13 @@ class Faults:
             self.run.pause(self.rng.uniform(0.3, 2))
         finally:
             self.disk.empty()
-        if not state_of(self.run.server_pid()):
-            code = self.run.servers[-1].wait(MARGIN_S)
+        # One that is about to end does not look so yet: either it ends, or it commits again.
+        self.run.look()
+        first, server = len(self.run.steps.items), self.run.servers[-1]
+        self.run.wait(RETURN_S, "the server ends or goes on after a full disk", lambda:
+                      server.poll() is not None or len(self.run.steps.items) >= first + 2)
+        code = server.poll()
+        if code is not None:
             if code != 1:
                 raise Failure(f"with a full disk the server ended with {code}")
             self.restart_server()

@@ -360,8 +360,8 @@ def to_its_end(run, directory):
         yield
     except BaseException as error:
         if isinstance(error, Failure):
-            print(f"FAILED: {error}", flush=True)
             run.tell()
+            print(f"FAILED: {error}", flush=True)
         run.kill_all()
         if isinstance(error, Failure):
             sys.exit(1)
