@@ -176,15 +176,14 @@ static enum status print_crops(const struct config_row *first, int row_count,
     return OK;
 }
 
-static int is_default(const struct config_row *row, const struct config *config)
+static int is_same_in(const struct config_row *row, const struct config *config,
+                      const struct config *usual)
 {
-    struct config usual;
     struct buf text, usual_text;
-    config_init(&usual);
     buf_init(&text, FILE_BYTES_MAX);
     buf_init(&usual_text, FILE_BYTES_MAX);
     CHECK(config_row_print_all(row, config, &text) == OK);
-    CHECK(config_row_print_all(row, &usual, &usual_text) == OK);
+    CHECK(config_row_print_all(row, usual, &usual_text) == OK);
     const int is_same =
         text.length == usual_text.length && memcmp(text.bytes, usual_text.bytes, text.length) == 0;
     buf_done(&text);
@@ -197,9 +196,11 @@ static enum status print(const struct config *config, int is_explained, uint32_t
 {
     int count;
     const struct config_row *rows = config_rows(&count), *before = NULL;
+    struct config usual;
+    config_init(&usual);
     for (int i = 0; i < count; i++) {
         const struct config_row *row = &rows[i];
-        if (row->since > protocol && is_default(row, config))
+        if (row->since > protocol && is_same_in(row, config, &usual))
             continue;
         TRY(print_section(row, before, out));
         before = row;
@@ -233,9 +234,11 @@ uint32_t config_since(const struct config *config)
 {
     int count;
     const struct config_row *rows = config_rows(&count);
+    struct config usual;
     uint32_t since = 0;
+    config_init(&usual);
     for (int i = 0; i < count; i++)
-        if (rows[i].since > since && !is_default(&rows[i], config))
+        if (rows[i].since > since && !is_same_in(&rows[i], config, &usual))
             since = rows[i].since;
     return since;
 }
@@ -256,12 +259,14 @@ uint64_t config_fingerprint(const struct config *config)
 {
     int count;
     const struct config_row *rows = config_rows(&count);
+    struct config usual;
     struct buf text;
+    config_init(&usual);
     buf_init(&text, FILE_BYTES_MAX);
     for (int i = 0; i < count; i++) {
         /* A later key at its default computes what programs without it do. */
         if (rows[i].role != CONFIG_MATHEMATICS ||
-            (rows[i].since > 0 && is_default(&rows[i], config)))
+            (rows[i].since > 0 && is_same_in(&rows[i], config, &usual)))
             continue;
         CHECK(buf_format(&text, "%s=", rows[i].key) == OK);
         CHECK(config_row_print_all(&rows[i], config, &text) == OK);

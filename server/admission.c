@@ -40,10 +40,10 @@ static char *find_objection(const struct coordinator *c, const struct message *m
         snprintf(text, bytes, "server %s speaks protocols %u to %u, worker %s %u: upgrade the %s",
                  protocol_program(), protocol_oldest(), protocol_newest(), hello->version,
                  hello->protocol, hello->protocol < protocol_oldest() ? "worker" : "server first");
-    else if (config_since(c->config) > protocol)
+    else if (c->config_since > protocol)
         snprintf(text, bytes,
                  "the config has a key of protocol %u, worker %s speaks %u: upgrade it",
-                 config_since(c->config), hello->version, protocol);
+                 c->config_since, hello->version, protocol);
     else if (message->header.run != 0 && message->header.run != c->run)
         snprintf(text, bytes, "worker belongs to another run: start it again for this one");
     else if (hello->fingerprint != 0 && hello->fingerprint != c->fingerprint)

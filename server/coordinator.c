@@ -31,6 +31,7 @@ struct coordinator *coordinator_create(const struct coordinator_setup *setup)
     c->entropy = setup->entropy;
     c->boot = setup->boot;
     c->fingerprint = config_fingerprint(config);
+    c->config_since = config_since(config);
     c->batch_images = (uint64_t)config->train.batch_images;
     c->lonely_ms = -1;
     schedule_init(&c->schedule);

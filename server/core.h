@@ -139,6 +139,7 @@ struct coordinator {
     const struct config *config;
     char *config_text;
     uint64_t entropy, boot, fingerprint;
+    uint32_t config_since; /* the protocol a worker must speak to know every key of the config */
     uint64_t batch_images;
 
     uint64_t run, epoch;
