@@ -2,7 +2,7 @@
  *
  * What goes wrong ten thousand times a second must not fill a disk, nor hide what goes wrong once.
  * Of each kind (the first word of its lines) `burst` lines pass in a window; the rest are counted.
- * Any thread; kinds share RATE_LIMIT_KINDS places by hash, so two may limit each other. */
+ * Any thread; there is room for RATE_LIMIT_KINDS kinds, more limit each other. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef COMMON_RATE_LIMIT_H
@@ -13,13 +13,16 @@
 
 enum { RATE_LIMIT_KINDS = 256 };
 
+struct rate_limit_kind {
+    _Atomic uint32_t hash;  /* of its word; 0: of none yet */
+    _Atomic uint32_t count; /* lines in this window */
+    _Atomic int64_t window; /* its number; 0: none yet */
+};
+
 struct rate_limit {
     uint32_t burst;
     int64_t window_ms;
-    struct {
-        _Atomic int64_t window; /* its number; 0: none yet */
-        _Atomic uint32_t count; /* lines of it */
-    } kinds[RATE_LIMIT_KINDS];
+    struct rate_limit_kind kinds[RATE_LIMIT_KINDS];
 };
 
 enum rate_limit_answer {

@@ -354,6 +354,20 @@ static void a_flood_of_one_kind_is_cut_and_counted_and_hides_no_other(void **sta
     assert_int_equal(dropped, 0);
 }
 
+static void kinds_do_not_limit_each_other(void **state)
+{
+    (void)state;
+    static struct rate_limit limit = {.burst = 2, .window_ms = 1000};
+    uint32_t dropped;
+    for (int i = 0; i < RATE_LIMIT_KINDS; i++) {
+        char word[16];
+        snprintf(word, sizeof(word), "event=%d", i);
+        assert_int_equal(rate_limit_ask(&limit, word, 0, &dropped), RATE_LIMIT_PASS);
+        assert_int_equal(rate_limit_ask(&limit, word, 0, &dropped), RATE_LIMIT_LAST);
+        assert_int_equal(rate_limit_ask(&limit, word, 0, &dropped), RATE_LIMIT_DROP);
+    }
+}
+
 static void a_percentile_is_a_value_that_was_measured(void **state)
 {
     (void)state;
@@ -385,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_log_line_is_a_json_object_with_a_member_for_each_key),
         cmocka_unit_test(what_does_not_fit_into_a_line_leaves_json),
         cmocka_unit_test(a_flood_of_one_kind_is_cut_and_counted_and_hides_no_other),
+        cmocka_unit_test(kinds_do_not_limit_each_other),
         cmocka_unit_test(a_percentile_is_a_value_that_was_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
