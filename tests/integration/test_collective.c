@@ -376,6 +376,40 @@ static void all_others_fail_fast(size_t count, int size, enum victim victim)
     assert_int_not_equal(access(scratch, F_OK), 0);
 }
 
+static enum status open_unless_second(void *argument, struct collective_group *form)
+{
+    (void)argument;
+    (void)form;
+    if (form->rank == 1)
+        return fail(ERR_CORRUPT, "no room for the second");
+    pause(); /* one that has much to open */
+    return OK;
+}
+
+static int never_runs(struct collective *collective, float *region, void *argument)
+{
+    (void)collective;
+    (void)region;
+    (void)argument;
+    return 1;
+}
+
+static void who_cannot_open_ends_a_group_that_cannot_form(void **state)
+{
+    (void)state;
+    struct local_group group;
+    struct local_member member = {.run = never_runs,
+                                  .open = open_unless_second,
+                                  .timeout_ms = TIMEOUT_MS,
+                                  .form_timeout_ms = 3600 * 1000};
+    int ended[LOCAL_MEMBERS_MAX];
+    assert_ok(local_group_start(&group, 3, 0, &member));
+    local_group_end(&group, ended);
+    for (int rank = 0; rank < 3; rank++)
+        assert_int_equal(WEXITSTATUS(ended[rank]), 100 + ERR_CORRUPT);
+    await_no_helpers(&group);
+}
+
 static void death_of_a_member_a_helper_or_mpirun_ends_all_waits_and_leaves_nothing(void **state)
 {
     (void)state;
@@ -452,6 +486,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_are_right_and_equal_bits_on_all_of_1_to_5_members),
+        cmocka_unit_test(who_cannot_open_ends_a_group_that_cannot_form),
         cmocka_unit_test(copies_arrive_from_every_root_and_every_part),
         cmocka_unit_test(background_sums_overlap_with_small_blocking_ones),
         cmocka_unit_test(members_are_cut_into_subgroups_and_cut_anew),

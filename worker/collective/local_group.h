@@ -45,7 +45,8 @@ struct local_member {
  * open or form says why on stderr and exits with 100 + status. */
 enum status local_group_start(struct local_group *group, int size, size_t region_bytes,
                               const struct local_member *member);
-/* Waits for the members (how each ended, as waitpid says), then ends mpirun and cleans up. */
+/* Waits for the members (how each ended, as waitpid says), then ends mpirun and cleans up. If one
+ * ends before it has formed nobody can: the others are ended, and count as having ended like it. */
 void local_group_end(struct local_group *group, int *ret_wait_status);
 
 #endif
