@@ -193,6 +193,20 @@ static enum status begin(struct finetune *finetune, const struct finetune_task *
     return OK;
 }
 
+/* The first may remove the state once its result is told, so until all have looked nobody goes on.
+ */
+static enum status check_together(struct finetune *finetune, const struct finetune_task *task,
+                                  const struct finetune_progress *progress)
+{
+    const int64_t size = collective_size(finetune->collective);
+    int64_t begun[] = {progress->epochs, progress->tested > 0};
+    TRY(sum(finetune, begun, 2));
+    if (begun[0] == size * progress->epochs && begun[1] == (progress->tested > 0 ? size : 0))
+        return OK;
+    return fail(ERR_INPUT, "workers find different states at '%s': did another command write it?",
+                task->state_path != NULL ? task->state_path : "");
+}
+
 static enum status keep(struct finetune *finetune, const struct finetune_task *task,
                         const char *identity, const struct finetune_progress *progress)
 {
@@ -397,6 +411,7 @@ enum status finetune_run(struct finetune *finetune, const struct finetune_task *
     char identity[IDENTITY_BYTES];
     identify(finetune, task, identity);
     TRY(begin(finetune, task, identity, ret_progress));
+    TRY(check_together(finetune, task, ret_progress));
     if (ret_progress->tested > 0)
         return OK;
     TRY(learn(finetune, task, identity, ret_progress));

@@ -75,12 +75,15 @@ enum status trial_open_stores(const struct trial_request *request, struct trial 
                              request->train);
 }
 
-/* "cuda:2:bf16" of a later rank is "cuda:3:bf16"; other names are everybody's. */
+/* "cuda:2:bf16" of a later rank is "cuda:3:bf16", "cuda" is "cuda:0"; other names are everybody's.
+ */
 static enum status name_device(const char *name, int rank, char *ret_name, size_t bytes)
 {
     static const char gpu[] = "cuda:";
     char *rest = NULL;
     long index = -1;
+    if (strcmp(name, "cuda") == 0)
+        name = "cuda:0";
     if (strncmp(name, gpu, strlen(gpu)) == 0)
         index = strtol(name + strlen(gpu), &rest, 10);
     const int length = index < 0 || index > 1000 || rest == name + strlen(gpu)
