@@ -308,6 +308,9 @@ static enum status save_data(struct onnx_file *file, const char *path)
     char *temporary = mem_format("%s.tmp.%d", target, (int)getpid());
     char *location = mem_format("%s" ONNX_DATA_SUFFIX, slash != NULL ? slash + 1 : path);
     enum status status = write_data(file, temporary, location);
+    /* No older graph may be found beside newer data. */
+    if (status == OK && unlink(path) != 0 && errno != ENOENT)
+        status = fail(ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
     if (status == OK)
         status = fs_rename(temporary, target);
     if (status != OK)

@@ -222,6 +222,13 @@ class Import(unittest.TestCase):
             for key in (stem, width, "stem.1.weight", "stem.1.bias", "stem.1.running_mean"):
                 self.assertTrue(torch.equal(tensors["trunk." + key], weights[key].float()), key)
 
+    def test_tensors_without_a_name_stand_beside(self):
+        for name, options in {"a": {}, "b": {"_use_new_zipfile_serialization": False}}.items():
+            path = self.save({"loose": [torch.randn(3), (torch.tensor([1, 2]), torch.randn(2, 2))],
+                              "state_dict": self.regnet.state_dict()}, f"loose-{name}.pth", **options)
+            tensors, _, _ = self.imported(path, REGNET)
+            self.assert_trunk(tensors, self.regnet)
+
     def test_parameters_saved_as_such_are_tensors_too(self):
         weights = dict(self.regnet.state_dict())
         weights.update(dict(self.regnet.named_parameters()))
@@ -369,6 +376,14 @@ class Import(unittest.TestCase):
         with open(path, "wb") as file:
             file.write(blob)
         self.assertIn("is damaged", self.refused(path, REGNET, code=1))
+        path = self.path("f.safetensors")
+        with open(self.save_snapshot(), "rb") as file:
+            blob = file.read()
+        with open(path, "wb") as file:
+            file.write(blob[:len(blob) // 2])
+        said = self.refused(path, REGNET, code=1)
+        self.assertNotIn("neither", said)
+        self.assertIn("f.safetensors", said)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@
 #include "common/safetensors_digest.h"
 #include "worker/export/weights_pth.h"
 
+enum { HEADER_BYTES_MAX = 100000000 }; /* of safetensors, by its format */
+
 static const uint8_t zip_start[] = {'P', 'K', 3, 4};
 
 static int compare_names(const void *left, const void *right)
@@ -44,8 +46,7 @@ static void remember(struct weights *weights, const struct safetensors_tensor *f
 static enum status list_safetensors(struct weights *weights, int handle)
 {
     int has_digests;
-    if (safetensors_open(weights->path, &weights->file) != OK)
-        return fail_add(ERR_INPUT, "neither of torch.save nor safetensors");
+    TRY(safetensors_open(weights->path, &weights->file));
     const struct safetensors_header *header = &weights->file.header;
     TRY(safetensors_check_digests(weights->path, handle, header, &has_digests));
     weights->tensors = mem_array((size_t)header->tensor_count, sizeof(*weights->tensors));
@@ -66,6 +67,14 @@ static enum status list_plain(struct weights *weights, int handle)
     return OK;
 }
 
+/* The length of a header that is an object, little-endian as we are. */
+static int is_like_safetensors(const uint8_t start[16])
+{
+    uint64_t length;
+    memcpy(&length, start, sizeof(length));
+    return start[sizeof(length)] == '{' && length <= HEADER_BYTES_MAX;
+}
+
 static enum status list(struct weights *weights, int handle)
 {
     struct stat info;
@@ -82,6 +91,8 @@ static enum status list(struct weights *weights, int handle)
         return weights_pth_list_zip(weights);
     if (length == sizeof(start) && weights_pth_is_plain(start, sizeof(start)))
         return list_plain(weights, handle);
+    if (length < (ssize_t)sizeof(start) || !is_like_safetensors(start))
+        return fail(ERR_INPUT, "'%s' is neither of torch.save nor safetensors", weights->path);
     return list_safetensors(weights, handle);
 }
 

@@ -273,6 +273,14 @@ static enum status next_pickle(const struct weights *weights, size_t *at, struct
     return OK;
 }
 
+/* Of lists and objects too, in which no tensor has a name: their bytes lie between the others'. */
+static void note_storages(const struct pickle *pickle, struct weights *weights)
+{
+    const struct walk walk = {.pickle = pickle, .weights = weights};
+    for (uint32_t i = 0; i < pickle->value_count; i++)
+        take_storage(&walk, i);
+}
+
 static enum status skip_pickles(const struct weights *weights, int count, size_t *at)
 {
     for (int i = 0; i < count; i++) {
@@ -327,6 +335,8 @@ enum status weights_pth_list_plain(struct weights *weights)
     TRY(skip_pickles(weights, 3, &at));
     TRY(next_pickle(weights, &at, &object));
     enum status status = weights_pth_collect(&object, weights);
+    if (status == OK)
+        note_storages(&object, weights);
     pickle_done(&object);
     if (status == OK)
         status = next_pickle(weights, &at, &keys);
