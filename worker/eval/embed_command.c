@@ -249,7 +249,8 @@ static int embed_run(int argc, char **argv)
         .synopsis = "--snapshot FILE --store DIR --to FILE [options]",
         .summary =
             "Writes the features of every image of a store, in the order of shards and records.",
-        .examples = "  seer embed --snapshot run/snapshots/000500.safetensors --store s --to f.npy",
+        .examples =
+            "  seer embed --snapshot run/snapshots/step-000000500.safetensors --store s --to f.npy",
         .options = rows,
     };
     enum status status = options_parse_all(&usage, argc, argv);

@@ -173,8 +173,8 @@ static int knn_run(int argc, char **argv)
         .summary = "Classifies test images by their nearest training images, in the features of a "
                    "snapshot,\n"
                    "of random weights, and in raw pixels.",
-        .examples =
-            "  seer eval knn --snapshot run/snapshots/000500.safetensors --train a --test b",
+        .examples = "  seer eval knn --snapshot run/snapshots/step-000000500.safetensors --train a "
+                    "--test b",
         .options = rows,
     };
     enum status status = options_parse_all(&usage, argc, argv);

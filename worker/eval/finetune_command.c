@@ -152,7 +152,8 @@ static int finetune_run_command(int argc, char **argv)
                    "images, as the\n"
                    "paper does, and says what it gets right of the test images.",
         .examples =
-            "  seer eval finetune --snapshot run/snapshots/000500.safetensors --train a --test b\n"
+            "  seer eval finetune --snapshot run/snapshots/step-000000500.safetensors --train a "
+            "--test b\n"
             "  seer eval finetune -s x.safetensors --train a --test b --workers 8 --device cuda:0",
         .options = rows,
     };

@@ -295,8 +295,8 @@ static int linear_run(int argc, char **argv)
         .summary = "Trains linear classifiers on frozen features of several layers, as the paper "
                    "does, and\n"
                    "says what each gets right of the test images.",
-        .examples =
-            "  seer eval linear --snapshot run/snapshots/000500.safetensors --train a --test b",
+        .examples = "  seer eval linear --snapshot run/snapshots/step-000000500.safetensors "
+                    "--train a --test b",
         .options = rows,
     };
     enum status status = options_parse_all(&usage, argc, argv);

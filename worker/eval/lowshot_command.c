@@ -318,10 +318,10 @@ static int lowshot_run(int argc, char **argv)
         .summary = "Trains linear classifiers on frozen features, or the whole network, on a few "
                    "labelled\n"
                    "images, of several draws, and says what they get right of the test images.",
-        .examples =
-            "  seer eval lowshot --snapshot run/snapshots/000500.safetensors --train a --test b\n"
-            "  seer eval lowshot -s x.safetensors --train a --test b --per-class 1,5,10\n"
-            "  seer eval lowshot -s x.safetensors --train a --test b --finetune --seeds 3",
+        .examples = "  seer eval lowshot --snapshot run/snapshots/step-000000500.safetensors "
+                    "--train a --test b\n"
+                    "  seer eval lowshot -s x.safetensors --train a --test b --per-class 1,5,10\n"
+                    "  seer eval lowshot -s x.safetensors --train a --test b --finetune --seeds 3",
         .options = rows,
     };
     enum status status = options_parse_all(&usage, argc, argv);

@@ -107,10 +107,11 @@ static int export_run(int argc, char **argv)
         .summary = "Takes the model out of a snapshot, into what PyTorch, timm, transformers or\n"
                    "ONNX runtimes load.",
         .examples =
-            "  seer export run/snapshots/000500.safetensors --format pth --to trunk.pth\n"
-            "  seer export run/snapshots/000500.safetensors --layout timm --to timm.safetensors\n"
-            "  seer export run/snapshots/000500.safetensors --format onnx --to trunk.onnx\n"
-            "  seer export run/snapshots/000500.safetensors --format hub --to my-model",
+            "  seer export run/snapshots/step-000000500.safetensors --format pth --to trunk.pth\n"
+            "  seer export run/snapshots/step-000000500.safetensors --layout timm --to "
+            "timm.safetensors\n"
+            "  seer export run/snapshots/step-000000500.safetensors --format onnx --to trunk.onnx\n"
+            "  seer export run/snapshots/step-000000500.safetensors --format hub --to my-model",
         .options = rows,
     };
     int first;
