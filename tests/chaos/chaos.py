@@ -87,7 +87,8 @@ def judge(faults, reference):
         ("places where they disagree with the server",
          sum(counted[key] for key in oracle.DISAGREEMENTS)),
         ("steps different from the undisturbed run", len(different)),
-        ("tensors different at the end", len(tensors)), ("left behind", len(left))])
+        ("tensors different at the end", len(tensors)), ("left behind", len(left)),
+        ("lost while a core of this machine stood still", faults.excused)])
     wrong += [f"{key} is {counted[key]}" for key in
               ("lost", "duplicated", "unequal_digests", *oracle.DISAGREEMENTS) if counted[key] != 0]
     if counted["steps_witnessed"] == 0:
@@ -113,9 +114,9 @@ def disturb(options, seed, directory):
                    SETTINGS + options.settings, mark, programs)
     reference = ChaosRun(os.path.join(directory, "reference"), store, 1, 7,
                          SETTINGS + oracle.PATIENCE, mark)
-    core = chaos_means.SlowCore()
+    core, standstills = chaos_means.SlowCore(), chaos_means.Standstills()
     faults = Faults(run, random.Random(seed), options.haste, chaos_means.Network(),
-                    chaos_means.SmallDisk(run.directory), core)
+                    chaos_means.SmallDisk(run.directory), core, standstills)
     try:
         run.start()
         faults.inject(options.strikes, options.only)
@@ -136,6 +137,7 @@ def disturb(options, seed, directory):
         return 1
     finally:
         core.close()
+        standstills.close()
     return 0
 
 

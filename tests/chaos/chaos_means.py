@@ -161,6 +161,42 @@ class SlowCore:
                 time.sleep(0.01)
 
 
+class Standstills:
+    """Times in which a core ran nothing for longer than any scheduler would let one wait: a virtual
+    machine's cores are taken from it. One watcher sleeps on each core, in a session of its own."""
+    NOTED_S, MUCH_S = 0.1, 0.5
+    WATCH = (f"import os, sys, time\nos.sched_setaffinity(0, {{int(sys.argv[1])}})\n"
+             "last = time.monotonic()\nwhile True:\n    time.sleep(0.02)\n    now = time.monotonic()\n"
+             f"    if now - last > {NOTED_S}:\n        print(last, now, flush=True)\n    last = now\n")
+
+    def __init__(self):
+        self.seen = []  # (core, begin, end), of the monotonic clock
+        self.watchers = [subprocess.Popen([sys.executable, "-c", self.WATCH, str(core)], text=True,
+                                          stdout=subprocess.PIPE, start_new_session=True)
+                         for core in sorted(os.sched_getaffinity(0))]
+        for core, watcher in enumerate(self.watchers):
+            threading.Thread(target=self.note, args=(core, watcher), daemon=True).start()
+
+    def note(self, core, watcher):
+        for line in watcher.stdout:
+            begin, end = map(float, line.split())
+            self.seen.append((core, begin, end))
+            if end - begin > self.MUCH_S:
+                print(f"core {core} stood still for {end - begin:.2f} s", flush=True)
+
+    def were_long(self, since):
+        """Of any core, together."""
+        time.sleep(0.2)  # a watcher wakes no earlier than others do
+        return any(sum(end - max(begin, since) for at, begin, end in self.seen
+                       if at == core and end > since) > self.MUCH_S
+                   for core in range(len(self.watchers)))
+
+    def close(self):
+        for watcher in self.watchers:
+            watcher.kill()
+            watcher.wait()
+
+
 class StoppedThread:
     """One thread that stands still while the others of its process go on: it is traced and
     interrupted. Made, entered and left by the same thread of ours."""
