@@ -185,7 +185,7 @@ struct coordinator {
     int is_severed; /* after a restart: the last generation's helpers have ended */
     int is_void;    /* after a restart: what the last generation was told holds no more */
     uint32_t complaint_count;
-    struct core_complaint *complaints; /* [CORE_COMPLAINTS], or NULL while there were none */
+    struct core_complaint *complaints; /* [complaint_count, CORE_COMPLAINTS at most] */
     uint32_t fact_count; /* shards that the stores told of since this process began, or more */
     struct expiry_fact *facts; /* [fact_count] by id */
     struct core_snapshot snapshot;

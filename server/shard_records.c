@@ -19,7 +19,9 @@
 static void send_range(struct coordinator *c, const struct worker *worker, uint32_t from,
                        uint32_t until)
 {
-    struct message_shard *shards = mem_array(CORE_SHARDS_IN_MESSAGE, sizeof(*shards));
+    const uint32_t count = until > from ? until - from : 0;
+    struct message_shard *shards =
+        mem_array(count < CORE_SHARDS_IN_MESSAGE ? count : CORE_SHARDS_IN_MESSAGE, sizeof(*shards));
     while (from < until) {
         struct message message = {.kind = MESSAGE_SHARDS,
                                   .shards = {.from = from, .shards = shards}};
@@ -292,8 +294,10 @@ static int note_complaint(struct coordinator *c, const struct worker *worker,
         return 1;
     if (c->complaint_count == CORE_COMPLAINTS)
         return 0;
-    if (c->complaints == NULL)
-        c->complaints = mem_array(CORE_COMPLAINTS, sizeof(*c->complaints));
+    const uint32_t count = c->complaint_count;
+    if ((count & (count - 1)) == 0) /* room doubles at powers of two */
+        c->complaints = mem_resize(c->complaints,
+                                   (count == 0 ? 1 : 2 * (size_t)count) * sizeof(*c->complaints));
     struct core_complaint *complaint = &c->complaints[c->complaint_count++];
     *complaint = (struct core_complaint){
         .worker = worker->id, .shard = unreadable->shard, .since_ms = c->now_ms};
