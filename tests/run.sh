@@ -49,7 +49,7 @@ failed=0
 if [ "$mode" != quick ]; then
     if [ -x /usr/local/cuda/bin/nvcc ] || command -v nvcc >/dev/null; then
         # The oldest and the newest: what is between takes a minute more and has nothing of its own in our sources.
-        build cuda all -DEVERSEER_TESTS=OFF '-DEVERSEER_CUDA_ARCHITECTURES=75-real;90'
+        build cuda programs -DEVERSEER_TESTS=OFF '-DEVERSEER_CUDA_ARCHITECTURES=75-real;90'
     fi
     # Threads and memory are checked where they live; the programs themselves run in release below.
     build tsan threaded_tests

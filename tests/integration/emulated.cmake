@@ -28,5 +28,5 @@ if(EVERSEER_EMULATED_GPU)
         $<TARGET_OBJECTS:device_emulated> $<TARGET_OBJECTS:device_emulated_bf16>
         $<TARGET_OBJECTS:device_emulated_fp16> $<TARGET_OBJECTS:device_emulated_fp32>)
     set_target_properties(test_nccl PROPERTIES ENABLE_EXPORTS ON)
-    seer_alone_at_clock(integration.test_nccl) # its deadlines are short
+    set_tests_properties(integration.test_nccl PROPERTIES RUN_SERIAL ON) # its deadlines are short
 endif()
