@@ -10,7 +10,7 @@ from chaos_means import Network, address_of
 from chaos_run import Failure, is_catching, state_of, words_of
 
 # As tight as a busy machine of two cores bears without a false alarm.
-LOST_MS, FORM_MS, STEP_MS = 2000, 6000, 5000
+LOST_MS, FORM_MS, STEP_MS = 1500, 6000, 5000
 MARGIN_S = 5    # for a thing that is to happen at a limit
 RETURN_S = 30   # for the next step after a fault
 GUESTS_MAX = 2  # with 4 workers as many members as the tiny config has slots

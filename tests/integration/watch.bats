@@ -261,9 +261,9 @@ screen_has() { # WORDS
 @test "seer top follows keys and the size of a terminal, with and without colors" {
     command -v tmux >/dev/null || skip 'tmux is not installed'
     TMUX_SOCKET="$BATS_TEST_TMPDIR/tmux"
-    tmux -S "$TMUX_SOCKET" -f /dev/null new-session -d -x 120 -y 30 "env LC_ALL=C.UTF-8 NO_COLOR=1 '$SEER_BIN/seer' top --run '$RUN'"
+    tmux -S "$TMUX_SOCKET" -f /dev/null new-session -d -x 120 -y 30 "env LC_ALL=C.UTF-8 NO_COLOR=1 '$SEER_BIN/seer' top --run '$RUN'" 3>&-
     wait_until 20 screen_has '^WORKER +RANK +STATE +PHASE.*HEARD MS'
-    ! tmux -S "$TMUX_SOCKET" capture-pane -p -e | grep -q "$(printf '\033\\[3[0-9]m')" || false
+    ! tmux -S "$TMUX_SOCKET" capture-pane -p -e | grep -q "$(printf '\033\\[3[0-7]m')" || false
     tmux -S "$TMUX_SOCKET" send-keys s
     wait_until 10 screen_has 'sort: name'
     tmux -S "$TMUX_SOCKET" send-keys / r - 2 Enter
