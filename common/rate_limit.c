@@ -12,7 +12,8 @@ static uint32_t hash_of(const char *line)
     return hash != 0 ? hash : 1;
 }
 
-/* Taken once and for ever. With more kinds than places the last ones share. */
+/* A place is taken once and for ever. When there are more kinds than places, the last ones share.
+ */
 static struct rate_limit_kind *place_of(struct rate_limit *limit, uint32_t hash)
 {
     for (uint32_t i = 0; i < RATE_LIMIT_KINDS; i++) {

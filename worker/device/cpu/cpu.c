@@ -58,8 +58,7 @@ static void unmap(struct cpu_block *block)
     *block = (struct cpu_block){0};
 }
 
-/* As it is, if it is not twice too large and no other one is too large already, or else fitted:
- * what is larger than asked for is memory that nobody counts. Zeroed. NULL: there is none. */
+/* Longer or, if another one is too long already, shorter; zeroed. NULL: there is none. */
 static void *take_spare(struct cpu *cpu, size_t bytes)
 {
     struct cpu_block spare = cpu->spare;
@@ -67,7 +66,7 @@ static void *take_spare(struct cpu *cpu, size_t bytes)
     cpu->spare = (struct cpu_block){0};
     if (spare.memory == NULL)
         return NULL;
-    if (spare.bytes > bytes && spare.bytes <= 2 * bytes && cpu->roomy.memory == NULL) {
+    if (spare.bytes > bytes && cpu->roomy.memory == NULL) {
         cpu->roomy = spare;
     } else {
         void *fitting = mremap(spare.memory, spare.bytes, bytes, MREMAP_MAYMOVE);
