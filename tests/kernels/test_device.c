@@ -59,32 +59,6 @@ static void memory_is_zeroed_aligned_and_refused_when_there_is_not_enough(void *
     device_close(device);
 }
 
-static void memory_is_zeroed_also_when_others_of_other_sizes_had_it_before(void **state)
-{
-    (void)state;
-    static const size_t sizes[] = {3 << 20, (5 << 20) + 1, (3 << 20) + 77, 9 << 20, 5 << 20, 100};
-    const size_t most = 9 << 20;
-    struct device *device = open_device();
-    uint8_t *dirt = mem_alloc(most), *seen = mem_alloc(most), *zeros = mem_zero(most);
-    memset(dirt, 0xa5, most);
-    for (size_t i = 0; i < 36; i++) {
-        const size_t first = sizes[i / 6], second = sizes[i % 6];
-        void *a, *b;
-        assert_ok(device->ops->allocate(device, first, NULL, &a));
-        device->ops->upload(device, a, dirt, first);
-        assert_ok(device->ops->allocate(device, second, NULL, &b));
-        device->ops->download(device, seen, b, second);
-        assert_memory_equal(seen, zeros, second);
-        device->ops->upload(device, b, dirt, second);
-        device->ops->release(device, a, first, -1);
-        device->ops->release(device, b, second, -1);
-    }
-    mem_free(dirt);
-    mem_free(seen);
-    mem_free(zeros);
-    device_close(device);
-}
-
 static void memory_with_a_descriptor_can_be_mapped_by_another_process(void **state)
 {
     (void)state;
@@ -208,7 +182,6 @@ int main(int argc, char **argv)
     struct target targets[TARGET_MAX];
     const struct CMUnitTest cpu_tests[] = {
         cmocka_unit_test(a_device_is_opened_by_name_and_a_wrong_name_is_refused),
-        cmocka_unit_test(memory_is_zeroed_also_when_others_of_other_sizes_had_it_before),
         cmocka_unit_test(memory_with_a_descriptor_can_be_mapped_by_another_process),
         cmocka_unit_test(a_step_allocates_nothing),
     };

@@ -15,7 +15,7 @@
 #include "common/mem.h"
 
 /* Pages are touched lazily; big arenas are worth 2 MiB pages, small ones would waste them. */
-enum { HUGE_PAGE_BYTES = 2 << 20, PAGES_BYTES = 64 << 10 }; /* whole pages, however large */
+enum { HUGE_PAGE_BYTES = 2 << 20 };
 
 static enum status no_memory(size_t bytes, int error)
 {
@@ -27,7 +27,7 @@ static enum status no_memory(size_t bytes, int error)
 /* mmap of nothing is an error; a page costs nothing. */
 static size_t mapped_bytes(size_t bytes)
 {
-    return bytes == 0 ? PAGES_BYTES : (bytes + PAGES_BYTES - 1) / PAGES_BYTES * PAGES_BYTES;
+    return bytes == 0 ? 1 : bytes;
 }
 
 static enum status allocate_shared(size_t bytes, int *ret_fd, void **ret_memory)
@@ -51,50 +51,6 @@ static enum status allocate_shared(size_t bytes, int *ret_fd, void **ret_memory)
     return OK;
 }
 
-static void unmap(struct cpu_block *block)
-{
-    if (block->memory != NULL)
-        CHECK(munmap(block->memory, block->bytes) == 0);
-    *block = (struct cpu_block){0};
-}
-
-/* Longer or, if another one is too long already, shorter; zeroed. NULL: there is none. */
-static void *take_spare(struct cpu *cpu, size_t bytes)
-{
-    struct cpu_block spare = cpu->spare;
-    const size_t used = spare.bytes < bytes ? spare.bytes : bytes;
-    cpu->spare = (struct cpu_block){0};
-    if (spare.memory == NULL)
-        return NULL;
-    if (spare.bytes > bytes && cpu->roomy.memory == NULL) {
-        cpu->roomy = spare;
-    } else {
-        void *fitting = mremap(spare.memory, spare.bytes, bytes, MREMAP_MAYMOVE);
-        if (fitting == MAP_FAILED) {
-            unmap(&spare);
-            return NULL;
-        }
-        spare.memory = fitting;
-    }
-    memset(spare.memory, 0, used);
-    return spare.memory;
-}
-
-static void give_back(struct cpu *cpu, void *memory, size_t bytes, int is_shared)
-{
-    struct cpu_block block = {memory, mapped_bytes(bytes)};
-    if (memory == cpu->roomy.memory) {
-        block = cpu->roomy;
-        cpu->roomy = (struct cpu_block){0};
-    }
-    if (!is_shared && block.bytes >= HUGE_PAGE_BYTES && block.bytes > cpu->spare.bytes) {
-        unmap(&cpu->spare);
-        cpu->spare = block;
-    } else {
-        unmap(&block);
-    }
-}
-
 static void hold(struct cpu *cpu, size_t bytes)
 {
     cpu->held += bytes;
@@ -111,10 +67,8 @@ enum status cpu_allocate(struct device *device, size_t bytes, int *ret_fd, void 
         hold(cpu, bytes);
         return OK;
     }
-    void *memory = bytes >= HUGE_PAGE_BYTES ? take_spare(cpu, mapped_bytes(bytes)) : NULL;
-    if (memory == NULL)
-        memory = mmap(NULL, mapped_bytes(bytes), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory =
+        mmap(NULL, mapped_bytes(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return no_memory(bytes, errno);
     if (bytes >= HUGE_PAGE_BYTES)
@@ -127,7 +81,7 @@ enum status cpu_allocate(struct device *device, size_t bytes, int *ret_fd, void 
 void cpu_release(struct device *device, void *memory, size_t bytes, int fd)
 {
     if (memory != NULL) {
-        give_back((struct cpu *)device, memory, bytes, fd >= 0);
+        CHECK(munmap(memory, mapped_bytes(bytes)) == 0);
         ((struct cpu *)device)->held -= bytes;
     }
     if (fd >= 0)
@@ -211,8 +165,8 @@ void cpu_scratch_grow(struct cpu *cpu, enum cpu_scratch_use use, size_t bytes)
 void cpu_memory(struct device *device, struct device_memory *ret_memory)
 {
     struct cpu *cpu = (struct cpu *)device;
-    *ret_memory = (struct device_memory){
-        .held = cpu->held, .peak = cpu->peak, .free = host_free_bytes() + cpu->spare.bytes};
+    *ret_memory =
+        (struct device_memory){.held = cpu->held, .peak = cpu->peak, .free = host_free_bytes()};
     for (int i = 0; i < CONV_SHARED_MAX; i++)
         ret_memory->shared[i] = cpu->scratch[i].bytes;
 }
@@ -223,7 +177,6 @@ void cpu_destroy(struct device *device)
     if (cpu == NULL)
         return;
     dnnl_conv_stop(cpu);
-    unmap(&cpu->spare);
     for (int i = 0; i < CONV_SHARED_MAX; i++)
         mem_free(cpu->scratch[i].memory);
     mem_free(cpu);

@@ -25,22 +25,12 @@ enum cpu_scratch_use {
     CPU_LINES,        /* group8's */
 };
 
-/* A mapping of its own. */
-struct cpu_block {
-    void *memory; /* NULL: none */
-    size_t bytes;
-};
-
 struct cpu {
     struct device device; /* first: a struct device * is a struct cpu * */
     const struct cpu_isa *isa;
     int thread_count;
     int is_probe; /* takes no memory, only counts it (dnnl_conv_memory) */
     size_t held, peak;
-    /* Who has a slot more or less in the next generation gives back a large block and takes one of
-     * about its size, and each new page would cost a fault while all wait for it. */
-    struct cpu_block spare; /* the largest that was given back: its pages stay */
-    struct cpu_block roomy; /* one that was asked to be smaller than it is */
     char description[160];
     struct dnnl_engine *engine;
     struct dnnl_stream *stream;
