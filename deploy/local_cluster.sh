@@ -54,14 +54,17 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$run" ] || die 2 '--run DIR is missing'
 
-tick() { # waits a tenth of a second, or shorter when a child ends
-    read -rt 0.1 <> <(:) || :
+# The loop that watches starts no process of its own: it would take cores from those who train.
+exec 9<> <(:) # nobody ever writes there
+tick() {      # waits a tenth of a second, or shorter when a child ends
+    read -rt 0.1 -u 9 || :
 }
 
 is_alive() { # PID: and not a zombie
-    local state
-    state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) || return 1
-    [ -n "$state" ] && [ "$state" != Z ]
+    local stat
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+    stat=${stat##*) } # behind the name, which may hold anything
+    [ "${stat%% *}" != Z ]
 }
 
 is_ours() { # PID WORD, of its command line: not somebody else who has that number by now
@@ -120,7 +123,7 @@ journals=$(realpath "$run")/workers
 # The part that stays is a process of its own, so that the caller's terminal and job control do not matter to it.
 if [ "$detach" = 1 ] && [ "$supervise" = 0 ]; then
     rm -f "$run/started" "$run/failed"
-    setsid "${BASH_SOURCE[0]}" "${original[@]}" --supervise >>"$run/cluster.log" 2>&1 </dev/null 3>&- &
+    setsid "${BASH_SOURCE[0]}" "${original[@]}" --supervise >>"$run/cluster.log" 2>&1 </dev/null 3>&- 9>&- &
     supervisor=$!
     until [ -f "$run/started" ]; do
         if ! is_alive "$supervisor"; then
@@ -164,7 +167,7 @@ for ((i = 0; i < ${#server_options[@]}; i += 2)); do
 done
 
 start_server() {
-    "${server_command[@]}" >>"$run/server.log" 2>&1 </dev/null 3>&- &
+    "${server_command[@]}" >>"$run/server.log" 2>&1 </dev/null 3>&- 9>&- &
     server_pid=$!
     write_pids
 }
@@ -196,7 +199,7 @@ key_options() { # NAME
 start_worker() { # INDEX
     local key_options=()
     key_options "${names[$1]}"
-    "$bin/seer-worker" --server "$address" --name "${names[$1]}" --journal "$journals" "${key_options[@]}" >>"$run/${names[$1]}.log" 2>&1 </dev/null 3>&- &
+    "$bin/seer-worker" --server "$address" --name "${names[$1]}" --journal "$journals" "${key_options[@]}" >>"$run/${names[$1]}.log" 2>&1 </dev/null 3>&- 9>&- &
     worker_pids[$1]=$!
     worker_starts[$1]=$(now_ms)
     worker_dues[$1]=''
