@@ -180,6 +180,7 @@ static const struct field welcome_fields[] = {
     FIELD_SCALAR(message_welcome, Seer__Welcome, heartbeat_ms),
     FIELD_SCALAR(message_welcome, Seer__Welcome, lost_ms),
     FIELD_SCALAR(message_welcome, Seer__Welcome, protocol),
+    FIELD_SCALAR(message_welcome, Seer__Welcome, slots),
     {.kind = FIELD_END},
 };
 

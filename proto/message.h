@@ -207,6 +207,7 @@ struct message_welcome {
     char *config; /* YAML of the run */
     uint32_t heartbeat_ms, lost_ms;
     uint32_t protocol; /* that both speak from now on; 0: the server knows of no range */
+    uint32_t slots;    /* of a step that a newcomer may expect to compute; 0: nobody knows */
 };
 
 struct message_reject {

@@ -95,6 +95,13 @@ static void print_older(const struct coordinator *c, uint32_t protocol, struct b
     CHECK(config_print_for(c->config, protocol, out) == OK && buf_append(out, "", 1) == OK);
 }
 
+/* What a newcomer will compute if it alone joins the present generation and all are equally fast. */
+static uint32_t newcomer_slots(const struct coordinator *c)
+{
+    const uint32_t slots = (uint32_t)config_slots(c->config), members = c->world_size + 1;
+    return c->world_size == 0 ? 0 : (slots + members - 1) / members;
+}
+
 static void welcome(struct coordinator *c, const struct worker *worker)
 {
     struct buf older = {0};
@@ -110,6 +117,7 @@ static void welcome(struct coordinator *c, const struct worker *worker)
                 .heartbeat_ms = (uint32_t)c->config->server.heartbeat_ms,
                 .lost_ms = (uint32_t)c->config->server.lost_ms,
                 .protocol = worker->protocol,
+                .slots = newcomer_slots(c),
             },
     };
     core_send(c, worker, &message);

@@ -82,7 +82,9 @@ static void handle_welcome(struct member *m, const struct message *message)
         m->state = MEMBER_STATE_PARKED;
     if (!m->is_configured) {
         m->is_configured = 1;
-        member_push(m, MEMBER_CONFIGURE)->text = mem_string(message->welcome.config);
+        struct member_action *action = member_push(m, MEMBER_CONFIGURE);
+        action->text = mem_string(message->welcome.config);
+        action->slots = message->welcome.slots;
     }
     if (m->is_prepared)
         member_send(m, &m->ready, m->prepared_generation);

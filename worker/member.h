@@ -85,6 +85,7 @@ struct member_action {
     uint64_t ticket;
     uint64_t step;
     double lr;                  /* APPLY */
+    uint32_t slots;             /* CONFIGURE: as Welcome says */
     int takes_over;             /* FORM: the collective is the prepared one */
     int holds_state;            /* FORM: what is held is the state that it starts from */
     int wants_parameter_digest; /* COMPUTE */

@@ -1,4 +1,4 @@
-/* warm_up.c - a step of one grey slot. */
+/* warm_up.c - a step of grey slots. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/warm_up.h"
@@ -11,18 +11,20 @@
 enum { NCCL_WAIT_MS = 120000 };
 enum { WAIT_MS = 1000, GREY = 128 }; /* nobody else is in the collective: there is no waiting */
 
-static void paint(const struct config *config, struct batch *batch)
+static void paint(const struct config *config, int slots, struct batch *batch)
 {
     *batch = (struct batch){
-        .slot_count = 1,
+        .slot_count = (uint32_t)slots,
         .slot_images = (uint32_t)config->train.slot_images,
-        .slots = mem_zero(sizeof(*batch->slots)),
+        .slots = mem_array((size_t)slots, sizeof(*batch->slots)),
         .group_count = (int)config->crop_count,
     };
+    for (int i = 0; i < slots; i++)
+        batch->slots[i] = (uint32_t)i;
     for (int g = 0; g < batch->group_count; g++) {
         const struct config_crop *crop = &config->crops[g];
         const size_t bytes =
-            (size_t)(config->train.slot_images * crop->count * crop->size * crop->size * 3);
+            (size_t)(slots * config->train.slot_images * crop->count * crop->size * crop->size * 3);
         batch->crops[g] = mem_alloc(bytes);
         memset(batch->crops[g], GREY, bytes);
     }
@@ -35,7 +37,8 @@ static void wipe(struct batch *batch)
     mem_free(batch->slots);
 }
 
-static enum status rehearse(const struct config *config, struct state *state, struct step *step)
+static enum status rehearse(const struct config *config, struct state *state, struct step *step,
+                            int slots)
 {
     const struct collective_group group = {
         .engine = COLLECTIVE_SELF,
@@ -51,7 +54,7 @@ static enum status rehearse(const struct config *config, struct state *state, st
     struct step_result result;
     struct batch batch;
     TRY(collective_form(&group, &alone));
-    paint(config, &batch);
+    paint(config, slots, &batch);
     const enum status status = step_compute(step, alone, state->step, &batch, &result);
     wipe(&batch);
     collective_destroy(alone);
@@ -84,11 +87,11 @@ static enum status warm_nccl(const struct config *config, struct state *state)
     return status;
 }
 
-enum status warm_up(const struct config *config, struct state *state, struct step *step)
+enum status warm_up(const struct config *config, struct state *state, struct step *step, int slots)
 {
     const int is_gpu = strcmp(state->device->ops->name, "cuda") == 0;
     const int is_wanted = strcmp(config->collective.engine, "nccl") == 0;
-    TRY(rehearse(config, state, step));
+    TRY(rehearse(config, state, step, slots));
     if (!is_wanted && !(is_gpu && strcmp(config->collective.engine, "auto") == 0))
         return OK;
     const enum status status = warm_nccl(config, state);

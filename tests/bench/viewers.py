@@ -18,6 +18,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import chaos_run  # noqa: E402
 from chaos import make_store  # noqa: E402
 
+try:
+    import zmq
+except ImportError:
+    sys.exit(f"zmq is not installed for {sys.executable}: take Debian's /usr/bin/python3 (python3-zmq)")
+
 SETTLE_STEPS = 3   # at the beginning of a turn
 DRIBBLE_S = 1.0
 FOLLOW = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -35,7 +40,6 @@ class Crowd:
             self.open(-1 - i, b"G")
         self.listeners = []
         if counts["listeners"]:
-            import zmq
             context = zmq.Context()
             for _ in range(counts["listeners"]):
                 listener = context.socket(zmq.SUB)
@@ -70,7 +74,6 @@ class Crowd:
                     pass  # read() sees its end
 
     def drain(self):
-        import zmq
         for listener in self.listeners:
             try:
                 while True:
@@ -136,6 +139,7 @@ def turn_with_viewers(run, steps, counts, processors):
     ours, theirs = multiprocessing.Pipe()
     crowd = multiprocessing.Process(target=crowd_main, args=(theirs, page_of(run), feed, counts, processors))
     crowd.start()
+    theirs.close()  # so that its end is seen here
     ours.recv()
     median = turn(run, steps)
     ours.send("end")

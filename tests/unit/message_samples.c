@@ -180,7 +180,7 @@ static void fill_body(struct message *m)
         break;
     case MESSAGE_WELCOME:
         m->welcome =
-            (struct message_welcome){mem_string("w1-2"), mem_string("a: 1\n"), 100, 3000, 4};
+            (struct message_welcome){mem_string("w1-2"), mem_string("a: 1\n"), 100, 3000, 4, 7};
         break;
     case MESSAGE_REJECT:
         m->reject = (struct message_reject){mem_string("other version"), 1, 1};
@@ -345,7 +345,7 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         break;
     case MESSAGE_WELCOME:
         TEXT(welcome.name), TEXT(welcome.config);
-        SAME(welcome.heartbeat_ms), SAME(welcome.lost_ms), SAME(welcome.protocol);
+        SAME(welcome.heartbeat_ms), SAME(welcome.lost_ms), SAME(welcome.protocol), SAME(welcome.slots);
         break;
     case MESSAGE_REJECT:
         TEXT(reject.reason), SAME(reject.is_final), SAME(reject.is_accident);

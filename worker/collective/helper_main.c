@@ -33,6 +33,7 @@ enum {
     IDLE_SPIN_US = 30,
     /* Asleep it still gives the library a turn now and then, for what others may need of it. */
     IDLE_TURN_US = 20000,
+    WARM_FLOATS = 16384,
 };
 
 struct helper {
@@ -223,6 +224,26 @@ static enum status helper_join(struct helper *helper, char **addresses)
     return OK;
 }
 
+/* What only first messages cost, paid while the present generation still trains: connections are made
+ * at the first message of a pair, and each size has its own algorithm. */
+static void helper_meet(void)
+{
+    static const int counts[] = {1, 512, WARM_FLOATS};
+    static float sums[WARM_FLOATS];
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        MPI_Request request;
+        MPI_Iallreduce(MPI_IN_PLACE, sums, counts[i], MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, &request);
+        MPI_Wait(&request, MPI_STATUS_IGNORE);
+    }
+}
+
+/* Pages of the worker's memory are mapped ahead, beside everything else: it may be large. */
+static void populate_run(void *argument)
+{
+    const struct helper *helper = argument;
+    madvise(helper->region, helper->region_bytes, MADV_POPULATE_WRITE); /* not before Linux 5.14 */
+}
+
 /* seer-helper --run R --generation G --nonce X ADDRESS... as helper_command.c writes it. */
 static enum status arguments_parse(int argc, char **argv, struct helper_identity *ret)
 {
@@ -257,10 +278,11 @@ int main(int argc, char **argv)
         helper.requests[i] = MPI_REQUEST_NULL;
     if (helper_join(&helper, argv + FIRST_ADDRESS) != OK)
         helper_die(fail_message());
-    struct thread watcher = {0};
-    if (thread_start(&watcher, "watcher", watcher_run, &helper) != OK)
+    struct thread watcher = {0}, populate = {0};
+    if (thread_start(&watcher, "watcher", watcher_run, &helper) != OK ||
+        thread_start(&populate, "populate", populate_run, &helper) != OK)
         helper_die(fail_message());
-    MPI_Barrier(MPI_COMM_WORLD);
+    helper_meet();
     atomic_store(&helper.ring->is_formed, 1);
     bell_ring(&helper.ring->worker_bell);
     helper_serve(&helper);
