@@ -57,6 +57,17 @@ static void workers_of_other_versions_agree_on_a_protocol_or_are_told_who_is_too
     assert_non_null(strstr(objection_to(f, NEWEST + 1, 0), "upgrade the server"));
 }
 
+/* So that it can rehearse just that before others wait for it. */
+static void a_newcomer_hears_how_many_slots_it_may_expect(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 1, PROTOCOL_VERSION, 0);
+    assert_int_equal(find_sent(f, 1, MESSAGE_WELCOME)->welcome.slots, 0); /* nobody trains yet */
+    train(f, 2);
+    hello(f, 3, PROTOCOL_VERSION, 0);
+    assert_int_equal(find_sent(f, 3, MESSAGE_WELCOME)->welcome.slots, 2); /* of 4, among 3 */
+}
+
 static void two_workers_of_one_name_get_two_names(void **state)
 {
     struct fixture *f = *state;
@@ -254,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         coordinator_test(workers_that_do_not_fit_are_refused_for_good),
         coordinator_test(workers_of_other_versions_agree_on_a_protocol_or_are_told_who_is_too_old),
+        coordinator_test(a_newcomer_hears_how_many_slots_it_may_expect),
         coordinator_test(two_workers_of_one_name_get_two_names),
         coordinator_test(who_is_not_known_is_asked_for_a_hello),
         coordinator_test(a_server_that_slept_blames_nobody),

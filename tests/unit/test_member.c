@@ -70,8 +70,11 @@ static int setup(void **state)
     f->member = member_create(&setup);
     member_actions_init(&f->actions);
     handle(f, (struct member_event){.kind = MEMBER_CONNECTED});
-    hear(f, (struct message){.kind = MESSAGE_WELCOME, .welcome = {.name = "w", .config = "c"}}, 1,
-         0);
+    hear(f,
+         (struct message){.kind = MESSAGE_WELCOME,
+                          .welcome = {.name = "w", .config = "c", .slots = 3}},
+         1, 0);
+    assert_int_equal(find(f, MEMBER_CONFIGURE, 0)->slots, 3);
     handle(f, (struct member_event){.kind = MEMBER_CONFIGURED, .fingerprint = 5});
     hear(f,
          (struct message){.kind = MESSAGE_REGROUP,
