@@ -78,6 +78,17 @@ void coordinator_begin_with_initial(struct coordinator *c)
     c->is_initial_given = 1;
 }
 
+/* Allowed, and seldom meant. */
+static void tell_changed_config(struct coordinator *c)
+{
+    if (c->fingerprint_before != 0 && c->fingerprint_before != c->fingerprint)
+        actions_event(c->out, "config_changed", 1,
+                      "step=%llu was=%016llx is=%016llx hint=\"it computes by other numbers from here on; "
+                      "everseer.config in a snapshot of before says by which it did\"",
+                      (unsigned long long)c->step, (unsigned long long)c->fingerprint_before,
+                      (unsigned long long)c->fingerprint);
+}
+
 void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *out)
 {
     const struct config *config = c->config;
@@ -112,6 +123,7 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
     actions_event(out, "server_started", 0, "run=%016llx epoch=%llu step=%llu lineage=%u",
                   (unsigned long long)c->run, (unsigned long long)c->epoch,
                   (unsigned long long)c->step, c->lineage);
+    tell_changed_config(c);
 }
 
 static void handle_broken(struct coordinator *c, struct worker *worker,

@@ -139,6 +139,7 @@ struct coordinator {
     const struct config *config;
     char *config_text;
     uint64_t entropy, boot, fingerprint;
+    uint64_t fingerprint_before; /* of the server before, by the journal; 0: there was none */
     uint32_t config_since; /* the protocol a worker must speak to know every key of the config */
     uint64_t batch_images;
 

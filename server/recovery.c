@@ -36,6 +36,7 @@ static enum status restore_start(struct coordinator *c, const struct journal_sta
     c->has_run = 1;
     c->run = start->run;
     c->epoch = start->epoch;
+    c->fingerprint_before = start->fingerprint;
     return OK;
 }
 

@@ -16,6 +16,7 @@ struct scanned_store {
     char *path;              /* absolute */
     struct store known;      /* what was reported */
     struct timespec changed; /* of shards/ at that time */
+    int is_sure;             /* it had not changed since the look before either */
     int is_unreadable;       /* and has been complained of */
 };
 
@@ -102,7 +103,9 @@ void store_scan_run(struct store_scan *scan,
     for (int i = 0; i < scan->count; i++) {
         struct scanned_store *store = &scan->stores[i];
         struct timespec changed = time_of(store->path);
-        if (changed.tv_sec == store->changed.tv_sec && changed.tv_nsec == store->changed.tv_nsec)
+        const int is_same =
+            changed.tv_sec == store->changed.tv_sec && changed.tv_nsec == store->changed.tv_nsec;
+        if (is_same && store->is_sure)
             continue;
         struct store present;
         if (store_load_sound(store->path, say_damaged, store, &present) != OK) {
@@ -117,5 +120,6 @@ void store_scan_run(struct store_scan *scan,
         store_done(&store->known);
         store->known = present;
         store->changed = changed;
+        store->is_sure = is_same; /* times are coarse: a shard may have come right behind the look */
     }
 }

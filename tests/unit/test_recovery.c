@@ -153,6 +153,19 @@ static void a_run_that_lost_all_it_had_begins_anew_after_reading_its_journal(voi
     assert_int_equal(await_last_resort(f), ACTION_JOURNAL);
 }
 
+static void a_restart_with_other_mathematics_is_told(void **state)
+{
+    struct fixture *f = *state;
+    restart(f);
+    assert_string_equal(event_text(f, "config_changed"), "");
+    assert_int_equal(f->journal.items[0].record.kind, JOURNAL_START);
+    for (uint32_t i = 0; i < f->journal.count; i++)
+        if (f->journal.items[i].record.kind == JOURNAL_START)
+            f->journal.items[i].record.start.fingerprint++;
+    restart(f);
+    assert_non_null(strstr(event_text(f, "config_changed"), "step=0 was="));
+}
+
 static void a_journal_of_another_batch_size_is_refused_with_the_remedy(void **state)
 {
     struct fixture *f = *state;
@@ -175,6 +188,7 @@ int main(void)
         coordinator_test(a_restarted_server_forms_anew_when_the_helpers_are_gone),
         coordinator_test(a_stop_that_an_operator_ordered_outlives_the_server),
         coordinator_test(a_run_that_lost_all_it_had_begins_anew_after_reading_its_journal),
+        coordinator_test(a_restart_with_other_mathematics_is_told),
         coordinator_test(a_journal_of_another_batch_size_is_refused_with_the_remedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,9 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 
 #include "common/fs.h"
 #include "common/mem.h"
@@ -86,6 +88,43 @@ static void a_damaged_manifest_costs_its_own_shard_only(void **state)
     store_scan_destroy(scan);
 }
 
+static void put_back_time(const struct timespec *time)
+{
+    const struct timespec times[2] = {*time, *time};
+    char *path = mem_format("%s/shards", folder);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    mem_free(path);
+}
+
+/* Clocks of file systems stand still for milliseconds. */
+static void a_shard_that_came_in_the_tick_of_the_last_look_is_found(void **state)
+{
+    (void)state;
+    struct config config;
+    struct store_scan *scan;
+    struct found found = {0};
+    struct stat before;
+    config_init(&config);
+    config.data.store_count = 1;
+    snprintf(config.data.stores[0], sizeof(config.data.stores[0]), "%s", folder);
+    write_shard("x");
+    char *path = mem_format("%s/shards", folder);
+    assert_int_equal(stat(path, &before), 0);
+    mem_free(path);
+    assert_ok(store_scan_create(&config, &scan));
+    store_scan_run(scan, note, &found);
+    write_shard("y");
+    put_back_time(&before.st_mtim);
+    store_scan_run(scan, note, &found);
+    assert_int_equal(found.names[found.count - 1], 'y');
+    const int count = found.count;
+    write_shard("z");
+    put_back_time(&before.st_mtim);
+    store_scan_run(scan, note, &found); /* twice the same: it is believed */
+    assert_int_equal(found.count, count);
+    store_scan_destroy(scan);
+}
+
 /* Each shard is reported once: what the second of two looks at a time did not find would replace
  * what the first one did, for good. */
 static void there_are_no_two_looks_at_a_time(void **state)
@@ -115,6 +154,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_damaged_manifest_costs_its_own_shard_only),
+        cmocka_unit_test(a_shard_that_came_in_the_tick_of_the_last_look_is_found),
         cmocka_unit_test(there_are_no_two_looks_at_a_time),
     };
     if (mkdtemp(folder) == NULL)
