@@ -6,7 +6,8 @@
 
 RegNetY-400MF (8 images) or 8GF (2) on 2 crops of 224 and 4 of 96 pixels, one slot; head w-w-256 with ReLU, w the
 trunk's width, 3000 prototypes, 3 Sinkhorn iterations, SwAV loss, SGD with momentum; one thread; fp32, or bf16 as
-cpu:bf16 and as torch's autocast have it. Each round times both layouts of torch and `seer bench step`, who goes first
+cpu:bf16 and as torch's autocast have it. Each round times both layouts of torch and `seer bench step` with plain sums
+(train.reduction fast, which is what torch does) and with sums of which no order shows (exact), who goes first
 changing with the round, so that what disturbs the machine disturbs both. The ratio of a round compares medians with
 the better layout of that same round. CPU time is that of the process in torch, of the computing thread in seer, which
 is all there is with one thread. The C library is told to keep what torch releases: else torch takes its memory from the
@@ -107,13 +108,14 @@ class Torch:
 
 
 class Seer:
-    def __init__(self, options, configs):
+    def __init__(self, options, configs, reduction):
         config, images, width = MODELS[options.model]
         self.command = [options.seer, "bench", "step", "--config", os.path.join(configs, config), "--threads", "1",
                         "--device", "cpu:bf16" if options.type == "bf16" else "cpu"]
         for override in (f"model.head=[{width},256]", "model.prototypes=3000", f"train.batch_images={images}",
                          f"train.slot_images={images}", "train.bn_group_slots=0", "train.recompute=keep",
-                         "swav.queue_images=0", "swav.sinkhorn_iterations=3", "optimizer.kind=sgd"):
+                         "swav.queue_images=0", "swav.sinkhorn_iterations=3", "optimizer.kind=sgd",
+                         f"train.reduction={reduction}"):
             self.command += ["--set", override]
 
     def measure(self, steps):
@@ -148,10 +150,11 @@ def main():
     torch.set_num_threads(1)
 
     images = MODELS[options.model][1]
-    ours = Seer(options, os.path.join(source, "configs"))
+    ours = {f"seer, {kind}": Seer(options, os.path.join(source, "configs"), kind) for kind in ("fast", "exact")}
     layouts = {"torch, channels first": Torch(options, torch.contiguous_format),
                "torch, channels last": Torch(options, torch.channels_last)}
-    order = [("seer", ours), *layouts.items()]
+    order = [*ours.items(), *layouts.items()]
+    fast = ours["seer, fast"]
     measured = {name: [] for name, _ in order}
     for number in range(options.rounds):
         for name, one in order if number % 2 == 0 else order[::-1]:
@@ -161,7 +164,7 @@ def main():
 
     print(f"{time.strftime('%Y-%m-%d')}, {processor()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} at the end; "
           f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}; "
-          f"seer on {ours.device}, {ours.memory_bytes / 2**20 / images:.1f} MiB an image.\n")
+          f"seer on {fast.device}, {fast.memory_bytes / 2**20 / images:.1f} MiB an image.\n")
     command = shlex.join(["python3", "tests/bench/step_beside_torch.py", "--model", options.model, "--type",
                           options.type, "--rounds", str(options.rounds), "--steps",
                           str(options.steps)])
@@ -170,16 +173,16 @@ def main():
     for name, _ in order:
         for clock in ("cpu", "wall"):
             print(row(name, measured[name], clock))
-    print("\n| round | seer ms CPU | better torch ms CPU | times faster by CPU | by wall |\n|---|---|---|---|---|")
-    ratios = {"cpu": [], "wall": []}
+    columns = [(name, clock) for name in ours for clock in ("cpu", "wall")]
+    print("\n| times faster than the better torch, round | " + " | ".join(f"{name}, {clock}" for name, clock in columns)
+          + " |\n|---|" + "---|" * len(columns))
+    ratios = {column: [] for column in columns}
     for number in range(options.rounds):
-        mine = {clock: statistics.median(measured["seer"][number][clock]) for clock in ratios}
-        best = {clock: min(statistics.median(measured[name][number][clock]) for name in layouts) for clock in ratios}
-        for clock, values in ratios.items():
-            values.append(best[clock] / mine[clock])
-        print(f"| {number + 1} | {mine['cpu']:.1f} | {best['cpu']:.1f} | {ratios['cpu'][-1]:.2f} | "
-              f"{ratios['wall'][-1]:.2f} |")
-    print(f"| median | | | {statistics.median(ratios['cpu']):.2f} | {statistics.median(ratios['wall']):.2f} |")
+        for name, clock in columns:
+            best = min(statistics.median(measured[layout][number][clock]) for layout in layouts)
+            ratios[name, clock].append(best / statistics.median(measured[name][number][clock]))
+        print(f"| {number + 1} | " + " | ".join(f"{values[-1]:.2f}" for values in ratios.values()) + " |")
+    print("| median | " + " | ".join(f"{statistics.median(values):.2f}" for values in ratios.values()) + " |")
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ cp "$package" "$fresh/tmp/"
 cp "$SEER_SOURCE/tests/integration/tiny.yaml" "$fresh/tmp/"
 cp /etc/resolv.conf "$fresh/etc/"
 [ ! -d /usr/share/datasets/fashion-mnist ] || "$SEER_BIN/colour-fashion" "$fresh/tmp/pictures" --train 128 --test 16 >/dev/null
-# The rest is a person's first minutes; mounts of its own end with it.
+# The rest is a person's first minutes, with nothing of this session's; mounts of its own end with it.
 # shellcheck disable=SC2016 # expanded there
-unshare --mount sh -ec 'mount -t proc proc "$1/proc"; mount -t tmpfs tmpfs "$1/dev/shm"; exec chroot "$1" bash -ec "$2"' try "$fresh" '
+unshare --mount sh -ec 'mount -t proc proc "$1/proc"; mount -t tmpfs tmpfs "$1/dev/shm"; exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root chroot "$1" bash -ec "$2"' try "$fresh" '
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends systemd-standalone-sysusers jq /tmp/everseer*.deb >/dev/null
     getent passwd everseer
@@ -57,4 +57,4 @@ unshare --mount sh -ec 'mount -t proc proc "$1/proc"; mount -t tmpfs tmpfs "$1/d
         seer audit run
     fi
     apt-get remove -y -qq everseer >/dev/null
-    if command -v seer; then exit 1; fi'
+    [ ! -e /usr/bin/seer ]'
