@@ -95,7 +95,7 @@ static void print_older(const struct coordinator *c, uint32_t protocol, struct b
     CHECK(config_print_for(c->config, protocol, out) == OK && buf_append(out, "", 1) == OK);
 }
 
-/* What a newcomer will compute if it alone joins the present generation and all are equally fast. */
+/* What a newcomer will compute if it alone joins the generation and all are equally fast. */
 static uint32_t newcomer_slots(const struct coordinator *c)
 {
     const uint32_t slots = (uint32_t)config_slots(c->config), members = c->world_size + 1;

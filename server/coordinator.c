@@ -82,11 +82,12 @@ void coordinator_begin_with_initial(struct coordinator *c)
 static void tell_changed_config(struct coordinator *c)
 {
     if (c->fingerprint_before != 0 && c->fingerprint_before != c->fingerprint)
-        actions_event(c->out, "config_changed", 1,
-                      "step=%llu was=%016llx is=%016llx hint=\"it computes by other numbers from here on; "
-                      "everseer.config in a snapshot of before says by which it did\"",
-                      (unsigned long long)c->step, (unsigned long long)c->fingerprint_before,
-                      (unsigned long long)c->fingerprint);
+        actions_event(
+            c->out, "config_changed", 1,
+            "step=%llu was=%016llx is=%016llx hint=\"it computes by other numbers from here on; "
+            "everseer.config in a snapshot of before says by which it did\"",
+            (unsigned long long)c->step, (unsigned long long)c->fingerprint_before,
+            (unsigned long long)c->fingerprint);
 }
 
 void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *out)

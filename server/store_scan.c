@@ -120,6 +120,7 @@ void store_scan_run(struct store_scan *scan,
         store_done(&store->known);
         store->known = present;
         store->changed = changed;
-        store->is_sure = is_same; /* times are coarse: a shard may have come right behind the look */
+        /* Times are coarse: a shard may have come right behind the look. */
+        store->is_sure = is_same;
     }
 }

@@ -19,8 +19,8 @@ enum status store_scan_create(const struct config *config, struct store_scan **r
 void store_scan_destroy(struct store_scan *scan); /* NULL is fine */
 /* Calls found for every shard that no earlier call reported; its path is absolute. A shard whose
  * manifest is damaged is logged and left out. A store that cannot be read now is logged, once, and
- * tried again. Cheap when nothing changed since two looks; else reads all manifests, and blocks on that.
- * Looks are further apart than the ticks of the clock that stamps folders. */
+ * tried again. Cheap when nothing changed since two looks; else reads all manifests, and blocks on
+ * that. Looks are further apart than the ticks of the clock that stamps folders. */
 void store_scan_run(struct store_scan *scan,
                     void (*found)(void *context, const struct store_shard *shard), void *context);
 

@@ -8,10 +8,10 @@
 
 #include "worker/step.h"
 
-/* Computes a step of `slots` grey slots alone and forgets it: memory is planned and touched, kernels
- * are chosen and compiled, for this many. Blocks for as long as their step takes. Of the state only
- * gradients and the exchange area change, which no one reads, and with them a sharded momentum that
- * was whole: call it before there is one. ERR_DEVICE: they do not fit. */
+/* Computes a step of `slots` grey slots alone and forgets it: memory is planned and touched,
+ * kernels are chosen and compiled, for this many. Blocks for as long as their step takes. Of the
+ * state only gradients and the exchange area change, which no one reads, and with them a sharded
+ * momentum that was whole: call it before there is one. ERR_DEVICE: they do not fit. */
 enum status warm_up(const struct config *config, struct state *state, struct step *step, int slots);
 
 #endif

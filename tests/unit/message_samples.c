@@ -345,7 +345,8 @@ static void assert_small_equal(const struct message *a, const struct message *b)
         break;
     case MESSAGE_WELCOME:
         TEXT(welcome.name), TEXT(welcome.config);
-        SAME(welcome.heartbeat_ms), SAME(welcome.lost_ms), SAME(welcome.protocol), SAME(welcome.slots);
+        SAME(welcome.heartbeat_ms), SAME(welcome.lost_ms), SAME(welcome.protocol),
+            SAME(welcome.slots);
         break;
     case MESSAGE_REJECT:
         TEXT(reject.reason), SAME(reject.is_final), SAME(reject.is_accident);

@@ -224,8 +224,8 @@ static enum status helper_join(struct helper *helper, char **addresses)
     return OK;
 }
 
-/* What only first messages cost, paid while the present generation still trains: connections are made
- * at the first message of a pair, and each size has its own algorithm. */
+/* What only first messages cost, paid while the present generation still trains: connections are
+ * made at the first message of a pair, and each size has its own algorithm. */
 static void helper_meet(void)
 {
     static const int counts[] = {1, 512, WARM_FLOATS};
