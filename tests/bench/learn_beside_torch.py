@@ -228,9 +228,8 @@ def embed(seer, snapshot, store, folder):
     run(seer, "embed", "--snapshot", snapshot, "--store", store, "--format", "csv", "--to", path, "--threads", 1)
     with open(path, encoding="utf-8") as lines:
         columns = next(lines).strip().split(",")
-        table = np.loadtxt(lines, delimiter=",", dtype=np.float32)
-    at = columns.index("label")
-    return torch.from_numpy(table[:, at + 1:].copy()), torch.from_numpy(table[:, at].astype(np.int64))
+        table = np.loadtxt(lines, delimiter=",", dtype=np.float32, usecols=range(columns.index("label"), len(columns)))
+    return torch.from_numpy(table[:, 1:].copy()), torch.from_numpy(table[:, 0].astype(np.int64))
 
 
 def make(options, folder):
