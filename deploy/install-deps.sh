@@ -18,7 +18,7 @@ libraries=(
     libmicrohttpd-dev libncurses-dev
 )
 test=(
-    libcmocka-dev bats jq ccache clang-format libclang-rt-dev pmccabe shellcheck spin strace lmdb-utils iproute2 nftables
+    libcmocka-dev bats jq ccache clang-format libclang-rt-dev lld pmccabe shellcheck spin strace lmdb-utils iproute2 nftables
     python3 python3-torch python3-torchvision python3-pil python3-numpy python3-lmdb python3-zmq
     python3-protobuf python3-onnx python3-opencv python3-sklearn protobuf-compiler prometheus tmux curl chromium systemd
     lintian mandoc groff-base zsh python3-kubernetes python3-yaml

@@ -56,7 +56,7 @@ if [ "$mode" != quick ]; then
     say 'test tsan: what runs in several threads'
     ctest --test-dir build/tsan --output-on-failure -L threads -j 2 || failed=1
     # Release is of gcc: so this is what clang makes of it.
-    build dev all -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
+    build dev all -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld
     say 'test dev: ASan and UBSan, by clang'
     # Without what takes minutes here and has its parts tested otherwise.
     ctest --test-dir build/dev --output-on-failure -L 'unit|kernels|sim|torture|fuzz' -LE gpu \

@@ -81,8 +81,10 @@ static struct group_means group_means(struct worker *worker)
                                 .listen_fd = worker->door.listen_fd};
 }
 
-/* Before any memory is taken: how large a share of a step fits, if it were alone. */
-static enum status check_memory(const struct worker *worker, int *ret_most)
+/* Before any memory is taken: how large a share of a step fits, if it were alone; and the share to
+ * rehearse, `expected` (0: not known) if it fits. The first step of a share costs more than others.
+ */
+static enum status check_memory(const struct worker *worker, uint32_t expected, int *ret_slots)
 {
     int most = 0;
     TRY(memory_plan_most_slots(worker->config, worker->device, 1, 0, &most));
@@ -93,7 +95,7 @@ static enum status check_memory(const struct worker *worker, int *ret_most)
                     (int)worker->config->train.slot_images,
                     worker->device->ops->describe(worker->device));
     log_info("event=memory most_slots=%d slots=%d", most, (int)config_slots(worker->config));
-    *ret_most = most;
+    *ret_slots = expected == 0 ? 1 : expected < (uint32_t)most ? (int)expected : most;
     return OK;
 }
 
@@ -113,16 +115,9 @@ static const struct batch *next_batch(void *errand)
     return loader_peek(((struct worker *)errand)->loader);
 }
 
-/* The first step of a share costs more than others: of the one to come, as far as that is known. */
-static int slots_to_rehearse(const struct job *job, int most)
-{
-    const uint32_t slots = job->action.slots;
-    return slots == 0 ? 1 : slots < (uint32_t)most ? (int)slots : most;
-}
-
 static enum status worker_configure(struct worker *worker, struct job *job)
 {
-    int most = 0;
+    int slots = 0;
     worker->config = job->config;
     worker->loader = job->loader;
     worker->config_text = job->action.text;
@@ -130,11 +125,11 @@ static enum status worker_configure(struct worker *worker, struct job *job)
     job->loader = NULL;
     job->action.text = NULL;
     TRY(check_loss_scale(worker));
-    TRY(check_memory(worker, &most));
+    TRY(check_memory(worker, job->action.slots, &slots));
     TRY(state_create(worker->config, worker->device, &worker->state));
     TRY(step_create(worker->config, worker->state, &worker->step));
     step_watch(worker->step, &worker->progress);
-    TRY(warm_up(worker->config, worker->state, worker->step, slots_to_rehearse(job, most)));
+    TRY(warm_up(worker->config, worker->state, worker->step, slots));
     step_expect(worker->step, next_batch, worker);
     worker_phase(worker, PHASE_IDLE);
     struct report *warm = report_create(REPORT_WARM, 0);
