@@ -113,7 +113,7 @@ same_bits_as_local() { # STEPS
     wait_until 120 committed_at_least "$RUN" 10
     kill -KILL "$LOADER"
     wait_until 60 grep -qE 'event=shard_awaited shard=[01] reason="shard .* is not here: ipc://.*/a is away: .*; waiting for a loader that holds it"' \
-        "$BATS_TEST_TMPDIR/w.log"
+        "$BATS_TEST_TMPDIR/w.log" || { tail -n 25 "$BATS_TEST_TMPDIR"/[wx].log "$RUN/events.jsonl"; false; }
     start_loader a
     further 10
     lacks "$RUN/events.jsonl" '"kind":"shard_broken"'
