@@ -24,14 +24,7 @@ import tarfile
 import tempfile
 import time
 
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"
-os.environ["OMP_WAIT_POLICY"] = "passive"
-# Torch keeps what it frees: else the kernel zeroes it anew in every step, which takes half of the time here.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(1 << 28)}
-if not KEEP_MEMORY.items() <= os.environ.items():  # read when a process starts
-    os.execve(sys.executable, [sys.executable, *sys.argv], dict(os.environ, **KEEP_MEMORY))
-OTHERS_ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in KEEP_MEMORY}
+from one_thread import OTHERS_ENVIRONMENT
 
 try:
     import numpy as np

@@ -10,9 +10,7 @@ cpu:bf16 and as torch's autocast have it. Each round times both layouts of torch
 (train.reduction fast, which is what torch does) and with sums of which no order shows (exact), who goes first
 changing with the round, so that what disturbs the machine disturbs both. The ratio of a round compares medians with
 the better layout of that same round. CPU time is that of the process in torch, of the computing thread in seer, which
-is all there is with one thread. The C library is told to keep what torch releases: else torch takes its memory from the
-kernel again at every step, which took up to half of its time where page faults are dear. Memory is the most that
-seer's device held.
+is all there is with one thread. Memory is the most that seer's device held.
 """
 import argparse
 import json
@@ -24,12 +22,7 @@ import subprocess
 import sys
 import time
 
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"
-os.environ["OMP_WAIT_POLICY"] = "passive"
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(1 << 28)}
-if not KEEP_MEMORY.items() <= os.environ.items():  # read when a process starts
-    os.execve(sys.executable, [sys.executable, *sys.argv], dict(os.environ, **KEEP_MEMORY))
+from one_thread import OTHERS_ENVIRONMENT
 
 try:
     import torch
@@ -40,7 +33,6 @@ except ImportError as error:
     print("skipped: PyTorch or torchvision is not installed for", sys.executable, "-", error)
     sys.exit(77)
 
-SEER_ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in KEEP_MEMORY}
 BIG, SMALL, PROTOTYPES = 2, 4, 3000
 TEMPERATURE, EPSILON, ITERATIONS = 0.1, 0.05, 3
 WARMUP_STEPS = 2  # as seer bench step does
@@ -120,7 +112,7 @@ class Seer:
 
     def measure(self, steps):
         command = self.command + ["--steps", str(steps), "-o", "json"]
-        result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=SEER_ENVIRONMENT).stdout)
+        result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=OTHERS_ENVIRONMENT).stdout)
         self.device, self.memory_bytes = result["device"], result["memory_peak_bytes"]
         return {"cpu": result["each_step"]["thread_cpu_ms"], "wall": result["each_step"]["wall_ms"]}
 
