@@ -103,6 +103,7 @@ struct core_next {
     uint32_t *starts; /* AGREED: [count + 1] its deal, as core_deal's */
     struct core_rendezvous rendezvous;
     int64_t begin_ms;  /* when it was opened */
+    int64_t told_ms;   /* the same by its members' clocks: gaps in our hearing do not move it */
     int64_t after_ms;  /* none is opened earlier */
     uint32_t failures; /* in a row */
 };
@@ -198,6 +199,7 @@ struct coordinator {
     int is_over;            /* ACTION_FINISHED was said */
     int closing_failures;   /* final snapshots that failed */
     int64_t state_ms;       /* when `state` began */
+    int64_t told_ms;        /* when members were told to form, by their clocks: never forgiven */
     int64_t step_ms;        /* when the present step could begin */
     int64_t form_after_ms;  /* not earlier */
     uint32_t form_failures; /* in a row */

@@ -227,7 +227,7 @@ static void seat_members(struct coordinator *c, uint32_t count)
 static void tell_members(struct coordinator *c, int is_prepared)
 {
     core_set_state(c, RUN_FORMING);
-    c->state_ms = c->now_ms;
+    c->state_ms = c->told_ms = c->now_ms;
     for (uint32_t rank = 0; rank < c->world_size; rank++) {
         struct worker *worker = roster_find_rank(&c->roster, (int)rank);
         if (worker->state == WORKER_PARKED)
@@ -449,7 +449,7 @@ void formation_fail(struct coordinator *c, const char *reason)
 
 int formation_is_late(const struct coordinator *c)
 {
-    return c->state == RUN_FORMING && c->now_ms - c->state_ms >= c->config->server.form_ms;
+    return c->state == RUN_FORMING && c->now_ms - c->told_ms >= c->config->server.form_ms;
 }
 
 /* Has a member waited as long as it may? */

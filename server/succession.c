@@ -153,7 +153,7 @@ static void open_next(struct coordinator *c, uint32_t count)
     next->rendezvous.length = 0;
     next->count = count;
     next->ready_count = 0;
-    next->begin_ms = c->now_ms;
+    next->begin_ms = next->told_ms = c->now_ms;
     if (next->engine == ENGINE_MPI)
         formation_start_helpers(c, next->generation, next->nonce, count, roster_find_next);
     actions_event(c->out, "generation_preparing", 0, "generation=%llu members=%u step=%llu",
@@ -274,7 +274,7 @@ void succession_broken(struct coordinator *c, struct worker *worker, const char 
         return;
     worker->is_next_broken = 1;
     /* Who waited until form_ms was held up by another: that one is still to show itself. */
-    if (c->next.state == NEXT_AGREED || c->now_ms - c->next.begin_ms < c->config->server.form_ms)
+    if (c->next.state == NEXT_AGREED || c->now_ms - c->next.told_ms < c->config->server.form_ms)
         fail_next(c, worker->name, reason);
 }
 

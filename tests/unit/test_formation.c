@@ -3,6 +3,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/unit/coordinator_fixture.h"
 
+#include "server/core.h"
+
 static void a_run_begins_when_those_who_came_are_warm(void **state)
 {
     struct fixture *f = *state;
@@ -121,6 +123,38 @@ static void if_no_helper_calls_it_is_mpirun_or_one_of_them(void **state)
     assert_int_equal(reject, 0);
 }
 
+/* The server's clock forgives its own gaps, members' clocks do not: they give up, and with them
+ * their helpers, while it thinks that they still have time. Neither is why the generation did not
+ * form. */
+static void who_gives_up_after_a_gap_of_the_servers_is_not_the_reason(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 1, PROTOCOL_VERSION, 0);
+    warm(f, 1);
+    hello(f, 2, PROTOCOL_VERSION, 0);
+    warm(f, 2);
+    assert_true(await(f, ACTION_SEND, MESSAGE_REGROUP, 20 * COORDINATOR_TICK_MS) >= 0);
+    const uint64_t generation = find_sent(f, 1, MESSAGE_REGROUP)->header.generation;
+    f->now += CORE_GAP_MS + 1; /* nothing was handled meanwhile */
+    for (int64_t ms = CORE_GAP_MS + 1; ms < f->config.server.form_ms; ms += COORDINATOR_TICK_MS) {
+        say(f, 1, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat.is_warm = 1}, 0);
+        say(f, 2, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat.is_warm = 1}, 0);
+        tick(f, COORDINATOR_TICK_MS);
+    }
+    handle(f, (struct coordinator_event){.kind = COORDINATOR_HELPERS_FAILED,
+                                         .generation = generation,
+                                         .reason = "mpirun ended"});
+    assert_string_equal(event_text(f, "generation_ended"), "");
+    say(f, 1, (struct message){.kind = MESSAGE_BROKEN}, 0);
+    assert_string_equal(event_text(f, "generation_ended"), "");
+    for (int i = 0; event_text(f, "standstill")[0] == 0 && i < 100; i++) {
+        say(f, 1, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat.is_warm = 1}, 0);
+        say(f, 2, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat.is_warm = 1}, 0);
+        tick(f, COORDINATOR_TICK_MS);
+    }
+    assert_non_null(strstr(event_text(f, "standstill"), "culprit=\"w-2\""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +164,7 @@ int main(void)
         coordinator_test(who_neither_forms_nor_gives_up_is_named_and_replaced),
         coordinator_test(a_helper_that_never_calls_is_named_and_nobody_is_sent_away),
         coordinator_test(if_no_helper_calls_it_is_mpirun_or_one_of_them),
+        coordinator_test(who_gives_up_after_a_gap_of_the_servers_is_not_the_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
