@@ -45,7 +45,27 @@ build() { # PRESET TARGET [cmake arguments...]
     cmake --build "build/$preset" --target "$target" 2>&1 | tail -n 3
 }
 
-failed=0
+failed=''
+run_tests() { # PRESET [ctest arguments...]
+    local preset=$1
+    shift
+    ctest --test-dir "build/$preset" --output-on-failure --no-label-summary "$@" 2>&1 | tee "build/$preset/tests.log" ||
+        failed="$failed $preset"
+}
+
+# Where output is cut, its end is what is seen: the last words of each test that failed, then the summary once more.
+tell_failures() { # PRESET
+    say "failed in $1"
+    awk 'NR == FNR { sub(/^[0-9]+:/, ""); failed[$0] = 1; next }
+        /^[0-9]+\/[0-9]+ Testing: / { sub(/^[^:]*: /, ""); is_wanted = $0 in failed; name = $0; count = 0 }
+        is_wanted { lines[count++] = $0 }
+        /^Output:$/ { count = 0 }
+        is_wanted && /^<end of output>/ {
+            print "-- " name
+            for (i = count > 25 ? count - 25 : 0; i < count - 1; i++) print lines[i]
+        }' "build/$1/Testing/Temporary/LastTestsFailed.log" "build/$1/Testing/Temporary/LastTest.log"
+}
+
 if [ "$mode" != quick ]; then
     if [ -x /usr/local/cuda/bin/nvcc ] || command -v nvcc >/dev/null; then
         # The oldest and the newest: what is between takes a minute more and has nothing of its own in our sources.
@@ -54,16 +74,18 @@ if [ "$mode" != quick ]; then
     # Threads and memory are checked where they live; the programs themselves run in release below.
     build tsan threaded_tests
     say 'test tsan: what runs in several threads'
-    ctest --test-dir build/tsan --output-on-failure -L threads -j 2 || failed=1
+    run_tests tsan -L threads -j 2
     # Release is of gcc: so this is what clang makes of it.
     build dev all -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld
     say 'test dev: ASan and UBSan, by clang'
     # Without what takes minutes here and has its parts tested otherwise.
-    ctest --test-dir build/dev --output-on-failure -L 'unit|kernels|sim|torture|fuzz' -LE gpu \
-        -E 'test_(trajectory|memory_plan)_emulated' -j 2 || failed=1
+    run_tests dev -L 'unit|kernels|sim|torture|fuzz' -LE gpu -E 'test_(trajectory|memory_plan)_emulated' -j 2
 fi
 build release all
 say 'test release: everything'
 # More than there are cores: most of them wait for processes most of the time, and what does not yields to them.
-ctest --test-dir build/release --output-on-failure --resource-spec-file "$PWD/tests/resources.json" -j 4 || failed=1
-exit $failed
+run_tests release --resource-spec-file "$PWD/tests/resources.json" -j 4
+[ -n "$failed" ] || exit 0
+for preset in $failed; do tell_failures "$preset"; done
+sed -n '/tests passed, .* failed out of/,$p' build/release/tests.log
+exit 1
