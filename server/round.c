@@ -268,9 +268,9 @@ static void advance_schedule(struct coordinator *c, const struct journal_step *s
                       schedule_lr(c->config, &c->schedule, step->step + 1),
                       c->schedule.window_mean);
     else if (event == SCHEDULE_COLLAPSE)
-        actions_event(c->out, "loss_stuck", 1, "step=%llu window_mean=%g prototypes=%lld",
+        actions_event(c->out, "loss_stuck", 1, "step=%llu window_mean=%g uniform_loss=%g",
                       (unsigned long long)step->step, c->schedule.window_mean,
-                      (long long)config_prototypes(c->config));
+                      config_uniform_loss(c->config));
 }
 
 /* The point of no return: from this record on, the step has happened. */

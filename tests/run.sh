@@ -79,12 +79,12 @@ if [ "$mode" != quick ]; then
     build dev all -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld
     say 'test dev: ASan and UBSan, by clang'
     # Without what takes minutes here and has its parts tested otherwise.
-    run_tests dev -L 'unit|kernels|sim|torture|fuzz' -LE gpu -E 'test_(trajectory|memory_plan)_emulated' -j 2
+    run_tests dev -L 'unit|kernels|sim|torture|fuzz' -LE gpu -E 'test_(trajectory|memory_plan)_emulated' -j 3
 fi
 build release all
 say 'test release: everything'
 # More than there are cores: most of them wait for processes most of the time, and what does not yields to them.
-run_tests release --resource-spec-file "$PWD/tests/resources.json" -j 4
+run_tests release --resource-spec-file "$PWD/tests/resources.json" -j 5
 [ -n "$failed" ] || exit 0
 for preset in $failed; do tell_failures "$preset"; done
 sed -n '/tests passed, .* failed out of/,$p' build/release/tests.log

@@ -138,13 +138,16 @@ def main():
     parser.add_argument("--type", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each in a round, after two more")
+    parser.add_argument("--layout", choices=("first", "last"), help="only this one of torch: channels first, where it is "
+                        "known to be the slower one, takes a minute for a step of 8GF in fp32")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
     images = MODELS[options.model][1]
     ours = {f"seer, {kind}": Seer(options, os.path.join(source, "configs"), kind) for kind in ("fast", "exact")}
-    layouts = {"torch, channels first": Torch(options, torch.contiguous_format),
-               "torch, channels last": Torch(options, torch.channels_last)}
+    formats = {"first": torch.contiguous_format, "last": torch.channels_last}
+    layouts = {f"torch, channels {name}": Torch(options, layout) for name, layout in formats.items()
+               if options.layout in (None, name)}
     order = [*ours.items(), *layouts.items()]
     fast = ours["seer, fast"]
     measured = {name: [] for name, _ in order}
@@ -159,7 +162,7 @@ def main():
           f"seer on {fast.device}, {fast.memory_bytes / 2**20 / images:.1f} MiB an image.\n")
     command = shlex.join(["python3", "tests/bench/step_beside_torch.py", "--model", options.model, "--type",
                           options.type, "--rounds", str(options.rounds), "--steps",
-                          str(options.steps)])
+                          str(options.steps), *(["--layout", options.layout] if options.layout else [])])
     print(f"    {command}\n")
     print(f"| one step of {images} images | time | min ms | median ms | max ms |\n|---|---|---|---|---|")
     for name, _ in order:

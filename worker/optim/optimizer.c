@@ -81,9 +81,9 @@ void optimizer_measure(struct optimizer *optimizer, uint64_t number, double *ret
     device->ops->optimizer_norms(device, tensors);
     device->ops->download(device, optimizer->norms, tensors->norms,
                           2 * (size_t)tensors->count * sizeof(*optimizer->norms));
-    for (int i = 0; i < tensors->count; i++)
-        if (i < optimizer->prototypes || !is_frozen)
-            square += (double)optimizer->norms[2 * i + 1];
+    optimizer->moving = is_frozen ? optimizer->prototypes : tensors->count;
+    for (int i = 0; i < optimizer->moving; i++)
+        square += (double)optimizer->norms[2 * i + 1];
     *ret_grad_norm = sqrt(square);
 }
 
@@ -106,7 +106,7 @@ void optimizer_trust(const struct optimizer *optimizer, double *ret_least, doubl
     const struct optimizer_rule *rule = &optimizer->rule;
     double *ratios = mem_array((size_t)optimizer->tensors.count, sizeof(*ratios));
     size_t count = 0;
-    for (int i = 0; i < optimizer->tensors.count && rule->is_larc; i++) {
+    for (int i = 0; i < optimizer->moving && rule->is_larc; i++) {
         const double weight = sqrt((double)optimizer->norms[2 * i]);
         const double grad = sqrt((double)optimizer->norms[2 * i + 1]);
         if (weight > 0 && grad > 0)

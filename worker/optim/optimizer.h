@@ -21,6 +21,7 @@ struct optimizer {
     int prototypes, prototype_heads; /* index of the first tensor that may be frozen; how many */
     uint64_t freeze_steps;
     float *norms; /* [2*count] on the host */
+    int moving;   /* of the tensors measured last: all, or those before frozen prototypes */
 };
 
 /* state is borrowed. ERR_DEVICE. */
