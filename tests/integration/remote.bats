@@ -112,8 +112,9 @@ same_bits_as_local() { # STEPS
     start_worker x a
     wait_until 120 committed_at_least "$RUN" 10
     kill -KILL "$LOADER"
+    # Only who lacks an image of what is planned waits for a loader; the other one waits for its partner.
     wait_until 60 grep -qE 'event=shard_awaited shard=[01] reason="shard .* is not here: ipc://.*/a is away: .*; waiting for a loader that holds it"' \
-        "$BATS_TEST_TMPDIR/w.log" || { tail -n 25 "$BATS_TEST_TMPDIR"/[wx].log "$RUN/events.jsonl"; false; }
+        "$BATS_TEST_TMPDIR/w.log" "$BATS_TEST_TMPDIR/x.log" || { tail -n 25 "$BATS_TEST_TMPDIR"/[wx].log "$RUN/events.jsonl"; false; }
     start_loader a
     further 10
     lacks "$RUN/events.jsonl" '"kind":"shard_broken"'
