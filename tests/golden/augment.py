@@ -4,6 +4,7 @@ augment.py TOOL [SEED]: asks TOOL (augment_tool.c) and Pillow for the same opera
 Every byte must be equal."""
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The everseer authors
+import os
 import random
 import subprocess
 import sys
@@ -18,6 +19,7 @@ except ImportError as error:
     sys.exit(77)
 
 TOOL = subprocess.Popen([sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+IS_LONG = os.environ.get("SEER_TEST_LONG") == "1"
 SEED = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 print("seed", SEED)
 random.seed(SEED)
@@ -133,7 +135,7 @@ def main():
     compare("resize of one pixel", noise(9, 9), (4, 4, 1, 1), 33)
 
     colors = every_color()
-    for hue in (0.0, 0.2, -0.2, 0.0779, -0.1234, 0.5):
+    for hue in (0.0, 0.2, -0.2, 0.0779, -0.1234, 0.5) if IS_LONG else (0.2, -0.1234):
         compare("hue of every colour", colors, whole(4096), 4096, 0, [("hue", hue)])
     compare("grey of every colour", colors, whole(4096), 4096, 0, [("gray", 0)])
     compare("saturation of every colour", colors, whole(4096), 4096, 0, [("saturation", 1.37)])
