@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/fs.h"
+#include "common/install.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -127,22 +128,11 @@ static char **environment_create(void)
 enum status helper_find(char *path, size_t path_bytes)
 {
     const char *given = getenv("SEER_HELPER");
-    if (given != NULL) {
-        snprintf(path, path_bytes, "%s", given);
-    } else {
-        char self[4096];
-        ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-        if (length < 0)
-            return fail(ERR_IO, "cannot read /proc/self/exe: %s", strerror(errno));
-        self[length] = 0;
-        *strrchr(self, '/') = 0;
-        snprintf(path, path_bytes, "%s/seer-helper", self);
-        if (access(path, X_OK) != 0) /* not a build folder: installed */
-            snprintf(path, path_bytes, "%s/" HELPER_FROM_PROGRAMS "/seer-helper", self);
-    }
+    if (given == NULL)
+        return install_find("seer-helper", path, path_bytes);
+    snprintf(path, path_bytes, "%s", given);
     if (access(path, X_OK) != 0)
-        return fail(ERR_INPUT, "collective helper '%s': %s; install it there or set SEER_HELPER",
-                    path, strerror(errno));
+        return fail(ERR_INPUT, "$SEER_HELPER is '%s': %s", path, strerror(errno));
     return OK;
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/command.h"
 #include "common/config_command.h"
+#include "common/demo_command.h"
 #include "common/log.h"
 #include "loader/bench_loader.h"
 #include "loader/commands.h"
@@ -53,11 +54,11 @@ static const struct command version_command = {"version", "print the version", v
 
 /* In the order in which a run meets them. */
 static const struct command *const commands[] = {
-    &doctor_command,   &ingest_command, &store_command,   &config_command, &plan_command,
-    &import_command,   &status_command, &events_command,  &top_command,    &dashboard_command,
-    &worker_command,   &pause_command,  &resume_command,  &stop_command,   &stream_command,
-    &snapshot_command, &key_command,    &audit_command,   &export_command, &embed_command,
-    &eval_command,     &bench_command,  &version_command,
+    &doctor_command,    &demo_command,     &ingest_command, &store_command,   &config_command,
+    &plan_command,      &import_command,   &status_command, &events_command,  &top_command,
+    &dashboard_command, &worker_command,   &pause_command,  &resume_command,  &stop_command,
+    &stream_command,    &snapshot_command, &key_command,    &audit_command,   &export_command,
+    &embed_command,     &eval_command,     &bench_command,  &version_command,
 };
 
 static const struct command_group group = {

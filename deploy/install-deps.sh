@@ -23,7 +23,7 @@ test=(
     python3-protobuf python3-onnx python3-opencv python3-sklearn protobuf-compiler prometheus tmux curl chromium systemd
     lintian mandoc groff-base zsh python3-kubernetes python3-yaml
 )
-demo=(dataset-fashion-mnist jq)
+demo=(dataset-fashion-mnist)
 
 build=("${tools[@]}" "${libraries[@]}")
 carry=("${libraries[@]}" libcmocka-dev jq)

@@ -23,7 +23,7 @@ set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON) # libraries; the rest is what programs start, and what makes the user
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "openmpi-bin, systemd | systemd-standalone-sysusers | systemd-sysusers")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "bash-completion, jq")
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "prometheus, python3-torch")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "dataset-fashion-mnist, prometheus, python3-torch")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
     ${CMAKE_CURRENT_SOURCE_DIR}/debian/postinst;${CMAKE_CURRENT_SOURCE_DIR}/debian/postrm)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)

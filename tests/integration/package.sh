@@ -25,6 +25,10 @@ root=$folder/root
 dpkg-deb -x "$package" "$root"
 "$root/usr/bin/seer" --help >/dev/null
 "$root/usr/bin/seer" bench allreduce --members 2 --runs 1 >/dev/null # starts the helper
+if [ -d /usr/share/datasets/fashion-mnist ]; then
+    "$root/usr/bin/seer" demo --pictures 300 --steps 2 >"$folder/demo.log"
+    grep -q '^audit: 256 images trained, 0 lost' "$folder/demo.log"
+fi
 grep -q '^ExecStart=/usr/bin/seer-server ' "$root/usr/lib/systemd/system/seer-server@.service"
 DESTDIR=$folder/elsewhere cmake --install "$build" --prefix /opt/everseer >"$folder/install.log"
 grep -q '^ExecStart=/opt/everseer/bin/seer-server ' "$folder/elsewhere/opt/everseer/lib/systemd/system/seer-server@.service"

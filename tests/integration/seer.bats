@@ -99,6 +99,20 @@ END
     done
 }
 
+@test "seer demo goes from pictures to features, and leaves nothing but what is to be kept" {
+    [ -d /usr/share/datasets/fashion-mnist ] || skip 'dataset-fashion-mnist is not installed'
+    mkdir "$BATS_TEST_TMPDIR/tmp"
+    TMPDIR=$BATS_TEST_TMPDIR/tmp "$seer" demo --pictures 300 --steps 3 --keep "$BATS_TEST_TMPDIR/kept" >"$BATS_TEST_TMPDIR/words"
+    grep -q 'snapshot  *[0-9.]* %' "$BATS_TEST_TMPDIR/words"
+    grep -qx 'audit: 384 images trained, 0 lost, 0 counted twice, 0 unequal digests' "$BATS_TEST_TMPDIR/words"
+    [ -s "$BATS_TEST_TMPDIR/kept/trunk.pth" ]
+    TMPDIR=$BATS_TEST_TMPDIR/tmp run "$seer" demo --pictures 60001
+    [ "$status" -ne 0 ]
+    [ -z "$(ls "$BATS_TEST_TMPDIR/tmp")" ]
+    run "$seer" demo --steps -1
+    [ "$status" -eq 2 ]
+}
+
 @test "an order with a word too many is refused, not given to the whole run" {
     for command in stop pause resume status; do
         run "$seer" "$command" worker-1 --run "$BATS_TEST_TMPDIR"
