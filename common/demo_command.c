@@ -58,7 +58,7 @@ static int demo_run(int argc, char **argv)
          "plain grey garments instead of coloured ones on coloured ground"},
         {"pictures", 0, OPTION_INT, &demo.pictures, "N",
          "train on so many of the 60,000 (all of them)"},
-        {"steps", 0, OPTION_INT, &demo.steps, "N", "instead of the recipe's 800"},
+        {"steps", 0, OPTION_INT, &demo.steps, "N", "instead of as many as the recipe has"},
         {"keep", 0, OPTION_STRING, &demo.keep, "DIR",
          "stores, run folder and export stay there (a temporary folder, removed)"},
         {NULL, 0, OPTION_FLAG, NULL, NULL, NULL},

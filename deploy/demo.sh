@@ -6,6 +6,15 @@
 #
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
+for word; do # said now, not when all is built
+    case $word in
+    --grey | --pictures | --steps | --keep | [!-]*) ;;
+    *)
+        echo "usage: deploy/demo.sh [--grey] [--pictures N] [--steps N] [--keep DIR]" >&2
+        exit 2
+        ;;
+    esac
+done
 caller=$PWD
 cd "$(dirname "$0")/.."
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/install.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/thread.h"
@@ -43,13 +44,9 @@ struct dashboard_child {
 
 static enum status find_program(char path[PATH_BYTES])
 {
-    char self[PATH_BYTES - 8];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (length < 0)
-        return fail(ERR_IO, "cannot read /proc/self/exe: %s", strerror(errno));
-    self[length] = 0;
-    *strrchr(self, '/') = 0;
-    snprintf(path, PATH_BYTES, "%s/seer", self);
+    char programs[PATH_BYTES - 8];
+    TRY(install_programs(programs, sizeof(programs)));
+    snprintf(path, PATH_BYTES, "%s/seer", programs);
     if (access(path, X_OK) != 0)
         return fail(ERR_INPUT, "the dashboard's program '%s': %s", path, strerror(errno));
     return OK;

@@ -36,16 +36,21 @@ static void nobody_waits_for_the_first_step_of_another(void **state)
     assert_int_equal(find_sent(f, 3, MESSAGE_PREPARE)->prepare.rank, 1);
 }
 
-/* Of those who did not form in time only the one who did nothing goes; the others wait for it. */
-static void who_did_nothing_is_why_a_generation_does_not_form(void **state)
+/* Two workers have come, are warm and are told to form. */
+static void begin_forming(struct fixture *f)
 {
-    struct fixture *f = *state;
     hello(f, 1, PROTOCOL_VERSION, 0);
     warm(f, 1);
     hello(f, 2, PROTOCOL_VERSION, 0);
     warm(f, 2);
-    for (int i = 0; i < 20 && find(f, ACTION_SEND, MESSAGE_REGROUP) < 0; i++)
-        tick(f, COORDINATOR_TICK_MS);
+    assert_true(await(f, ACTION_SEND, MESSAGE_REGROUP, 20 * COORDINATOR_TICK_MS) >= 0);
+}
+
+/* Of those who did not form in time only the one who did nothing goes; the others wait for it. */
+static void who_did_nothing_is_why_a_generation_does_not_form(void **state)
+{
+    struct fixture *f = *state;
+    begin_forming(f);
     int reject = -1;
     for (uint64_t progress = 1; reject < 0 && progress < 1000; progress++) {
         const struct message dead = {.kind = MESSAGE_HEARTBEAT, .heartbeat.is_warm = 1};
@@ -71,12 +76,7 @@ static void who_did_nothing_is_why_a_generation_does_not_form(void **state)
 static const char *form_in_vain(struct fixture *f, const int broken[2], const int64_t helper_ms[2],
                                 uint64_t *ret_reject)
 {
-    hello(f, 1, PROTOCOL_VERSION, 0);
-    warm(f, 1);
-    hello(f, 2, PROTOCOL_VERSION, 0);
-    warm(f, 2);
-    for (int i = 0; i < 20 && find(f, ACTION_SEND, MESSAGE_REGROUP) < 0; i++)
-        tick(f, COORDINATOR_TICK_MS);
+    begin_forming(f);
     for (int64_t ms = 0; event_text(f, "standstill")[0] == 0; ms += COORDINATOR_TICK_MS) {
         assert_true(ms < 2 * f->config.server.form_ms);
         for (uint64_t id = 1; id <= 2; id++) {
@@ -129,11 +129,7 @@ static void if_no_helper_calls_it_is_mpirun_or_one_of_them(void **state)
 static void who_gives_up_after_a_gap_of_the_servers_is_not_the_reason(void **state)
 {
     struct fixture *f = *state;
-    hello(f, 1, PROTOCOL_VERSION, 0);
-    warm(f, 1);
-    hello(f, 2, PROTOCOL_VERSION, 0);
-    warm(f, 2);
-    assert_true(await(f, ACTION_SEND, MESSAGE_REGROUP, 20 * COORDINATOR_TICK_MS) >= 0);
+    begin_forming(f);
     const uint64_t generation = find_sent(f, 1, MESSAGE_REGROUP)->header.generation;
     f->now += CORE_GAP_MS + 1; /* nothing was handled meanwhile */
     for (int64_t ms = CORE_GAP_MS + 1; ms < f->config.server.form_ms; ms += COORDINATOR_TICK_MS) {
