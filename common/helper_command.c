@@ -46,9 +46,12 @@ static const char *const mpirun_options[] = {
     "--mca", /* when one dies, kill the others now, not after a second's grace */
     "odls_base_sigkill_timeout",
     "0",
-    "--mca", /* a waiting helper gives the core away */
+    /* Helpers sleep between their polls (helper_main.c). Open MPI would call sched_yield in each,
+     * which --oversubscribe turns on; on Linux 6.18 that starved whole cores for up to a minute,
+     * the kernel's own threads among them. */
+    "--mca",
     "mpi_yield_when_idle",
-    "1",
+    "0",
 };
 enum { MPIRUN_OPTIONS = sizeof(mpirun_options) / sizeof(mpirun_options[0]) };
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -44,6 +45,12 @@
         if (strstr(fail_message(), (words)) == NULL)                                               \
             fail_msg("%s: the message lacks \"%s\": %s", #call, (words), fail_message());          \
     } while (0)
+
+/* Between two looks at what another thread does. */
+static inline void test_rest(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+}
 
 static inline void test_skip(const char *reason)
 {

@@ -124,7 +124,7 @@ static void a_thread_keeps_the_newest_figures(void **state)
     struct message_gpu gpu = {0};
     gpu_health_start(&health, library, address);
     while (!gpu_health_read(&health, &gpu)) /* it begins at once */
-        sched_yield();
+        test_rest();
     assert_int_equal(gpu.temperature_c, 61);
     gpu_health_stop(&health);
 }

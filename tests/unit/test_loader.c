@@ -3,7 +3,6 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/unit/loader_fixture.h"
 
-#include <sched.h>
 
 #include <png.h>
 #include <stdio.h>
@@ -231,7 +230,7 @@ static const struct batch *peek(struct loader *loader)
     const int64_t deadline_ms = clock_ms() + PATIENCE_MS;
     const struct batch *batch = NULL;
     while ((batch = loader_peek(loader)) == NULL && clock_ms() < deadline_ms)
-        sched_yield();
+        test_rest();
     assert_non_null(batch);
     assert_ptr_equal(loader_peek(loader), batch);
     return batch;

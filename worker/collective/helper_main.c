@@ -49,6 +49,22 @@ struct helper {
                                            MPI_COMM_NULL: it is alone */
 };
 
+/* How long nothing has moved. The library's own way to wait is no choice: it never sleeps. */
+struct patience {
+    int polls;
+    long sleep_ns;
+};
+#define PATIENCE_NEW ((struct patience){.sleep_ns = SLEEP_MIN_NS})
+
+static void patience_wait(struct patience *patience)
+{
+    if (++patience->polls <= SPIN_POLLS)
+        return;
+    nanosleep(&(struct timespec){.tv_nsec = patience->sleep_ns}, NULL);
+    patience->sleep_ns =
+        patience->sleep_ns * 2 > SLEEP_MAX_NS ? SLEEP_MAX_NS : patience->sleep_ns * 2;
+}
+
 /* Ends the process: MPI is not finalized, so mpirun ends the whole group. */
 static void helper_die(const char *reason)
 {
@@ -183,19 +199,15 @@ static void helper_idle(struct helper *helper)
 /* For ever: the process ends by its watcher or by a signal. */
 static void helper_serve(struct helper *helper)
 {
-    int polls = 0;
-    long sleep_ns = SLEEP_MIN_NS;
+    struct patience patience = PATIENCE_NEW;
     for (;;) {
         atomic_fetch_add_explicit(&helper->ring->turns, 1, memory_order_relaxed);
-        if (helper_turn(helper)) {
-            polls = 0;
-            sleep_ns = SLEEP_MIN_NS;
-        } else if (helper->oldest == helper->next) {
+        if (helper_turn(helper))
+            patience = PATIENCE_NEW;
+        else if (helper->oldest == helper->next)
             helper_idle(helper);
-        } else if (++polls > SPIN_POLLS) {
-            nanosleep(&(struct timespec){.tv_nsec = sleep_ns}, NULL);
-            sleep_ns = sleep_ns * 2 > SLEEP_MAX_NS ? SLEEP_MAX_NS : sleep_ns * 2;
-        }
+        else
+            patience_wait(&patience);
     }
 }
 
@@ -231,9 +243,16 @@ static void helper_meet(void)
     static const int counts[] = {1, 512, WARM_FLOATS};
     static float sums[WARM_FLOATS];
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        struct patience patience = PATIENCE_NEW;
         MPI_Request request;
+        int is_done = 0;
         MPI_Iallreduce(MPI_IN_PLACE, sums, counts[i], MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD, &request);
-        MPI_Wait(&request, MPI_STATUS_IGNORE);
+        for (;;) {
+            MPI_Test(&request, &is_done, MPI_STATUS_IGNORE);
+            if (is_done)
+                break;
+            patience_wait(&patience);
+        }
     }
 }
 
