@@ -6,7 +6,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <mpi.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,12 +26,12 @@
 
 enum {
     WINDOW = 16, /* operations under way at once; pieces are 4 MiB, so 64 MiB of overlap */
-    /* Waiting must burn no core, since workers compute on them: poll a little, then sleep, a
-     * little longer each time. Four workers on two cores were slower with every other choice. */
+    /* Waiting must burn no core, since workers compute on them: poll a little, then sleep twice as
+     * long each time, and from SLEEP_SHORT_NS on a little longer each time. */
     SPIN_POLLS = 5,
-    SLEEP_MIN_NS = 10000,
+    SLEEP_MIN_NS = 5000,
+    SLEEP_SHORT_NS = 20000,
     SLEEP_MAX_NS = 100000,
-    SLEEP_GROWTH = 64,
     IDLE_SPIN_US = 30,
     /* Asleep it still gives the library a turn now and then, for what others may need of it. */
     IDLE_TURN_US = 20000,
@@ -64,8 +63,10 @@ static void patience_wait(struct patience *patience)
     if (++patience->polls <= SPIN_POLLS)
         return;
     nanosleep(&(struct timespec){.tv_nsec = patience->sleep_ns}, NULL);
-    if (patience->sleep_ns < SLEEP_MAX_NS)
-        patience->sleep_ns += patience->sleep_ns / SLEEP_GROWTH;
+    if (patience->sleep_ns < SLEEP_SHORT_NS)
+        patience->sleep_ns *= 2;
+    else if (patience->sleep_ns < SLEEP_MAX_NS)
+        patience->sleep_ns += patience->sleep_ns / 64;
 }
 
 /* Ends the process: MPI is not finalized, so mpirun ends the whole group. */
@@ -286,9 +287,6 @@ int main(int argc, char **argv)
     log_start("seer-helper", LOG_LEVEL_WARN);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     prctl(PR_SET_TIMERSLACK, 1000UL); /* ns: the default of 50 us would treble the shortest sleep */
-    /* Who polls must not push aside who computes each time that it wakes: a step of four workers on
-     * two cores took a fifth longer. */
-    sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     if (arguments_parse(argc, argv, &helper.identity) != OK)
         helper_die(fail_message());
     int provided;
