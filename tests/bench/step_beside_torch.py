@@ -36,7 +36,7 @@ except ImportError as error:
 BIG, SMALL, PROTOTYPES = 2, 4, 3000
 TEMPERATURE, EPSILON, ITERATIONS = 0.1, 0.05, 3
 WARMUP_STEPS = 2  # as seer bench step does
-MODELS = {"regnet_y_400mf": ("regnety_400mf.yaml", 8, 440), "regnet_y_8gf": ("paper/regnety_8gf.yaml", 2, 2016)}
+MODELS = {"regnet_y_400mf": ("regnety_400mf.yaml", 8, 440), "regnet_y_8gf": ("paper/regnety_8gf.yaml", 8, 2016)}
 
 
 class Torch:
