@@ -162,8 +162,9 @@ class SlowCore:
 
 
 class Standstills:
-    """Times in which a core ran nothing for longer than any scheduler would let one wait: a virtual
-    machine's cores are taken from it. One watcher sleeps on each core, in a session of its own."""
+    """Times in which a core ran nothing for longer than any scheduler should let one wait: a virtual
+    machine's cores are taken from it, or its kernel starves them (look at dmesg). One watcher sleeps
+    on each core, in a session of its own."""
     NOTED_S, MUCH_S = 0.1, 0.5
     WATCH = (f"import os, sys, time\nos.sched_setaffinity(0, {{int(sys.argv[1])}})\n"
              "last = time.monotonic()\nwhile True:\n    time.sleep(0.02)\n    now = time.monotonic()\n"
