@@ -20,8 +20,7 @@ static const struct remark exit_codes[] = {
     {NULL, "5", "Timed out."},
     {"seer-worker", "70",
      "Its device or its memory failed, one of its threads hangs, or the server sent it away "
-     "because "
-     "it stood still: start it again, as --respawn does."},
+     "because it stood still: start it again, as --respawn does."},
     {NULL, "128+N", "Ended by signal N."},
 };
 static const struct remark variables[] = {

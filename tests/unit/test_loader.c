@@ -3,7 +3,6 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/unit/loader_fixture.h"
 
-
 #include <png.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /* features.h - a trunk that looks at pictures: of a snapshot, with random weights, or none at all.
  *
  * Features are those of the trunk after global average pooling, or of several layers, with BN in
- * evaluation mode. A trunk
- * with random weights has no running statistics yet; they are taken from training pictures, or its
- * features would say more about that lack than about the architecture. One thread. */
+ * evaluation mode. A trunk with random weights has no running statistics yet; they are taken from
+ * training pictures, or its features would say more about that lack than about the architecture.
+ * One thread. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef WORKER_EVAL_FEATURES_H
