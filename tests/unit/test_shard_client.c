@@ -200,8 +200,10 @@ static int teardown(void **state)
     (void)state;
     shard_client_stop(client);
     shard_client_destroy(client);
-    for (int i = 0; i < LOADERS; i++)
+    for (int i = 0; i < LOADERS; i++) {
         endpoint_close(players[i].endpoint);
+        unlink(addresses[i] + strlen("ipc://"));
+    }
     return 0;
 }
 
