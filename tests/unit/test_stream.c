@@ -7,7 +7,7 @@
 #include "common/random.h"
 #include "server/stream.h"
 
-enum { SHARDS_MAX = 16, RECORDS_MAX = 400 };
+enum { SHARDS_MAX = 16, RECORDS_MAX = 80 };
 
 uint64_t __real_random_permute(uint64_t position, uint64_t size, uint64_t seed,
                                enum random_stream stream, uint64_t index);
@@ -38,17 +38,20 @@ static void extend(struct stream *stream, uint64_t planned, uint64_t wanted)
         assert_ok(stream_append(stream, entry));
 }
 
+/* What passes promise and what was served of it. */
+enum { PASSES_MAX = 1024 }; /* a stream of one image has many */
+
+struct tally {
+    uint8_t counts[PASSES_MAX][SHARDS_MAX][RECORDS_MAX]; /* how often each record was served */
+    uint8_t is_listed[PASSES_MAX][SHARDS_MAX];           /* is the shard in the pass? */
+};
+
 static uint32_t add(struct stream *stream, uint64_t records)
 {
     uint32_t id = 0;
     assert_ok(stream_add_shard(stream, records, &id));
     return id;
 }
-
-/* How often each record was served, by pass. */
-struct tally {
-    uint8_t counts[64][SHARDS_MAX][RECORDS_MAX];
-};
 
 static void each_record_comes_once_per_pass(void **state)
 {
@@ -125,43 +128,85 @@ static void any_place_of_a_billion_images_is_found_at_once(void **state)
     stream_destroy(stream);
 }
 
+/* As extend, and notes which shards each pass is of. */
+static void extend_noted(struct stream *stream, uint64_t planned, uint64_t wanted,
+                         struct tally *tally)
+{
+    const struct stream_entry *entry;
+    while (stream_next_entry(stream, planned, wanted, &entry)) {
+        assert_true(entry->pass < PASSES_MAX);
+        for (uint32_t i = 0; i < entry->shard_count; i++)
+            tally->is_listed[entry->pass][entry->shards[i]] = 1;
+        assert_ok(stream_append(stream, entry));
+    }
+}
+
+/* One shard of a pass that has been served to its end. What retired, before, in the midst of the
+ * pass or after it, may be missing; all else came once. */
+static void check_shard(uint64_t seed, const struct stream *stream, const struct tally *tally,
+                        uint32_t pass, uint32_t shard)
+{
+    const uint8_t *counts = tally->counts[pass][shard];
+    const uint8_t most = tally->is_listed[pass][shard];
+    const uint8_t least = stream_is_retired(stream, shard) ? 0 : most;
+    for (uint64_t record = 0; record < stream_shard_records(stream, shard); record++)
+        if (counts[record] < least || counts[record] > most)
+            fail_msg("seed %llu: pass %u served shard %u record %llu %u times, not %u to %u",
+                     (unsigned long long)seed, pass, shard, (unsigned long long)record,
+                     counts[record], least, most);
+}
+
+/* Serves all that is promised, and looks whether each pass kept its word. Each shard that is left
+ * is in a pass; in one alone, unless the stream repeats. */
+static void end_life(uint64_t seed, struct stream *stream, uint64_t horizon, int is_repeating,
+                     struct tally *tally)
+{
+    stream_set_repeating(stream, 0);
+    extend_noted(stream, horizon, UINT64_MAX, tally);
+    for (; horizon < stream_end(stream); horizon++) {
+        struct stream_place place = stream_find(stream, horizon);
+        tally->counts[place.pass][place.shard][place.record]++;
+    }
+    for (uint32_t shard = 0; shard < stream_shard_count(stream); shard++) {
+        uint32_t passes = 0;
+        for (uint32_t pass = 0; pass < PASSES_MAX; pass++) {
+            passes += tally->is_listed[pass][shard];
+            check_shard(seed, stream, tally, pass, shard);
+        }
+        if (!stream_is_retired(stream, shard))
+            assert_true(is_repeating ? passes >= 1 : passes == 1);
+    }
+}
+
 /* One random life of a stream: shards come and retire, positions get planned. What was planned is
  * noted and must stay; what each pass served must be everything that was not retired, once. */
 static void live_randomly(uint64_t seed)
 {
     struct random random;
     random_init(&random, seed, RANDOM_STREAM_TEST, 1, 0);
-    struct stream *stream = make(seed, 1 + random_below(&random, 7), 1 + random_below(&random, 4),
-                                 (int)random_below(&random, 2));
+    uint64_t block = 1 + random_below(&random, 7), window = 1 + random_below(&random, 4);
+    int is_repeating = (int)random_below(&random, 2);
+    struct stream *stream = make(seed, block, window, is_repeating);
     struct stream_place *planned = mem_array(4000, sizeof(*planned));
     struct tally *tally = mem_zero(sizeof(*tally));
-    uint64_t horizon = 0, sizes[SHARDS_MAX];
+    uint64_t horizon = 0;
     uint32_t shards = 0;
     for (int turn = 0; turn < 60 && horizon < 3000; turn++) {
         uint32_t choice = random_below(&random, 10);
-        if ((choice < 2 || shards == 0) && shards < SHARDS_MAX) {
-            sizes[shards] = 1 + random_below(&random, 80);
-            shards = add(stream, sizes[shards]) + 1;
-        } else if (choice == 2 && shards > 1) {
+        if ((choice < 2 || shards == 0) && shards < SHARDS_MAX)
+            shards = add(stream, 1 + random_below(&random, RECORDS_MAX)) + 1;
+        else if (choice == 2 && shards > 1)
             stream_retire_shard(stream, random_below(&random, shards));
-        }
         uint64_t wanted = horizon + random_below(&random, 60);
-        extend(stream, horizon, wanted);
+        extend_noted(stream, horizon, wanted, tally);
         for (uint64_t i = 0; i < horizon; i++)
             assert_memory_equal(&planned[i].record, &(uint32_t){stream_find(stream, i).record}, 4);
         for (; horizon < wanted && horizon < stream_end(stream); horizon++) {
-            planned[horizon] = stream_find(stream, horizon);
-            if (planned[horizon].pass < 64)
-                tally->counts[planned[horizon].pass][planned[horizon].shard]
-                             [planned[horizon].record]++;
+            struct stream_place place = planned[horizon] = stream_find(stream, horizon);
+            tally->counts[place.pass][place.shard][place.record]++;
         }
     }
-    for (uint32_t pass = 0; pass < 64; pass++)
-        for (uint32_t shard = 0; shard < shards; shard++)
-            for (uint64_t record = 0; record < sizes[shard]; record++)
-                if (tally->counts[pass][shard][record] > 1)
-                    fail_msg("seed %llu: pass %u served shard %u record %llu twice",
-                             (unsigned long long)seed, pass, shard, (unsigned long long)record);
+    end_life(seed, stream, horizon, is_repeating, tally);
     mem_free(tally);
     mem_free(planned);
     stream_destroy(stream);
