@@ -3,8 +3,10 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -13,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "worker/collective/collective.h"
 #include "worker/collective/helper.h"
 
@@ -152,6 +155,53 @@ static void a_helper_calls_across_network_namespaces_and_no_file_is_left(void **
     assert_int_equal(status, ERR_TIMEOUT);
 }
 
+/* Calls and hears no end of the line. Its child keeps the line open beyond its death, as the kernel
+ * does while it takes much memory down, and longer than one wait. */
+static void linger(const struct lone *lone, int ready_fd)
+{
+    const struct helper_identity identity = {
+        .run = 1, .generation = 7, .nonce = 99, .rank = 0, .size = 2};
+    int socket, region_fd, ring_fd;
+    if (helper_call(lone->door.address, &identity, &socket, &region_fd, &ring_fd) != OK)
+        _exit(1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        poll(NULL, 0, 2600);
+        _exit(0);
+    }
+    if (pid < 0 || eventfd_write(ready_fd, 1) != 0)
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+static void a_helper_that_takes_long_to_die_is_waited_for(void **state)
+{
+    (void)state;
+    const struct helper_identity identity = {
+        .run = 1, .generation = 7, .nonce = 99, .rank = 0, .size = 2};
+    struct lone lone;
+    int ended = 0, socket;
+    eventfd_t count;
+    lone_init(&lone);
+    int ready_fd = eventfd(0, EFD_CLOEXEC);
+    pid_t pid = fork();
+    if (pid == 0)
+        linger(&lone, ready_fd);
+    assert_true(pid > 0);
+    assert_ok(helper_accept(lone.door.listen_fd, 0, &identity, lone.group.region_fd,
+                            lone.group.region_fd, clock_ms() + TIMEOUT_MS, &socket));
+    assert_int_equal(eventfd_read(ready_fd, &count), 0);
+    helper_end(socket);
+    char byte;
+    assert_int_equal(recv(socket, &byte, 1, MSG_DONTWAIT), 0); /* the line is closed */
+    assert_int_equal(waitpid(pid, &ended, 0), pid);
+    assert_int_equal(WTERMSIG(ended), SIGKILL);
+    close(socket);
+    close(ready_fd);
+    lone_done(&lone);
+}
+
 static void *cancel_soon(void *argument)
 {
     assert_int_equal(eventfd_write(*(int *)argument, 1), 0);
@@ -230,6 +280,7 @@ int main(void)
         cmocka_unit_test(no_other_path_is_called_than_a_descriptor_of_a_worker),
         cmocka_unit_test(nobody_and_a_silent_caller_are_told_apart),
         cmocka_unit_test(a_helper_calls_across_network_namespaces_and_no_file_is_left),
+        cmocka_unit_test(a_helper_that_takes_long_to_die_is_waited_for),
         cmocka_unit_test(forming_ends_when_told_to_stop),
         cmocka_unit_test(self_engine_serves_one_member_and_stops_when_aborted),
         cmocka_unit_test(command_line_names_every_member_and_this_launch_alone),

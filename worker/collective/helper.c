@@ -28,7 +28,8 @@ enum {
     HANDSHAKE_MS = 2000, /* both are on one host and have nothing else to do */
     /* A helper may call before its worker has read the Regroup, or while it ends the last job. */
     ANSWER_MS = 60000,
-    END_MS = 300, /* for a helper to notice the end and exit */
+    END_MS = 300,     /* for a helper to notice the end and exit */
+    LINGER_MS = 2000, /* a killed one that takes longer is worth a line, and so is each time more */
     DESCRIPTORS = 2,
 };
 
@@ -248,7 +249,10 @@ void helper_end(int socket)
     socklen_t length = sizeof(peer);
     CHECK(getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.pid > 0);
     kill(peer.pid, SIGKILL); /* alive, since the line is open: the number is still its own */
-    CHECK(await_end(socket, HANDSHAKE_MS));
+    /* Tens of GB may take long. The memory is ours too: there is no going on before; if the end
+     * never comes, the watchdog ends us. */
+    for (int64_t waited_ms = LINGER_MS; !await_end(socket, LINGER_MS); waited_ms += LINGER_MS)
+        log_warn("event=helper_lingers pid=%d waited_ms=%" PRId64, (int)peer.pid, waited_ms);
 }
 
 static enum status answer_receive(int socket, int fds[DESCRIPTORS])
