@@ -164,14 +164,8 @@ static void decode_picture(struct ingest *ingest, struct picture *picture, struc
     picture->facts.is_known = ingest_sink_knows(&ingest->sink, picture->facts.hash);
     if (picture->facts.is_known)
         return;
-    if (image_decode(image, item->bytes, item->length, &ingest->options->limits) != OK) {
-        item->reason = image->reason == IMAGE_REASON_NONE ? IMAGE_REASON_CORRUPT : image->reason;
-        snprintf(item->detail, sizeof(item->detail), "%s", fail_message());
-        return;
-    }
-    picture->facts.width = image->stored_width;
-    picture->facts.height = image->stored_height;
-    if (image->is_cut)
+    ingest_sink_decode(&ingest->sink, &picture->facts, image);
+    if (item->reason == IMAGE_REASON_NONE && image->is_cut)
         keep_as_png(picture, image);
 }
 

@@ -140,6 +140,21 @@ int ingest_sink_knows(struct ingest_sink *sink, struct hash128 hash)
     return is_known;
 }
 
+void ingest_sink_decode(const struct ingest_sink *sink, struct ingest_picture *picture,
+                        struct image *image)
+{
+    struct source_item *item = &picture->item;
+    if (image_decode(image, item->bytes, item->length, &sink->options->limits) != OK) {
+        /* A library that does not match its header is at fault, and not the picture: no reason. */
+        int has_reason = image->reason != IMAGE_REASON_NONE;
+        source_item_refuse(item, has_reason ? image->reason : IMAGE_REASON_CORRUPT, "%s",
+                           fail_message());
+        return;
+    }
+    picture->width = image->stored_width;
+    picture->height = image->stored_height;
+}
+
 static int add_hash(struct ingest_sink *sink, struct hash128 hash)
 {
     pthread_mutex_lock(&sink->lock);
@@ -239,15 +254,11 @@ static enum status refuse(struct ingest_sink *sink, const struct source_item *it
 }
 
 /* It was known when it was read, and what knew it has expired since. */
-static void decode_late(struct ingest_sink *sink, struct ingest_picture *picture)
+static void decode_late(const struct ingest_sink *sink, struct ingest_picture *picture)
 {
-    struct source_item *item = &picture->item;
     struct image image;
     image_init(&image);
-    if (image_decode(&image, item->bytes, item->length, &sink->options->limits) != OK)
-        source_item_refuse(item, image.reason, "%s", fail_message());
-    picture->width = image.stored_width;
-    picture->height = image.stored_height;
+    ingest_sink_decode(sink, picture, &image);
     image_done(&image);
 }
 

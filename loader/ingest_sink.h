@@ -3,7 +3,7 @@
  * Holds what the store has: labels, hashes, its lock. An ingest that watches a folder holds the
  * lock only while a shard of its own is open, so that others get their turn between; when it takes
  * it again it looks at what they, or an expiry, changed. Threads: one owner, but for
- * ingest_sink_knows. */
+ * ingest_sink_knows and ingest_sink_decode. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_INGEST_SINK_H
@@ -57,6 +57,10 @@ void ingest_sink_done(struct ingest_sink *sink);
 enum status ingest_sink_open(struct ingest_sink *sink);
 /* Is the picture in the store, or on the way there? Then it need not be decoded. Any thread. */
 int ingest_sink_knows(struct ingest_sink *sink, struct hash128 hash);
+/* Decodes what is not known: its size, or why it is refused. With the caller's image. Any thread.
+ */
+void ingest_sink_decode(const struct ingest_sink *sink, struct ingest_picture *picture,
+                        struct image *image);
 /* Counts, reports and stores it. Failures end the ingest. */
 enum status ingest_sink_put(struct ingest_sink *sink, struct ingest_picture *picture);
 /* clock_ms by which the open shard is to be sealed; -1: none. */

@@ -1,4 +1,5 @@
-/* test_store.c - what ingests share in a store: the numbers of labels, and the lock. */
+/* test_store.c - what ingests share in a store: labels, the lock, pictures that expire meanwhile.
+ */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "tests/test.h"
@@ -8,6 +9,7 @@
 
 #include "common/fs.h"
 #include "common/mem.h"
+#include "loader/ingest_sink.h"
 #include "loader/labels.h"
 #include "loader/record.h"
 #include "loader/store_lock.h"
@@ -142,6 +144,43 @@ static void a_store_that_is_not_there_cannot_be_locked(void **state)
     assert_fails(store_lock_take("/proc/none", NULL, NULL, &lock), ERR_IO, "/proc/none/lock");
 }
 
+enum status __wrap_image_decode(struct image *image, const void *bytes, size_t length,
+                                const struct image_limits *limits);
+
+/* A library that does not match its header: no picture is at fault, so none has a reason. */
+enum status __wrap_image_decode(struct image *image, const void *bytes, size_t length,
+                                const struct image_limits *limits)
+{
+    (void)bytes;
+    (void)length;
+    (void)limits;
+    image->reason = IMAGE_REASON_NONE;
+    return fail(ERR_INPUT, "libpng does not match its header");
+}
+
+static void what_cannot_be_decoded_after_all_is_refused_whatever_the_reason(void **state)
+{
+    (void)state;
+    struct ingest_result result = {0};
+    struct ingest_sink sink;
+    const struct ingest_options options = {
+        .store = folder, .is_dry_run = 1, .shard_bytes = 1, .limits = image_limits_default};
+    struct ingest_picture picture = {.item = {.label = LABEL_NONE}, .is_known = 1};
+    picture.item.name = mem_string("late.png");
+    picture.item.bytes = mem_zero(8);
+    picture.item.length = 8;
+    ingest_sink_init(&sink, &options, &result);
+    assert_ok(ingest_sink_open(&sink));
+    assert_ok(ingest_sink_put(&sink, &picture)); /* the shard that knew it is gone */
+    assert_int_equal(result.accepted, 0);
+    assert_int_equal(result.rejected[IMAGE_REASON_CORRUPT], 1);
+    assert_string_equal(picture.item.detail, "libpng does not match its header");
+    assert_ok(ingest_sink_close(&sink));
+    ingest_sink_done(&sink);
+    source_item_done(&picture.item);
+    ingest_result_done(&result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +189,7 @@ int main(void)
         cmocka_unit_test(who_comes_second_is_told_and_waits_until_the_first_has_gone),
         cmocka_unit_test(a_wait_for_the_store_can_be_ended),
         cmocka_unit_test(a_store_that_is_not_there_cannot_be_locked),
+        cmocka_unit_test(what_cannot_be_decoded_after_all_is_refused_whatever_the_reason),
     };
     if (mkdtemp(folder) == NULL)
         return 1;
