@@ -26,6 +26,8 @@ void process_watch_done(struct process_watch *watch)
 enum status process_watch_add(struct process_watch *watch, uint64_t worker, uint32_t pid)
 {
     process_watch_remove(watch, worker);
+    if (watch->count == PROCESS_WATCH_MAX)
+        return fail(ERR_IO, "cannot watch process %u: %d are watched", pid, PROCESS_WATCH_MAX);
     int process = (int)syscall(SYS_pidfd_open, pid, 0);
     if (process < 0 && errno == ESRCH)
         return fail(ERR_END, "process %u is gone", pid);

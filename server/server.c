@@ -437,8 +437,8 @@ static void turn(struct server *server, zmq_pollitem_t *items, uint64_t *workers
 enum status server_run(struct server *server)
 {
     enum { SIGNALS_PATIENCE = 2 };
-    zmq_pollitem_t *items = mem_array(POLL_FIXED + ROSTER_MAX, sizeof(*items));
-    uint64_t *workers = mem_array(ROSTER_MAX, sizeof(*workers));
+    zmq_pollitem_t *items = mem_array(POLL_FIXED + PROCESS_WATCH_MAX, sizeof(*items));
+    uint64_t *workers = mem_array(PROCESS_WATCH_MAX, sizeof(*workers));
     while (!server->is_finished && server->status == OK && server->stop_count < SIGNALS_PATIENCE)
         turn(server, items, workers);
     if (server->status == OK)

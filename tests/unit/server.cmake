@@ -1,5 +1,6 @@
 seer_test(test_disk LIBS server LABELS threads)
 seer_test(test_helpers LIBS server)
+seer_test(test_process_watch LIBS server)
 seer_test(test_store_scan LIBS server loader)
 seer_test(test_journal SOURCES test_journal.c journal_samples.c LIBS server PkgConfig::LMDB)
 seer_test(test_intervals LIBS server)
