@@ -27,8 +27,9 @@ static enum status check_hash(const struct open_shard *open)
     if (open->planned.content_hash == 0 || store_manifest_load(open->path, &found) != OK)
         return OK;
     uint64_t hash = found.content_hash;
+    int is_other = found.has_manifest && hash != open->planned.content_hash;
     store_shard_done(&found);
-    if (hash == open->planned.content_hash)
+    if (!is_other)
         return OK;
     return fail(ERR_INPUT,
                 "shard '%s' is another one, of hash %016" PRIx64

@@ -213,6 +213,27 @@ static void another_shard_at_the_path_is_not_trained_on_but_told(void **state)
     mem_free(path);
 }
 
+/* Such as a copy of its data.mdb alone. */
+static void a_shard_without_a_manifest_is_not_taken_for_another_one(void **state)
+{
+    (void)state;
+    struct store_shard shard;
+    struct loader *loader = open_loader(2);
+    char *path = copy_shard("bare");
+    char *manifest = mem_format("%s/manifest.json", path);
+    assert_ok(store_manifest_load(path, &shard));
+    assert_int_equal(unlink(manifest), 0);
+    assert_ok(loader_add_shard_anywhere(loader, 9, path, shard.record_count, shard.content_hash));
+    submit_with_shard_9(loader, 1);
+    struct batch *batch = take(loader);
+    assert_int_equal(batch->skip_count, 0);
+    loader_give(loader, &batch);
+    loader_destroy(loader);
+    store_shard_done(&shard);
+    mem_free(manifest);
+    mem_free(path);
+}
+
 /* For longer than a shard's own trouble would be waited for. */
 static void a_process_without_descriptors_waits_and_blames_no_shard(void **state)
 {
@@ -278,6 +299,7 @@ int main(void)
         cmocka_unit_test(a_plan_that_waits_for_a_shard_can_be_flushed),
         cmocka_unit_test(a_shard_that_comes_late_is_no_broken_one_and_one_that_never_comes_is_told),
         cmocka_unit_test(another_shard_at_the_path_is_not_trained_on_but_told),
+        cmocka_unit_test(a_shard_without_a_manifest_is_not_taken_for_another_one),
         cmocka_unit_test(a_process_without_descriptors_waits_and_blames_no_shard),
         cmocka_unit_test(a_shard_that_is_cut_off_while_it_is_open_is_told_as_damaged),
     };
