@@ -78,6 +78,51 @@ enum status store_manifest_save(const char *directory, const struct store_shard 
     return status;
 }
 
+/* Before all else: of a newer manifest the other keys may mean something else, or be gone. */
+static enum status check_version(const char *path, json_t *manifest)
+{
+    const json_t *version = json_object_get(manifest, "schema_version");
+    if (!json_is_integer(version))
+        return fail(ERR_CORRUPT,
+                    "'%s' has no schema_version; remove the shard and ingest its images again",
+                    path);
+    if (json_integer_value(version) != STORE_SCHEMA_VERSION)
+        return fail(ERR_INPUT,
+                    "'%s' has schema_version %lld; this program reads %d: use a newer everseer",
+                    path, (long long)json_integer_value(version), STORE_SCHEMA_VERSION);
+    return OK;
+}
+
+static enum status unpack_keys(const char *path, json_t *manifest, struct store_shard *ret_shard)
+{
+    json_error_t error;
+    json_int_t records = -1, labelled = -1, bytes = -1, file_bytes = -1, created = -1;
+    const char *hash = "";
+    int is_living = 0; /* as all shards were before there were living ones */
+    TRY(check_version(path, manifest));
+    int is_bad =
+        json_unpack_ex(manifest, &error, 0, "{sI sI sI sI ss sI s?b}", "records", &records,
+                       "labelled", &labelled, "image_bytes", &bytes, "file_bytes", &file_bytes,
+                       "content_xxh3", &hash, "created_ms", &created, "living", &is_living);
+    if (is_bad)
+        return fail(ERR_CORRUPT, "'%s': %s; remove the shard and ingest its images again", path,
+                    error.text);
+    if (records < 1 || records > UINT32_MAX || labelled < 0 || labelled > records || bytes < 0 ||
+        file_bytes < 0)
+        return fail(ERR_CORRUPT,
+                    "'%s' has impossible counts; remove the shard and ingest its images again",
+                    path);
+    *ret_shard = (struct store_shard){.record_count = (uint32_t)records,
+                                      .label_count = (uint32_t)labelled,
+                                      .bytes = (uint64_t)bytes,
+                                      .file_bytes = (uint64_t)file_bytes,
+                                      .content_hash = strtoull(hash, NULL, 16),
+                                      .created_ms = created,
+                                      .is_living = is_living,
+                                      .has_manifest = 1};
+    return OK;
+}
+
 static enum status unpack_manifest(const char *path, const struct buf *text,
                                    struct store_shard *ret_shard)
 {
@@ -86,38 +131,7 @@ static enum status unpack_manifest(const char *path, const struct buf *text,
     if (manifest == NULL)
         return fail(ERR_CORRUPT, "'%s' line %d: %s; remove the shard and ingest its images again",
                     path, error.line, error.text);
-    int version = 0;
-    json_int_t records = -1, labelled = -1, bytes = -1, file_bytes = -1, created = -1;
-    const char *hash = "";
-    int is_living = 0; /* as all shards were before there were living ones */
-    int is_bad = json_unpack_ex(manifest, &error, 0, "{si sI sI sI sI ss sI s?b}", "schema_version",
-                                &version, "records", &records, "labelled", &labelled, "image_bytes",
-                                &bytes, "file_bytes", &file_bytes, "content_xxh3", &hash,
-                                "created_ms", &created, "living", &is_living);
-    enum status status = OK;
-    if (is_bad)
-        status = fail(ERR_CORRUPT, "'%s': %s; remove the shard and ingest its images again", path,
-                      error.text);
-    else if (version != STORE_SCHEMA_VERSION)
-        status = fail(ERR_INPUT,
-                      "'%s' has schema_version %d; this program reads %d: use a newer "
-                      "everseer",
-                      path, version, STORE_SCHEMA_VERSION);
-    else if (records < 1 || records > UINT32_MAX || labelled < 0 || labelled > records ||
-             bytes < 0 || file_bytes < 0)
-        status = fail(ERR_CORRUPT,
-                      "'%s' has impossible counts; remove the shard and ingest its "
-                      "images again",
-                      path);
-    else
-        *ret_shard = (struct store_shard){.record_count = (uint32_t)records,
-                                          .label_count = (uint32_t)labelled,
-                                          .bytes = (uint64_t)bytes,
-                                          .file_bytes = (uint64_t)file_bytes,
-                                          .content_hash = strtoull(hash, NULL, 16),
-                                          .created_ms = created,
-                                          .is_living = is_living,
-                                          .has_manifest = 1};
+    enum status status = unpack_keys(path, manifest, ret_shard);
     json_decref(manifest);
     return status;
 }

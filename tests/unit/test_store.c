@@ -12,6 +12,7 @@
 #include "loader/ingest_sink.h"
 #include "loader/labels.h"
 #include "loader/record.h"
+#include "loader/store.h"
 #include "loader/store_lock.h"
 
 static char folder[] = "/tmp/everseer-store-XXXXXX";
@@ -144,6 +145,30 @@ static void a_store_that_is_not_there_cannot_be_locked(void **state)
     assert_fails(store_lock_take("/proc/none", NULL, NULL, &lock), ERR_IO, "/proc/none/lock");
 }
 
+static void assert_manifest_fails(const char *text, enum status status, const char *words)
+{
+    struct store_shard shard;
+    char *directory = mem_format("%s/manifests", folder);
+    char *path = mem_format("%s/manifest.json", directory);
+    assert_ok(fs_make_directory(directory));
+    assert_ok(fs_write_file(path, text, strlen(text)));
+    assert_fails(store_manifest_load(directory, &shard), status, words);
+    mem_free(path);
+    mem_free(directory);
+}
+
+/* Or people would remove a shard for which a newer everseer is all that lacks. */
+static void a_manifest_of_a_newer_version_is_not_called_damaged(void **state)
+{
+    (void)state;
+    assert_manifest_fails("{\"schema_version\": 2, \"images\": 7}", ERR_INPUT,
+                          "use a newer everseer");
+    assert_manifest_fails("{\"schema_version\": 1, \"images\": 7}", ERR_CORRUPT,
+                          "remove the shard");
+    assert_manifest_fails("{\"records\": 7}", ERR_CORRUPT, "remove the shard");
+    assert_manifest_fails("[1]", ERR_CORRUPT, "remove the shard");
+}
+
 enum status __wrap_image_decode(struct image *image, const void *bytes, size_t length,
                                 const struct image_limits *limits);
 
@@ -189,6 +214,7 @@ int main(void)
         cmocka_unit_test(who_comes_second_is_told_and_waits_until_the_first_has_gone),
         cmocka_unit_test(a_wait_for_the_store_can_be_ended),
         cmocka_unit_test(a_store_that_is_not_there_cannot_be_locked),
+        cmocka_unit_test(a_manifest_of_a_newer_version_is_not_called_damaged),
         cmocka_unit_test(what_cannot_be_decoded_after_all_is_refused_whatever_the_reason),
     };
     if (mkdtemp(folder) == NULL)
