@@ -44,6 +44,8 @@ static int is_stdin(const char *path)
     return strcmp(path, "-") == 0;
 }
 
+/* NULL: it is none. *ret_first is NULL of one without a member: its header must not be asked for
+ * again, which libarchive calls an error. */
 static struct archive *archive_open(const char *path, struct archive_entry **ret_first)
 {
     struct archive *archive = archive_read_new();
@@ -52,7 +54,11 @@ static struct archive *archive_open(const char *path, struct archive_entry **ret
     archive_read_support_format_zip(archive);
     int opened = is_stdin(path) ? archive_read_open_fd(archive, STDIN_FILENO, READ_BLOCK_BYTES)
                                 : archive_read_open_filename(archive, path, READ_BLOCK_BYTES);
-    if (opened == ARCHIVE_OK && archive_read_next_header(archive, ret_first) >= ARCHIVE_WARN)
+    int result =
+        opened == ARCHIVE_OK ? archive_read_next_header(archive, ret_first) : ARCHIVE_FATAL;
+    if (result == ARCHIVE_EOF)
+        *ret_first = NULL;
+    if (result >= ARCHIVE_WARN)
         return archive;
     archive_read_free(archive);
     return NULL;
@@ -136,8 +142,15 @@ static void read_member(struct reader *reader, struct archive_entry *entry,
     }
 }
 
-/* Reads the next file of the archive into reader->next. A damaged archive ends with one item under
- * the archive's own name. */
+/* One item under the archive's own name, and the last: it is for refusing. */
+static struct source_item *last_item(struct reader *reader)
+{
+    reader->is_done = 1;
+    reader->next = (struct source_item){.name = mem_string(""), .label = LABEL_NONE};
+    return &reader->next;
+}
+
+/* Reads the next file of the archive into reader->next. */
 static void read_next(struct reader *reader)
 {
     struct archive_entry *entry;
@@ -146,10 +159,8 @@ static void read_next(struct reader *reader)
         if (result == ARCHIVE_EOF) {
             reader->is_done = 1;
         } else if (result < ARCHIVE_WARN) {
-            reader->is_done = 1;
-            reader->next = (struct source_item){.name = mem_string(""), .label = LABEL_NONE};
-            source_item_refuse(&reader->next, IMAGE_REASON_TRUNCATED, "the archive is damaged: %s",
-                               archive_error_string(reader->archive));
+            source_item_refuse(last_item(reader), IMAGE_REASON_TRUNCATED,
+                               "the archive is damaged: %s", archive_error_string(reader->archive));
         } else if (is_visible_file(entry)) {
             read_member(reader, entry, &reader->next);
             return;
@@ -260,7 +271,7 @@ static enum status reader_folders(struct source *source, struct labels *labels)
     if (is_stdin(reader->path))
         return OK;
     struct archive *archive = archive_open(reader->path, &entry);
-    int result = archive == NULL ? ARCHIVE_EOF : ARCHIVE_OK;
+    int result = archive == NULL || entry == NULL ? ARCHIVE_EOF : ARCHIVE_OK;
     while (result >= ARCHIVE_WARN && result != ARCHIVE_EOF && status == OK) {
         char *folder = is_visible_file(entry) ? folder_of(name_of(entry)) : NULL;
         if (folder != NULL)
@@ -308,10 +319,12 @@ enum status source_archive_open(const char *path, const struct source_options *o
     reader->path = mem_string(path);
     reader->archive = archive;
     reader->file_bytes = stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
-    if (is_visible_file(entry))
+    if (entry != NULL && is_visible_file(entry))
         read_member(reader, entry, &reader->next);
-    else
+    else if (entry != NULL)
         read_next(reader);
+    if (reader->next.name == NULL)
+        source_item_refuse(last_item(reader), IMAGE_REASON_EMPTY, "the archive has no files in it");
     *ret_source = &reader->base;
     return OK;
 }

@@ -163,6 +163,17 @@ PYTHON
     jq -e '.accepted == 4 and ([.rejected[]] | add) == 1' <<< "$output"
 }
 
+@test "an archive without files is called empty and not damaged" {
+    mkdir -p "$BATS_TEST_TMPDIR/folders/a/b"
+    tar -cf "$BATS_TEST_TMPDIR/nothing.tar" -T /dev/null
+    tar -cf "$BATS_TEST_TMPDIR/folders.tar" -C "$BATS_TEST_TMPDIR/folders" a
+    for name in nothing folders; do
+        ingest "$BATS_TEST_TMPDIR/$name.tar" --labels dir --report "$BATS_TEST_TMPDIR/report" |
+            jq -e '.accepted == 0 and .rejected == {empty: 1}'
+        jq -e '.detail == "the archive has no files in it"' "$BATS_TEST_TMPDIR/report"
+    done
+}
+
 @test "paths come on stdin, ended by new lines or by 0" {
     find "$pictures/classes" -type f | sort | ingest - --labels dir |
         jq -e '.accepted == 12 and .labelled == 12'
