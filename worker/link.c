@@ -32,8 +32,7 @@
 #include "worker/watchdog.h"
 
 enum {
-    HEARTBEAT_MS = 250,    /* until Welcome names another */
-    LAST_PARTS_MS = 30000, /* at the end, for the last parts of a snapshot */
+    HEARTBEAT_MS = 250, /* until Welcome names another */
     HOST_BYTES = 256,
     EXIT_BY_SIGNAL = 128,
     HEAR_MAX = 64, /* messages of a turn: reports, signals and heartbeats come in between */
@@ -49,6 +48,7 @@ struct link {
     struct message rendezvous; /* the last one of ours, for a server that did not hear it */
     struct loader *loader;     /* borrowed; the worker owns it. NULL before CONFIGURE */
     int64_t slot_images;
+    int64_t push_ms; /* so long the server waits for a share: at the end, so do we */
     int signal_fd, signal_count;
     struct server_watch watch;
     struct service_status service;
@@ -105,6 +105,7 @@ static void configure(struct link *link, struct member_action *action)
     if (status != OK)
         link_die("loader", status);
     link->slot_images = config->train.slot_images;
+    link->push_ms = config->snapshot.push_ms;
     struct member_event event = {.kind = MEMBER_CONFIGURED,
                                  .fingerprint = config_fingerprint(config)};
     struct job *job = job_create(action);
@@ -328,7 +329,7 @@ static void see_report(struct link *link, struct report *report)
         link->heartbeat_ms = 0; /* the next one tells it, and is due now */
         break;
     case REPORT_ENDED:
-        link->end_ms = clock_ms() + LAST_PARTS_MS;
+        link->end_ms = clock_ms() + link->push_ms;
         break;
     }
 }
@@ -431,6 +432,8 @@ static void link_run(void *argument)
         if (clock_ms() >= link->heartbeat_ms + period_ms)
             beat(link);
     }
+    snapshot_push_drop(&link->push, link->watch.is_up ? "not taken within snapshot.push_ms"
+                                                      : "the server is away");
 }
 
 static void link_destroy(struct link *link)

@@ -3,10 +3,12 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/snapshot_push.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/hash.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 enum {
@@ -91,6 +93,16 @@ void snapshot_push_acknowledge(struct snapshot_push *push, const struct message 
     push->flying_count--;
     if (++push->acknowledged_count == push->part_count)
         snapshot_push_done(push);
+}
+
+void snapshot_push_drop(struct snapshot_push *push, const char *reason)
+{
+    if (push->share != NULL)
+        log_warn("event=share_dropped snapshot=%s step=%" PRIu64
+                 " parts=%u acknowledged=%u reason=\"%s\"",
+                 push->share->name, push->share->step, push->part_count, push->acknowledged_count,
+                 reason);
+    snapshot_push_done(push);
 }
 
 void snapshot_push_again(struct snapshot_push *push)

@@ -24,6 +24,8 @@ int snapshot_push_next(struct snapshot_push *push, struct message_snapshot_part 
 void snapshot_push_put_back(struct snapshot_push *push, const struct message_snapshot_part *part);
 /* message: a SNAPSHOT_ACK. One for another snapshot, also for another of this name, is nothing. */
 void snapshot_push_acknowledge(struct snapshot_push *push, const struct message *message);
+/* Its sender leaves: a share that is not all taken is given up, which is said with the reason. */
+void snapshot_push_drop(struct snapshot_push *push, const char *reason);
 /* The connection is new: what flew may be lost. */
 void snapshot_push_again(struct snapshot_push *push);
 
