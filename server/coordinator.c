@@ -470,7 +470,7 @@ int coordinator_shard(const struct coordinator *c, uint32_t id, struct coordinat
         .records = stream_shard_records(c->stream, id),
         .is_retired = stream_is_retired(c->stream, id),
         .is_broken = c->shards[id].is_broken,
-        .is_used = shard_records_is_needed(c, id),
+        .is_used = !c->shards[id].is_closed && shard_records_is_needed(c, id),
     };
     ret_shard->quarantined = quarantine_of(&c->quarantine, id);
     if (id < c->fact_count)

@@ -125,7 +125,7 @@ struct core_shard {
     char *path;
     uint64_t content_hash; /* 0: not known */
     int is_broken;
-    int is_closed; /* workers have been told that nobody needs it, or are not told of it at all */
+    int is_closed; /* nobody needs it, until a rollback opens it again; workers are told so */
 };
 
 /* A worker cannot reach a shard; see shard_records.h. */

@@ -151,9 +151,10 @@ static void who_can_read_nothing_at_all_is_sent_away_though_it_is_alone(void **s
     assert_int_equal(find(f, ACTION_JOURNAL, JOURNAL_RETIRE), -1);
 }
 
-static void a_retired_shard_is_closed_when_no_step_can_need_it(void **state)
+/* Shard 1 is retired, and a snapshot "best" is taken some steps later. Returns the step of which it
+ * was closed. */
+static int close_b(struct fixture *f)
 {
-    struct fixture *f = *state;
     enum { STEPS = 64 };
     int closed_at = -1;
     train_on_two_shards(f, 1);
@@ -166,6 +167,22 @@ static void a_retired_shard_is_closed_when_no_step_can_need_it(void **state)
             save(f, (uint64_t)step + 1, "best");
     }
     assert_in_range(closed_at, 31, STEPS); /* before the snapshot a restore would need it */
+    return closed_at;
+}
+
+static int is_used(const struct fixture *f, uint32_t shard)
+{
+    struct coordinator_shard view;
+    assert_true(coordinator_shard(f->coordinator, shard, &view));
+    return view.is_used;
+}
+
+static void a_retired_shard_is_closed_when_no_step_can_need_it(void **state)
+{
+    struct fixture *f = *state;
+    close_b(f);
+    assert_non_null(strstr(event_text(f, "shard_closed"), "shard=1 path=store/b"));
+    assert_false(is_used(f, 1));
     hello(f, 2, PROTOCOL_VERSION, 0);
     const struct message *shards =
         &f->actions.items[find(f, ACTION_SEND, MESSAGE_SHARDS)].send.message;
