@@ -11,6 +11,7 @@
 #include "server/engine.h"
 #include "server/formation.h"
 #include "server/round.h"
+#include "server/shard_records.h"
 #include "server/snapshot_name.h"
 #include "server/snapshot_records.h"
 #include "server/succession.h"
@@ -92,6 +93,7 @@ void boundary_see_off(struct coordinator *c)
 
 void boundary_finish(struct coordinator *c)
 {
+    shard_records_release(c); /* the next server says nothing of them */
     for (uint32_t i = c->roster.count; i-- > 0;)
         admission_say_goodbye(c, &c->roster.workers[i], "the run is finished");
     struct journal_record record = {

@@ -120,7 +120,7 @@ void coordinator_start(struct coordinator *c, int64_t now_ms, struct actions *ou
     c->state_ms = c->start_ms = now_ms;
     c->is_stop_restored = c->is_stop_ordered;
     recovery_watch(c);
-    shard_records_release(c);
+    shard_records_start(c);
     actions_event(out, "server_started", 0, "run=%016llx epoch=%llu step=%llu lineage=%u",
                   (unsigned long long)c->run, (unsigned long long)c->epoch,
                   (unsigned long long)c->step, c->lineage);

@@ -189,14 +189,25 @@ int shard_records_is_needed(const struct coordinator *c, uint32_t id)
     return !stream_is_retired(c->stream, id) || stream_uses_shard(c->stream, id, oldest);
 }
 
+static int may_close(const struct coordinator *c, uint32_t id)
+{
+    return !c->shards[id].is_closed && stream_is_retired(c->stream, id) &&
+           !shard_records_is_needed(c, id);
+}
+
+void shard_records_start(struct coordinator *c)
+{
+    for (uint32_t id = 0; id < stream_shard_count(c->stream); id++)
+        c->shards[id].is_closed |= may_close(c, id);
+}
+
 void shard_records_release(struct coordinator *c)
 {
     for (uint32_t id = 0; id < stream_shard_count(c->stream); id++) {
-        struct core_shard *shard = &c->shards[id];
-        if (shard->is_closed || !stream_is_retired(c->stream, id) || shard_records_is_needed(c, id))
+        if (!may_close(c, id))
             continue;
-        shard->is_closed = 1;
-        actions_event(c->out, "shard_closed", 0, "shard=%u path=%s", id, shard->path);
+        c->shards[id].is_closed = 1;
+        actions_event(c->out, "shard_closed", 0, "shard=%u path=%s", id, c->shards[id].path);
         send_to_all(c, id, id + 1);
     }
 }

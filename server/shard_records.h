@@ -35,6 +35,9 @@ void shard_records_check(struct coordinator *c);
 void shard_records_forget_worker(struct coordinator *c, uint64_t worker);
 /* Can a step need it? Live ones always count as needed. */
 int shard_records_is_needed(const struct coordinator *c, uint32_t id);
+/* A server starts: what the one before has closed, or would have by now, is closed, and no news.
+ * There may be thousands. */
+void shard_records_start(struct coordinator *c);
 /* Closes what no step can need any more. */
 void shard_records_release(struct coordinator *c);
 /* After a rollback for which no snapshot was left: what was closed may be needed again. */

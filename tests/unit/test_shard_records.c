@@ -177,16 +177,31 @@ static int is_used(const struct fixture *f, uint32_t shard)
     return view.is_used;
 }
 
+static void assert_told_of_one_shard(struct fixture *f, uint64_t id)
+{
+    hello(f, id, PROTOCOL_VERSION, 0);
+    const struct message *shards =
+        &f->actions.items[find(f, ACTION_SEND, MESSAGE_SHARDS)].send.message;
+    assert_int_equal(shards->shards.shard_count, 1);
+}
+
 static void a_retired_shard_is_closed_when_no_step_can_need_it(void **state)
 {
     struct fixture *f = *state;
     close_b(f);
     assert_non_null(strstr(event_text(f, "shard_closed"), "shard=1 path=store/b"));
     assert_false(is_used(f, 1));
-    hello(f, 2, PROTOCOL_VERSION, 0);
-    const struct message *shards =
-        &f->actions.items[find(f, ACTION_SEND, MESSAGE_SHARDS)].send.message;
-    assert_int_equal(shards->shards.shard_count, 1);
+    assert_told_of_one_shard(f, 2);
+}
+
+static void what_was_closed_before_a_restart_is_closed_and_no_news(void **state)
+{
+    struct fixture *f = *state;
+    close_b(f);
+    restart(f);
+    assert_string_equal(event_text(f, "shard_closed"), "");
+    assert_false(is_used(f, 1));
+    assert_told_of_one_shard(f, 2);
 }
 
 int main(void)
@@ -198,6 +213,7 @@ int main(void)
         coordinator_test(who_alone_cannot_reach_a_shard_is_sent_away_and_the_shard_stays),
         coordinator_test(who_can_read_nothing_at_all_is_sent_away_though_it_is_alone),
         coordinator_test(a_retired_shard_is_closed_when_no_step_can_need_it),
+        coordinator_test(what_was_closed_before_a_restart_is_closed_and_no_news),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
