@@ -233,14 +233,11 @@ static void handle_connection_lost(struct coordinator *c, uint64_t connection)
             c->roster.workers[i].connection = 0;
 }
 
-/* Newly found shards have the last number. */
 static void note_fact(struct coordinator *c, const char *path, const struct expiry_fact *fact)
 {
-    uint32_t id = stream_shard_count(c->stream);
-    while (id > 0 && strcmp(c->shards[id - 1].path, path) != 0)
-        id--;
-    if (id > 0)
-        expiry_note(c, id - 1, fact);
+    uint32_t id = 0;
+    if (shard_records_find(c, path, &id)) /* not if it was refused */
+        expiry_note(c, id, fact);
 }
 
 static void handle_helpers_failed(struct coordinator *c, uint64_t generation, const char *reason)

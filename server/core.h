@@ -158,6 +158,7 @@ struct coordinator {
     struct schedule_state schedule;
     struct stream *stream;
     struct core_shard *shards; /* [stream_shard_count]; is_closed follows from the rest */
+    uint32_t last_found;       /* by path; where the next search begins */
     struct stream_policy policy;
     struct quarantine quarantine;
     int is_paused;

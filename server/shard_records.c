@@ -58,6 +58,20 @@ static void note_shard(struct coordinator *c, uint32_t id, const char *path, uin
 {
     c->shards = mem_resize(c->shards, (id + 1) * sizeof(*c->shards));
     c->shards[id] = (struct core_shard){.path = mem_string(path), .content_hash = content_hash};
+    c->last_found = id;
+}
+
+int shard_records_find(struct coordinator *c, const char *path, uint32_t *ret_id)
+{
+    const uint32_t count = stream_shard_count(c->stream);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t id = (c->last_found + i) % count;
+        if (strcmp(c->shards[id].path, path) != 0)
+            continue;
+        *ret_id = c->last_found = id;
+        return 1;
+    }
+    return 0;
 }
 
 /* Journals of before have no hashes: whoever connects from now on is told. */
@@ -80,11 +94,9 @@ static void found_again(struct coordinator *c, uint32_t id, uint64_t content_has
 void shard_records_found(struct coordinator *c, const char *path, uint64_t records,
                          uint64_t content_hash)
 {
-    uint32_t id, count = stream_shard_count(c->stream);
-    for (uint32_t i = 0; i < count; i++) {
-        if (strcmp(c->shards[i].path, path) != 0)
-            continue;
-        found_again(c, i, content_hash);
+    uint32_t id = 0;
+    if (shard_records_find(c, path, &id)) {
+        found_again(c, id, content_hash);
         return;
     }
     if (stream_add_shard(c->stream, records, &id) != OK) {

@@ -22,6 +22,9 @@
  * unusable number of records, is an event. */
 void shard_records_found(struct coordinator *c, const char *path, uint64_t records,
                          uint64_t content_hash);
+/* 0: there is none. Begins with the one found last, since whoever looks through a store comes upon
+ * its shards in the same order each time. */
+int shard_records_find(struct coordinator *c, const char *path, uint32_t *ret_id);
 /* By path, or by number as `seer stream ls` shows it; again is fine. ERR_INPUT: no such shard. */
 enum status shard_records_retire(struct coordinator *c, const char *word, const char *reason);
 /* Retires this one, which is live, and says why. What it closes is for shard_records_release. */
