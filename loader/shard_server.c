@@ -44,6 +44,7 @@ struct shard_server {
     struct loader_part *parts;    /* [LOADER_PARTS_MAX] */
     struct loader_shard *page;    /* [LOADER_PAGE_SHARDS]; borrowed texts */
     struct loader_inventory said; /* the page that is being put together */
+    uint64_t said_count;          /* shards of it and of the pages before it */
     struct served_peer *listener; /* of it; NULL: everybody */
 };
 
@@ -92,6 +93,7 @@ static void add_to_page(void *context, const struct loader_shard *shard)
 {
     struct shard_server *server = context;
     server->said.shards[server->said.shard_count++] = *shard;
+    server->said_count++;
     if (server->said.shard_count == LOADER_PAGE_SHARDS)
         say_page(server);
 }
@@ -99,6 +101,7 @@ static void add_to_page(void *context, const struct loader_shard *shard)
 static void begin_page(struct shard_server *server, struct served_peer *listener, int is_first)
 {
     server->listener = listener;
+    server->said_count = 0;
     server->said = (struct loader_inventory){
         .protocol = LOADER_PROTOCOL_VERSION, .is_first = is_first, .shards = server->page};
 }
@@ -112,7 +115,7 @@ static void tell_all(struct shard_server *server, struct served_peer *peer)
     say_page(server);
 }
 
-/* Tells everybody what has changed, if anything has. */
+/* Tells everybody what has changed, if anything has: five times a second nothing has. */
 static void refresh(struct shard_server *server)
 {
     int is_whole = 0;
@@ -121,11 +124,12 @@ static void refresh(struct shard_server *server)
     begin_page(server, NULL, 0);
     inventory_compare(&server->told, present, add_to_page, server);
     server->said.is_last = is_whole && !server->is_whole;
-    int is_news = server->said.shard_count > 0 || server->said.is_last;
+    if (server->said_count == 0 && !server->said.is_last)
+        return;
     if (server->said.is_last)
         log_info("event=whole shards=%u", present->count);
     server->is_whole |= is_whole;
-    if (is_news)
+    if (server->said.shard_count > 0 || server->said.is_last)
         say_page(server);
     inventory_done(&server->told);
     for (uint32_t i = 0; i < present->count; i++)
