@@ -53,9 +53,14 @@ struct journal {
 
 static enum status lmdb_fail(const struct journal *journal, const char *what, int error)
 {
-    if (error == ENOSPC || error == MDB_MAP_FULL)
+    if (error == ENOSPC)
         return fail(ERR_IO, "journal '%s': cannot %s: no space left: free some, then start again",
                     journal->path, what);
+    if (error == MDB_MAP_FULL)
+        return fail(ERR_IO,
+                    "journal '%s': cannot %s: it has its greatest size, %d GiB: begin a new run in "
+                    "an empty folder with this one's newest snapshot (seer import, model.init)",
+                    journal->path, what, (int)(MAP_BYTES >> 30));
     enum status status = error == MDB_CORRUPTED || error == MDB_PAGE_NOTFOUND ||
                                  error == MDB_INVALID || error == MDB_VERSION_MISMATCH
                              ? ERR_CORRUPT

@@ -12,6 +12,9 @@
 
 enum { CHECKSUM_BYTES = 8 };
 
+/* Of what matches its checksum and yet says more than we know: that is no damage. */
+#define NEWER "a newer everseer wrote it: use that one"
+
 static void code_name(struct codec *codec, char name[JOURNAL_NAME_BYTES])
 {
     code_bytes(codec, name, JOURNAL_NAME_BYTES);
@@ -188,7 +191,7 @@ static void code_record(struct codec *codec, struct journal_record *record)
         code_u32(codec, &record->policy.is_unlinking);
         return;
     }
-    codec->status = fail(ERR_CORRUPT, "is of unknown kind %u", (unsigned)record->kind);
+    codec->status = fail(ERR_CORRUPT, "is of unknown kind %u: " NEWER, (unsigned)record->kind);
 }
 
 enum status journal_encode(const struct journal_record *record, struct buf *out)
@@ -225,7 +228,7 @@ enum status journal_decode(const void *bytes, size_t length, struct journal_reco
     record.kind = kind;
     code_record(&codec, &record);
     if (codec.status == OK && codec.left != 0)
-        codec.status = fail(ERR_CORRUPT, "has %zu bytes too many", codec.left);
+        codec.status = fail(ERR_CORRUPT, "has %zu bytes too many: " NEWER, codec.left);
     if (codec.status == OK)
         *ret_record = record;
     else

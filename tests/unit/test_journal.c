@@ -4,6 +4,7 @@
 #include "tests/test.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
 #include <poll.h>
@@ -144,6 +145,21 @@ static void a_flipped_bit_or_a_missing_byte_is_found(void **state)
         }
         buf_done(&bytes);
     }
+}
+
+/* With one more field behind its last. */
+static void a_record_of_a_newer_everseer_says_who_can_read_it(void **state)
+{
+    (void)state;
+    struct journal_record record = journal_sample(JOURNAL_PAUSE), back;
+    struct buf bytes;
+    encode(&record, &bytes);
+    const size_t body = bytes.length; /* where the checksum was the new field is */
+    uint64_t checksum = htole64(hash_bytes(bytes.bytes, body));
+    assert_ok(buf_append(&bytes, &checksum, sizeof(checksum)));
+    assert_fails(journal_decode(bytes.bytes, bytes.length, &back), ERR_CORRUPT,
+                 "has 8 bytes too many: a newer everseer wrote it");
+    buf_done(&bytes);
 }
 
 static enum status count_record(void *context, const struct journal_record *record)
@@ -418,6 +434,33 @@ static void put_raw(uint64_t big_endian_number, const void *bytes, size_t length
     mdb_env_close(env);
 }
 
+int __real_mdb_put(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *value, unsigned flags);
+int __wrap_mdb_put(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *value, unsigned flags);
+
+static int put_error; /* of the next put; 0: none */
+
+int __wrap_mdb_put(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *value, unsigned flags)
+{
+    int error = put_error;
+    put_error = 0;
+    return error != 0 ? error : __real_mdb_put(txn, table, key, value, flags);
+}
+
+/* Room on the disk would not help. */
+static void a_journal_of_its_greatest_size_is_no_full_disk(void **state)
+{
+    (void)state;
+    struct journal *journal = NULL;
+    struct journal_record record = journal_sample(JOURNAL_STEP);
+    assert_ok(journal_open(directory, &journal));
+    put_error = MDB_MAP_FULL;
+    assert_fails(journal_append(journal, &record), ERR_IO, "greatest size, 64 GiB");
+    put_error = ENOSPC;
+    assert_fails(journal_append(journal, &record), ERR_IO, "no space left");
+    assert_ok(journal_append(journal, &record));
+    journal_close(journal);
+}
+
 static void a_foreign_database_is_refused(void **state)
 {
     (void)state;
@@ -459,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_start_of_an_older_journal_is_read_without_its_boot),
         cmocka_unit_test(a_generation_of_an_older_journal_is_read_without_its_processes),
         cmocka_unit_test(a_shard_of_an_older_journal_is_read_without_its_hash),
+        cmocka_unit_test(a_record_of_a_newer_everseer_says_who_can_read_it),
         cmocka_unit_test(a_flipped_bit_or_a_missing_byte_is_found),
         IN_DIRECTORY(records_come_back_in_order_after_a_restart),
         IN_DIRECTORY(another_process_reads_while_the_owner_writes_and_cannot_own),
@@ -470,6 +514,7 @@ int main(void)
         IN_DIRECTORY(a_torn_record_is_none),
         IN_DIRECTORY(a_journal_that_ends_before_what_was_written_is_refused),
         IN_DIRECTORY(a_folder_without_journal_is_named),
+        IN_DIRECTORY(a_journal_of_its_greatest_size_is_no_full_disk),
         IN_DIRECTORY(a_foreign_database_is_refused),
         IN_DIRECTORY(a_newer_format_is_refused),
         IN_DIRECTORY(a_damaged_record_is_named),
