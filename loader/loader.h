@@ -6,11 +6,11 @@
  * cannot be decoded is replaced by the next good record of its slot, cyclically, and reported in
  * batch.skips. A slot without any good record is black, and its images are counted in
  * batch.blank_count: such a batch can be computed with, so that the others are not kept waiting,
- * but is not to be learned from. So do records of a shard that is not known (any more); a batch
- * with records of one that is known and cannot be opened waits, until the owner removes the shard
- * or flushes the plan: see shard_table.h. Bytes out are u8 RGB; the first kernel normalises.
- * Threads: decode threads inside; one thread, the owner, may add, remove, submit and flush while
- * another takes and gives. */
+ * but is not to be learned from. Records of a shard that is not known (any more) count as ones that
+ * cannot be decoded; a batch with records of one that is known and cannot be opened waits, until
+ * the owner removes the shard or flushes the plan: see shard_table.h. Bytes out are u8 RGB; the
+ * first kernel normalises. Threads: decode threads inside; one thread, the owner, may add, remove,
+ * submit and flush while another takes and gives. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef LOADER_LOADER_H
