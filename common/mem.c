@@ -77,6 +77,12 @@ void mem_free(void *memory)
     free(memory);
 }
 
+void mem_run_out(const char *who)
+{
+    log_error("out of memory in=%s", who);
+    abort();
+}
+
 uint64_t mem_call_count(void)
 {
     return atomic_load_explicit(&call_count, memory_order_relaxed);

@@ -31,6 +31,8 @@ char *mem_string(const char *string);
 char *mem_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* NULL is fine. */
 void mem_free(void *memory);
+/* For who allocates by itself, such as a library: ends as mem_alloc does when there is none. */
+void mem_run_out(const char *who) __attribute__((noreturn));
 
 /* How often this process has called an allocating function of this page so far. A steady-state
  * training step must not move it; tests/unit/test_learner.c asserts so. */

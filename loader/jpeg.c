@@ -13,6 +13,7 @@
 
 #include <jerror.h>
 
+#include "common/mem.h"
 #include "loader/exif.h"
 
 /* A progressive file may hold any number of scans, each a pass over the whole picture; real ones
@@ -57,7 +58,7 @@ static enum image_reason reason_of_error(int code)
         return IMAGE_REASON_UNSUPPORTED;
     case JERR_IMAGE_TOO_BIG:
     case JERR_NO_BACKING_STORE: /* more than max_memory_to_use */
-    case JERR_OUT_OF_MEMORY:
+    case JERR_OUT_OF_MEMORY:    /* more than libjpeg asks for at once */
         return IMAGE_REASON_TOO_LARGE;
     default:
         return IMAGE_REASON_CORRUPT;
@@ -71,8 +72,18 @@ static void leave(struct decoder *decoder, enum image_reason reason)
     longjmp(decoder->back, 1);
 }
 
+/* The host's memory and not the picture's size: jmemmgr.c's cases 2 and 4 are a malloc that failed,
+ * all others are sizes that it does not ask for. */
+static int is_host_exhausted(j_common_ptr common)
+{
+    int which = common->err->msg_parm.i[0];
+    return common->err->msg_code == JERR_OUT_OF_MEMORY && (which == 2 || which == 4);
+}
+
 static void on_error(j_common_ptr common)
 {
+    if (is_host_exhausted(common)) /* or all would skip a picture that is whole */
+        mem_run_out("libjpeg");
     leave(common->client_data, reason_of_error(common->err->msg_code));
 }
 

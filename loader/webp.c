@@ -14,6 +14,8 @@ static enum status refuse(struct image *image, VP8StatusCode code)
 {
     if (code == VP8_STATUS_NOT_ENOUGH_DATA || code == VP8_STATUS_SUSPENDED)
         return image_refuse(image, IMAGE_REASON_TRUNCATED, "WebP: the file ends too early");
+    /* Not always the host's: newer ones say so of a damaged alpha header too, and of the host's
+     * some are called damage. So it cannot end the process. */
     if (code == VP8_STATUS_OUT_OF_MEMORY)
         return image_refuse(image, IMAGE_REASON_TOO_LARGE, "WebP: no memory for it");
     if (code == VP8_STATUS_UNSUPPORTED_FEATURE)

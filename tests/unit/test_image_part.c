@@ -5,6 +5,10 @@
 #include "tests/test.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <jpeglib.h>
 
@@ -254,6 +258,38 @@ static void a_jpeg_over_the_limits_is_shrunk_no_further_than_libjpeg_can(void **
     free(file.bytes);
 }
 
+/* Never comes back from the second decode, which needs memory beside the pixels. */
+static void decode_without_memory(const struct file *file)
+{
+    const struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
+    struct image image;
+    image_init(&image);
+    assert_ok(image_decode(&image, file->bytes, file->length, NULL)); /* there is room for pixels */
+    if (setrlimit(RLIMIT_AS, &limit) != 0)
+        _exit(77);
+    for (size_t bytes = 1 << 20; bytes >= 1024; bytes /= 2)
+        while (malloc(bytes) != NULL)
+            continue;
+    image_decode(&image, file->bytes, file->length, NULL);
+    _exit(0);
+}
+
+static void a_host_without_memory_is_no_damaged_picture(void **state)
+{
+    (void)state;
+    int ended = 0;
+    struct file file = make(&(struct shape){.components = 3, .h = 1, .v = 1, .is_progressive = 1});
+    pid_t pid = fork();
+    if (pid == 0)
+        decode_without_memory(&file);
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &ended, 0), pid);
+    free(file.bytes);
+    if (WIFEXITED(ended) && WEXITSTATUS(ended) == 77)
+        skip();
+    assert_false(WIFEXITED(ended) && WEXITSTATUS(ended) == 0); /* it was not called too large */
+}
+
 int main(void)
 {
     random_init(&numbers, 1, RANDOM_STREAM_TEST, 0, 0);
@@ -262,6 +298,7 @@ int main(void)
         cmocka_unit_test(a_shrunk_part_lies_where_it_is_said_to),
         cmocka_unit_test(what_is_behind_the_part_is_not_looked_at),
         cmocka_unit_test(a_jpeg_over_the_limits_is_shrunk_no_further_than_libjpeg_can),
+        cmocka_unit_test(a_host_without_memory_is_no_damaged_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
