@@ -312,7 +312,7 @@ enum status source_archive_open(const char *path, const struct source_options *o
     struct stat info;
     struct archive *archive = archive_open(path, &entry);
     if (archive == NULL)
-        return ERR_STALE;
+        return fail(ERR_STALE, "'%s' is no tar or zip archive", path);
     struct reader *reader = mem_zero(sizeof(*reader));
     reader->base.ops = &reader_ops;
     reader->options = options;

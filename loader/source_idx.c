@@ -185,23 +185,21 @@ static enum status open_images(struct idx *idx, const struct source_options *opt
 enum status source_idx_open(const char *path, const struct source_options *options,
                             struct source **ret_source)
 {
-    enum status status = ERR_STALE;
-    uint32_t magic;
+    enum status status = OK;
+    uint32_t magic = 0;
     struct idx *idx = mem_zero(sizeof(*idx));
     idx->base.ops = &idx_ops;
     idx->path = mem_string(path);
     idx->images = stream_open(path);
-    if (idx->images == NULL || !read_number(idx->images, &magic))
-        goto out;
-    if (magic == MAGIC_LABELS)
-        status = OK; /* read along with its images; an empty source by itself */
-    else if (magic == MAGIC_IMAGES)
+    int is_readable = idx->images != NULL && read_number(idx->images, &magic);
+    if (is_readable && magic == MAGIC_IMAGES)
         status = open_images(idx, options);
+    else if (!is_readable || magic != MAGIC_LABELS) /* which are read along with their images */
+        status = fail(ERR_STALE, "'%s' is no IDX file", path);
     if (status == OK) {
         *ret_source = &idx->base;
         idx = NULL; /* given to the caller */
     }
-out:
     if (idx != NULL)
         idx_close(&idx->base);
     return status;

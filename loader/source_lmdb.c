@@ -122,7 +122,7 @@ enum status source_lmdb_open(const char *path, const struct source_options *opti
                              struct source **ret_source)
 {
     if (!is_lmdb(path))
-        return ERR_STALE;
+        return fail(ERR_STALE, "'%s' is no LMDB", path);
     TRY(fs_require_local(path));
     struct lmdb *lmdb = mem_zero(sizeof(*lmdb));
     lmdb->base.ops = &lmdb_ops;

@@ -85,7 +85,7 @@ static enum status move_to(const char *path, const char *target)
         mem_free(other);
     }
     if (error == ENOENT)
-        return ERR_STALE;
+        return fail(ERR_STALE, "there is no '%s' any more", path);
     return error == 0 ? OK
                       : fail(ERR_IO, "cannot move '%s' to '%s': %s", path, target, strerror(error));
 }
