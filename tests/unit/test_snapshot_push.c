@@ -118,6 +118,19 @@ static void a_newer_share_replaces_an_unfinished_one(void **unused)
     snapshot_push_done(&push);
 }
 
+static void a_share_that_is_dropped_sends_nothing_more(void **unused)
+{
+    (void)unused;
+    struct snapshot_push push = {0};
+    struct message_snapshot_part part;
+    start(&push, "s");
+    assert_true(snapshot_push_next(&push, &part));
+    snapshot_push_drop(&push, "the server is away");
+    assert_false(snapshot_push_next(&push, &part));
+    snapshot_push_drop(&push, "nothing is left to drop");
+    assert_null(push.share);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +138,7 @@ int main(void)
         cmocka_unit_test(a_part_that_could_not_be_sent_is_given_again),
         cmocka_unit_test(after_a_reconnect_only_what_flew_is_sent_again),
         cmocka_unit_test(a_newer_share_replaces_an_unfinished_one),
+        cmocka_unit_test(a_share_that_is_dropped_sends_nothing_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
