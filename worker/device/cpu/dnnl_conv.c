@@ -8,6 +8,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cpu/cpu.h"
 
+#include <string.h>
+
 #include <oneapi/dnnl/dnnl.h>
 
 #include "common/check.h"
@@ -33,7 +35,8 @@ struct dnnl_conv {
     size_t forward_bytes, data_bytes;     /* of the weights that follow */
     void *forward_weights, *data_weights; /* in the primitives' layouts; data may be forward */
     struct pass forward, data, weights;
-    struct pass to_forward, to_data, from_weights; /* reorders from and to the master layout */
+    struct pass to_forward, to_data; /* reorders from the master layout */
+    struct pass from_weights;        /* and to it; none: `weights` writes that, is_product */
 };
 
 /* The tensors of a convolution as oneDNN describes them: activations and the weights they meet as
@@ -265,6 +268,69 @@ static dnnl_status_t weights_init(struct dnnl_conv *conv, const struct conv_geom
     return result;
 }
 
+/* The weight gradient of a plain 1x1 convolution is a matrix product like any other, which oneDNN
+ * 2.6 does some tenth faster as such, and leaves it in the master layout. */
+static int is_product(const struct conv_shape *shape)
+{
+    return shape->kernel == 1 && shape->stride == 1 && shape->groups == 1;
+}
+
+/* Of the implementations on offer the one by packed panels; on an AVX-512 machine it is not the
+ * first, and is up to a fifth faster (docs/benchmarks.md). */
+static dnnl_status_t matmul_choose(dnnl_primitive_desc_t *ret_desc, const struct cpu *cpu,
+                                   const dnnl_matmul_desc_t *desc, dnnl_primitive_attr_t attr)
+{
+    dnnl_primitive_desc_iterator_t iterator = NULL;
+    dnnl_status_t result =
+        dnnl_primitive_desc_iterator_create(&iterator, desc, attr, cpu->engine, NULL);
+    for (; result == dnnl_success; result = dnnl_primitive_desc_iterator_next(iterator)) {
+        const char *name = "";
+        dnnl_primitive_desc_t found = dnnl_primitive_desc_iterator_fetch(iterator);
+        dnnl_primitive_desc_query(found, dnnl_query_impl_info_str, 0, &name);
+        if (*ret_desc == NULL || strcmp(name, "gemm:jit") == 0) {
+            dnnl_primitive_desc_destroy(*ret_desc);
+            *ret_desc = found;
+        } else {
+            dnnl_primitive_desc_destroy(found);
+        }
+    }
+    dnnl_primitive_desc_iterator_destroy(iterator);
+    return *ret_desc != NULL ? dnnl_success : result;
+}
+
+/* dw [out][in] = dy' x, over all pixels. */
+static dnnl_status_t product_init(struct dnnl_conv *conv, const struct conv_shape *shape)
+{
+    static const int arguments[] = {DNNL_ARG_WEIGHTS, DNNL_ARG_SRC, DNNL_ARG_DST};
+    struct cpu *cpu = conv->cpu;
+    const dnnl_dim_t pixels = (dnnl_dim_t)shape->rows * shape->height * shape->width;
+    const dnnl_dim_t in = shape->in_channels, out = shape->out_channels;
+    const dnnl_dims_t dy_dims = {out, pixels}, x_dims = {pixels, in}, dw_dims = {out, in};
+    const dnnl_dims_t dy_strides = {1, out}, x_strides = {in, 1}, dw_strides = {in, 1};
+    dnnl_memory_desc_t dy, x, dw;
+    dnnl_matmul_desc_t desc;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t chosen = NULL;
+    dnnl_status_t result =
+        dnnl_memory_desc_init_by_strides(&dy, 2, dy_dims, value_type(cpu), dy_strides);
+    if (result == dnnl_success)
+        result = dnnl_memory_desc_init_by_strides(&x, 2, x_dims, value_type(cpu), x_strides);
+    if (result == dnnl_success)
+        result = dnnl_memory_desc_init_by_strides(&dw, 2, dw_dims, dnnl_f32, dw_strides);
+    if (result == dnnl_success)
+        result = dnnl_matmul_desc_init(&desc, &dy, &x, NULL, &dw);
+    if (result == dnnl_success)
+        result = attr_create(&attr);
+    if (result == dnnl_success)
+        result = matmul_choose(&chosen, cpu, &desc, attr);
+    if (result == dnnl_success)
+        result = pass_init(&conv->weights, cpu, chosen, 3, arguments);
+    cpu_scratch_grow(cpu, CPU_GRAD_MASTER, dnnl_memory_desc_get_size(&dw));
+    dnnl_primitive_desc_destroy(chosen);
+    dnnl_primitive_attr_destroy(attr);
+    return result;
+}
+
 static enum status conv_build(struct dnnl_conv *conv, const struct conv_shape *shape)
 {
     struct conv_geometry geometry;
@@ -277,7 +343,9 @@ static enum status conv_build(struct dnnl_conv *conv, const struct conv_shape *s
     if (status == OK && shape->needs_input_gradient)
         status = checked(data_init(conv, &geometry, forward), "data gradient", shape);
     if (status == OK)
-        status = checked(weights_init(conv, &geometry, forward), "weight gradient", shape);
+        status = checked(is_product(shape) ? product_init(conv, shape)
+                                           : weights_init(conv, &geometry, forward),
+                         "weight gradient", shape);
     dnnl_primitive_desc_destroy(forward);
     return status;
 }
@@ -370,9 +438,13 @@ void dnnl_conv_backward_weights(struct dnnl_conv *conv, const void *x, const voi
 {
     const struct cpu *cpu = conv->cpu;
     float *master = accumulate ? cpu->scratch[CPU_GRAD_MASTER].memory : dw;
-    pass_run(&conv->weights, cpu, (const void *[]){x, dy, cpu->scratch[CPU_GRAD_BLOCKED].memory});
-    pass_run(&conv->from_weights, cpu,
-             (const void *[]){cpu->scratch[CPU_GRAD_BLOCKED].memory, master});
+    float *blocked = cpu->scratch[CPU_GRAD_BLOCKED].memory;
+    if (conv->from_weights.primitive == NULL) {
+        pass_run(&conv->weights, cpu, (const void *[]){x, dy, master});
+    } else {
+        pass_run(&conv->weights, cpu, (const void *[]){x, dy, blocked});
+        pass_run(&conv->from_weights, cpu, (const void *[]){blocked, master});
+    }
     for (size_t i = 0; i < conv->weight_count && accumulate; i++)
         dw[i] += master[i];
 }
