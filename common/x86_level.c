@@ -3,6 +3,8 @@
  * SPDX-FileCopyrightText: The everseer authors */
 #include "common/x86_level.h"
 
+#include <cpuid.h>
+
 int x86_level(void)
 {
     __builtin_cpu_init();
@@ -17,4 +19,12 @@ int x86_level(void)
 int x86_has_bf16(void)
 {
     return x86_level() == 4 && __builtin_cpu_supports("avx512bf16");
+}
+
+/* Not asked of __builtin_cpu_supports: clang 14 does not know the name. */
+int x86_has_amx_bf16(void)
+{
+    enum { LEAF_FEATURES = 7, AMX_BF16_BIT = 22 };
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(LEAF_FEATURES, 0, &a, &b, &c, &d) && (d >> AMX_BF16_BIT & 1);
 }

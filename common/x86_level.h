@@ -9,5 +9,7 @@
 int x86_level(void);
 /* 1: level 4 and avx512_bf16, which rounds to bf16 and multiplies it. Any thread. */
 int x86_has_bf16(void);
+/* 1: it multiplies tiles of bf16 (AMX), many times faster than vectors. Any thread. */
+int x86_has_amx_bf16(void);
 
 #endif

@@ -1,20 +1,30 @@
-/* bench_kernels.c - how fast the device runs each operation of RegNetY-400MF, and what they sum to.
+/* bench_kernels.c - how fast the device runs each operation of a RegNetY, and what they sum to.
  *
- * bench_kernels [DEVICE] [THREADS]. For every distinct layer of a step of 16 images of 224 and 32
- * of 96 pixels (batch 8 with 2+4 crops): times in ms of one call (the best of several), GF/s of
- * convolutions, GB/s of the rest counting each tensor read or written once. bench_rest.c has the
- * other operations. */
+ * bench_kernels [DEVICE] [THREADS] [400mf|8gf]. For every distinct layer of a step of 16 images of
+ * 224 and 32 of 96 pixels (batch 8 with 2+4 crops): times in ms of one call (the best of several),
+ * GF/s of convolutions, GB/s of the rest counting each tensor read or written once. bench_rest.c
+ * has the other operations. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/status.h"
 #include "tests/bench/bench_rest.h"
 #include "tests/bench/device_bench.h"
 
-/* VALUES_MAX: the stem's output. */
-enum { VALUES_MAX = 16 * 112 * 112 * 48, CHANNELS_MAX = 512, ROWS_MAX = 32 };
+enum { CHANNELS_MAX = 2016, ROWS_MAX = 32, STAGES = 4 };
+
+struct network {
+    const char *name;
+    int group, widths[STAGES + 1], depths[STAGES]; /* widths: of the stem first */
+};
+
+static const struct network networks[] = {
+    {"400mf", 8, {32, 48, 104, 208, 440}, {1, 3, 6, 6}},
+    {"8gf", 56, {32, 168, 448, 896, 2016}, {2, 4, 10, 1}},
+};
 
 struct bench {
     struct device *device;
@@ -234,9 +244,9 @@ static void bench_one(struct conv_shape shape, int count, char kind)
 }
 
 /* kinds: a 1x1, b grouped 3x3, c 1x1, s the projecting shortcut. */
-static void bench_stage(int rows, int size, int width_in, int width, int depth)
+static void bench_stage(int rows, int size, int width_in, int width, int group, int depth)
 {
-    const int half = (size + 1) / 2, groups = width / 8;
+    const int half = (size + 1) / 2, groups = width / group;
     bench_one((struct conv_shape){rows, size, size, width_in, width, 1, 1, 1, 1}, 1, 'a');
     bench_one((struct conv_shape){rows, size, size, width, width, 3, 2, groups, 1}, 1, 'b');
     bench_one((struct conv_shape){rows, size, size, width_in, width, 1, 2, 1, 1}, 1, 's');
@@ -245,33 +255,45 @@ static void bench_stage(int rows, int size, int width_in, int width, int depth)
     bench_one((struct conv_shape){rows, half, half, width, width, 1, 1, 1, 1}, depth, 'c');
 }
 
-static void bench_network(int rows, int size)
+static void bench_network(const struct network *network, int rows, int size)
 {
-    static const int widths[] = {32, 48, 104, 208, 440}, depths[] = {0, 1, 3, 6, 6};
     bench_one((struct conv_shape){rows, size, size, 3, 32, 3, 2, 1, 0}, 1, 'a');
-    for (int stage = 1; stage < 5; stage++) {
+    for (int stage = 0; stage < STAGES; stage++) {
         size = (size + 1) / 2;
-        bench_stage(rows, size, widths[stage - 1], widths[stage], depths[stage]);
+        bench_stage(rows, size, network->widths[stage], network->widths[stage + 1], network->group,
+                    network->depths[stage]);
     }
+}
+
+static const struct network *network_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof(networks) / sizeof(*networks); i++)
+        if (strcmp(networks[i].name, name) == 0)
+            return &networks[i];
+    fprintf(stderr, "bench_kernels: there is no network '%s': 400mf or 8gf\n", name);
+    exit(2);
 }
 
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "cpu";
+    const struct network *network = network_named(argc > 3 ? argv[3] : "400mf");
+    /* the largest tensor is the first of the first stage, of images of 224 pixels */
+    const size_t values = (size_t)16 * 112 * 112 * (size_t)network->widths[1];
     bench.device = device_bench_open(name, argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1);
     bench.ops = bench.device->ops;
     printf("%s\n", bench.ops->describe(bench.device));
     float **const activations[] = {&bench.a, &bench.b, &bench.c, &bench.d};
     for (int i = 0; i < 4; i++)
-        *activations[i] = device_bench_memory(bench.device, VALUES_MAX);
+        *activations[i] = device_bench_memory(bench.device, values);
     bench.weights = device_bench_memory(bench.device, (size_t)CHANNELS_MAX * CHANNELS_MAX);
     bench.grads = device_bench_memory(bench.device, (size_t)CHANNELS_MAX * CHANNELS_MAX);
     for (int i = 0; i < 12; i++)
         bench.channels[i] = device_bench_memory(bench.device, (size_t)2 * CHANNELS_MAX);
     for (int i = 0; i < 3; i++)
         bench.rows[i] = device_bench_memory(bench.device, (size_t)ROWS_MAX * CHANNELS_MAX);
-    bench_network(16, 224);
-    bench_network(32, 96);
+    bench_network(network, 16, 224);
+    bench_network(network, 32, 96);
     printf("a step of the trunk: convolutions %.0f ms, the rest %.0f ms\n", bench.conv_ms,
            bench.other_ms);
     bench_rest(bench.device);

@@ -4,7 +4,7 @@
 #ifndef WORKER_DEVICE_CPU_CPU_H
 #define WORKER_DEVICE_CPU_CPU_H
 
-#include "worker/device/cpu/group8.h"
+#include "worker/device/cpu/conv3.h"
 #include "worker/device/device.h"
 
 struct dnnl_conv;
@@ -22,7 +22,7 @@ enum cpu_scratch_use {
     CPU_SCRATCHPAD,   /* oneDNN's */
     CPU_GRAD_BLOCKED, /* weight gradient in the primitive's layout */
     CPU_GRAD_MASTER,  /* and in ours, before it is added */
-    CPU_LINES,        /* group8's */
+    CPU_OWN,          /* of our own convolutions */
 };
 
 struct cpu {
@@ -42,7 +42,7 @@ struct cpu {
 struct cpu_isa {
     const char *name; /* "plain", "avx2", "avx512", "avx512_bf16" */
     const struct device_ops *ops;
-    const struct group8_ops *group8; /* NULL: oneDNN is faster */
+    const struct conv3_ops *group8, *winograd, *direct; /* NULL: oneDNN is faster */
 };
 
 /* The instruction sets that this processor can run, best first; ends with name NULL. Static. */

@@ -1,4 +1,4 @@
-/* cpu_conv.c - which convolution runs where: groups of eight on our own kernels, others on oneDNN.
+/* cpu_conv.c - which convolution runs where: 3x3 in groups on our own kernels, others on oneDNN.
  */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
@@ -6,54 +6,58 @@
 
 #include "common/mem.h"
 
-/* Our own kernels run on one thread and take about half the time of oneDNN there, so they should be
- * about even on two (not measured). */
-enum { GROUP8_THREADS_MAX = 2 };
-
 struct conv {
     struct cpu *cpu;
-    struct dnnl_conv *dnnl; /* NULL: group8 */
-    struct group8 group8;
+    struct dnnl_conv *dnnl; /* NULL: ops */
+    const struct conv3_method *method;
+    const struct conv3_ops *ops;
+    struct conv3 own;
 };
 
-static int is_group8(const struct cpu *cpu, const struct conv_shape *shape)
+/* Sets conv's method and what it works on, and leaves ops NULL where that is oneDNN. */
+static void conv_choose(struct conv *conv, const struct cpu *cpu, const struct conv_shape *shape)
 {
-    return cpu->isa->group8 != NULL && cpu->thread_count <= GROUP8_THREADS_MAX &&
-           group8_is_suited(shape);
+    const struct {
+        const struct conv3_method *method;
+        const struct conv3_ops *ops;
+    } ways[] = {{&group8_method, cpu->isa->group8},
+                {&winograd_method, cpu->isa->winograd},
+                {&direct_method, cpu->isa->direct}};
+    const int is_bf16 = cpu->device.ops->activation_bytes < sizeof(float);
+    *conv = (struct conv){0};
+    if (!conv3_init(&conv->own, shape, is_bf16))
+        return;
+    for (size_t i = 0; i < sizeof(ways) / sizeof(*ways) && conv->ops == NULL; i++)
+        if (ways[i].ops != NULL && cpu->thread_count <= ways[i].method->threads_max &&
+            ways[i].method->is_suited(&conv->own)) {
+            conv->method = ways[i].method;
+            conv->ops = ways[i].ops;
+        }
 }
 
-static int is_bf16(const struct cpu *cpu)
-{
-    return cpu->device.ops->activation_bytes < sizeof(float);
-}
-
-static void take_group8(struct conv *conv)
+static void take_own(struct conv *conv)
 {
     struct cpu *cpu = conv->cpu;
-    const size_t bytes = group8_weight_bytes(&conv->group8);
-    conv->group8.forward = cpu_take(cpu, bytes);
-    conv->group8.transposed = cpu_take(cpu, bytes);
-    cpu_scratch_grow(cpu, CPU_LINES, group8_lines_bytes(&conv->group8));
+    const size_t bytes = conv->method->weight_bytes(&conv->own);
+    conv->own.forward = cpu_take(cpu, bytes);
+    conv->own.transposed = cpu_take(cpu, bytes);
+    cpu_scratch_grow(cpu, CPU_OWN, conv->method->scratch_bytes(&conv->own));
 }
 
 enum status cpu_conv_create(struct device *device, const struct conv_shape *shape,
                             struct conv **ret_conv)
 {
     struct cpu *cpu = (struct cpu *)device;
+    struct conv chosen;
     TRY(dnnl_conv_check(shape));
-    struct conv *conv = mem_zero(sizeof(*conv));
-    conv->cpu = cpu;
-    if (is_group8(cpu, shape)) {
-        group8_init(&conv->group8, shape, is_bf16(cpu));
-        take_group8(conv);
-    } else {
-        enum status status = dnnl_conv_create(cpu, shape, &conv->dnnl);
-        if (status != OK) {
-            mem_free(conv);
-            return status;
-        }
-    }
-    *ret_conv = conv;
+    conv_choose(&chosen, cpu, shape);
+    chosen.cpu = cpu;
+    if (chosen.ops != NULL)
+        take_own(&chosen);
+    else
+        TRY(dnnl_conv_create(cpu, shape, &chosen.dnnl));
+    *ret_conv = mem_zero(sizeof(**ret_conv));
+    **ret_conv = chosen;
     return OK;
 }
 
@@ -61,13 +65,13 @@ enum status cpu_conv_memory(struct device *device, const struct conv_shape *shap
                             struct conv_memory *ret_memory)
 {
     const struct cpu *cpu = (const struct cpu *)device;
-    struct group8 group8;
+    struct conv conv;
     TRY(dnnl_conv_check(shape));
-    if (!is_group8(cpu, shape))
+    conv_choose(&conv, cpu, shape);
+    if (conv.ops == NULL)
         return dnnl_conv_memory(cpu, shape, ret_memory);
-    group8_init(&group8, shape, is_bf16(cpu));
-    *ret_memory = (struct conv_memory){.own = 2 * group8_weight_bytes(&group8)};
-    ret_memory->shared[CPU_LINES] = group8_lines_bytes(&group8);
+    *ret_memory = (struct conv_memory){.own = 2 * conv.method->weight_bytes(&conv.own)};
+    ret_memory->shared[CPU_OWN] = conv.method->scratch_bytes(&conv.own);
     return OK;
 }
 
@@ -75,13 +79,18 @@ void cpu_conv_destroy(struct conv *conv)
 {
     if (conv == NULL)
         return;
-    if (conv->dnnl == NULL) {
-        const size_t bytes = group8_weight_bytes(&conv->group8);
-        cpu_give(conv->cpu, conv->group8.forward, bytes);
-        cpu_give(conv->cpu, conv->group8.transposed, bytes);
+    if (conv->ops != NULL) {
+        const size_t bytes = conv->method->weight_bytes(&conv->own);
+        cpu_give(conv->cpu, conv->own.forward, bytes);
+        cpu_give(conv->cpu, conv->own.transposed, bytes);
     }
     dnnl_conv_destroy(conv->dnnl);
     mem_free(conv);
+}
+
+static float *own_scratch(const struct conv *conv)
+{
+    return conv->cpu->scratch[CPU_OWN].memory;
 }
 
 void cpu_conv_weights(struct conv *conv, const float *weights)
@@ -89,7 +98,7 @@ void cpu_conv_weights(struct conv *conv, const float *weights)
     if (conv->dnnl != NULL)
         dnnl_conv_weights(conv->dnnl, weights);
     else
-        group8_weights(&conv->group8, weights);
+        conv->ops->weights(&conv->own, weights);
 }
 
 void cpu_conv_forward(struct conv *conv, const void *x, void *y)
@@ -97,7 +106,7 @@ void cpu_conv_forward(struct conv *conv, const void *x, void *y)
     if (conv->dnnl != NULL)
         dnnl_conv_forward(conv->dnnl, x, y);
     else
-        conv->cpu->isa->group8->forward(&conv->group8, conv->cpu->scratch[CPU_LINES].memory, x, y);
+        conv->ops->forward(&conv->own, own_scratch(conv), x, y);
 }
 
 void cpu_conv_backward_data(struct conv *conv, const void *dy, void *dx)
@@ -105,8 +114,7 @@ void cpu_conv_backward_data(struct conv *conv, const void *dy, void *dx)
     if (conv->dnnl != NULL)
         dnnl_conv_backward_data(conv->dnnl, dy, dx);
     else
-        conv->cpu->isa->group8->backward_data(&conv->group8, conv->cpu->scratch[CPU_LINES].memory,
-                                              dy, dx);
+        conv->ops->backward_data(&conv->own, own_scratch(conv), dy, dx);
 }
 
 void cpu_conv_backward_weights(struct conv *conv, const void *x, const void *dy, float *dw,
@@ -115,6 +123,5 @@ void cpu_conv_backward_weights(struct conv *conv, const void *x, const void *dy,
     if (conv->dnnl != NULL)
         dnnl_conv_backward_weights(conv->dnnl, x, dy, dw, accumulate);
     else
-        conv->cpu->isa->group8->backward_weights(
-            &conv->group8, conv->cpu->scratch[CPU_LINES].memory, x, dy, dw, accumulate);
+        conv->ops->backward_weights(&conv->own, own_scratch(conv), x, dy, dw, accumulate);
 }

@@ -10,7 +10,7 @@ extern const struct device_ops cpu_ops_plain;
 
 const struct cpu_isa *cpu_isa_list(void)
 {
-    static const struct cpu_isa all[] = {{"plain", &cpu_ops_plain, NULL}, {0}};
+    static const struct cpu_isa all[] = {{.name = "plain", .ops = &cpu_ops_plain}, {0}};
     return all;
 }
 

@@ -13,38 +13,16 @@
 #ifndef WORKER_DEVICE_CPU_GROUP8_H
 #define WORKER_DEVICE_CPU_GROUP8_H
 
-#include <stddef.h>
+#include "worker/device/cpu/conv3.h"
 
-#include "worker/device/device.h"
-
-struct group8 {
-    int rows, height, width, out_height, out_width, channels, stride;
-    int is_bf16;
-    /* [chunks][3][3][8][16], a chunk is sixteen channels, or with bf16 [chunks][3][3][4][16][2],
-     * the last two neighbouring inputs; group8_weight_bytes each, the owner's. */
-    void *forward, *transposed;
-};
-
-/* The kernels of one instruction set; x, y and their gradients are activations. Bytes of lines:
- * group8_lines_bytes. */
-struct group8_ops {
-    void (*forward)(const struct group8 *group8, float *lines, const void *x, void *y);
-    void (*backward_data)(const struct group8 *group8, float *lines, const void *dy, void *dx);
-    void (*backward_weights)(const struct group8 *group8, float *lines, const void *x,
-                             const void *dy, float *dw, int accumulate);
-};
-
-int group8_is_suited(const struct conv_shape *shape);
-/* All but the weights' memory. */
-void group8_init(struct group8 *group8, const struct conv_shape *shape, int is_bf16);
-size_t group8_weight_bytes(const struct group8 *group8);
-/* From the master layout [channels][8][3][3]. */
-void group8_weights(struct group8 *group8, const float *weights);
-size_t group8_lines_bytes(const struct group8 *group8);
+/* Weights are [chunks][3][3][8][16], a chunk is sixteen channels, or with bf16
+ * [chunks][3][3][4][16][2], the last two neighbouring inputs. */
+void group8_weights(struct conv3 *conv, const float *weights);
 /* Pixels that a line has room for: its own, the zeros, and what a tile may read past its end. */
-int group8_line_pixels(const struct group8 *group8);
+int group8_line_pixels(const struct conv3 *conv);
 /* Lines of dy that the weight gradient takes at a time, and the lines of x that they meet. */
-int group8_band(const struct group8 *group8);
-int group8_band_inputs(const struct group8 *group8);
+int group8_band(const struct conv3 *conv);
+int group8_band_inputs(const struct conv3 *conv);
+size_t group8_lines_bytes(const struct conv3 *conv);
 
 #endif

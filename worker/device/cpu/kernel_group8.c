@@ -12,7 +12,7 @@ enum { TILE = 7, TAP_SUMS = 8 * LANES, ROW_SUMS = 3 * TAP_SUMS };
 /* 1024 random products summed in fp32 are off by 2e-6 of the sum. */
 enum { FP32_PIXELS = 1024 };
 
-extern const struct group8_ops KERNEL(group8_ops);
+extern const struct conv3_ops KERNEL(group8_ops);
 
 #define TWIST(v, r)                                                                                \
     __builtin_shufflevector((v), (v), 0 ^ (r), 1 ^ (r), 2 ^ (r), 3 ^ (r), 4 ^ (r), 5 ^ (r),        \
@@ -42,7 +42,7 @@ enum { TAP_WEIGHTS = ROUNDS * LANES, ROW_WEIGHTS = 3 * TAP_WEIGHTS };
 
 /* What the loops over lines of one image and one chunk of sixteen channels need. */
 struct chunk {
-    const struct group8 *group8;
+    const struct conv3 *conv;
     int c, lanes;          /* first channel, how many of sixteen exist */
     const float *weights;  /* [3][3][ROUNDS][16] */
     float *lines;          /* lines of line_values each */
@@ -50,17 +50,16 @@ struct chunk {
     int loaded;            /* lines of the source copied so far: line y is in lines[y % 3] */
 };
 
-static struct chunk chunk_make(const struct group8 *group8, const void *weights, float *lines,
-                               int c)
+static struct chunk chunk_make(const struct conv3 *conv, const void *weights, float *lines, int c)
 {
-    const int left = group8->channels - c;
+    const int left = conv->channels - c;
     return (struct chunk){
-        .group8 = group8,
+        .conv = conv,
         .c = c,
         .lanes = left < LANES ? left : LANES,
         .weights = (const float *)weights + (ptrdiff_t)(c / LANES) * 3 * ROW_WEIGHTS,
         .lines = lines,
-        .line_values = (ptrdiff_t)group8_line_pixels(group8) * LANES,
+        .line_values = (ptrdiff_t)group8_line_pixels(conv) * LANES,
     };
 }
 
@@ -73,7 +72,7 @@ static float *chunk_line(const struct chunk *chunk, int y)
 ALWAYS_INLINE void line_copy(const struct chunk *chunk, const stored *image, int y, int width,
                              int is_forward, float *line)
 {
-    const ptrdiff_t channels = chunk->group8->channels;
+    const ptrdiff_t channels = chunk->conv->channels;
     const stored *from = image + (ptrdiff_t)y * width * channels + chunk->c;
     for (int x = 0; x < width; x++) {
         line += LANES;
@@ -97,7 +96,7 @@ static void chunk_need(struct chunk *chunk, const stored *image, int y, int heig
 ALWAYS_INLINE void chunk_prefetch(const struct chunk *chunk, const stored *image, int y, int height,
                                   int width, int x, int count)
 {
-    const ptrdiff_t channels = chunk->group8->channels;
+    const ptrdiff_t channels = chunk->conv->channels;
     const stored *at = image + ((ptrdiff_t)y * width + x) * channels + chunk->c;
     for (int i = 0; i < count && x + i < width && y < height; i++, at += channels)
         __builtin_prefetch(at);
@@ -150,7 +149,7 @@ ALWAYS_INLINE void forward_tile(const float *const lines[3], const float *weight
 ALWAYS_INLINE void forward_line(const struct chunk *chunk, const float *const lines[3], int stride,
                                 int count, const stored *image, stored *y)
 {
-    const struct group8 *g = chunk->group8;
+    const struct conv3 *g = chunk->conv;
     const ptrdiff_t channels = g->channels;
     const int width = g->out_width;
     for (int first = 0; first < width; first += count) {
@@ -174,7 +173,7 @@ ALWAYS_INLINE void forward_line(const struct chunk *chunk, const float *const li
  * stride 1. */
 static void forward_image(struct chunk *chunk, int stride, const stored *x, stored *y)
 {
-    const struct group8 *g = chunk->group8;
+    const struct conv3 *g = chunk->conv;
     const ptrdiff_t line = (ptrdiff_t)g->out_width * g->channels;
     chunk->loaded = 0;
     y += chunk->c;
@@ -198,22 +197,22 @@ static void forward_image(struct chunk *chunk, int stride, const stored *x, stor
     }
 }
 
-static void forward_all(const struct group8 *group8, const void *weights, float *lines,
+static void forward_all(const struct conv3 *conv, const void *weights, float *lines,
                         const stored *x, stored *y)
 {
-    const ptrdiff_t in = (ptrdiff_t)group8->height * group8->width * group8->channels;
-    const ptrdiff_t out = (ptrdiff_t)group8->out_height * group8->out_width * group8->channels;
-    memset(lines, 0, group8_lines_bytes(group8));
-    for (int row = 0; row < group8->rows; row++)
-        for (int c = 0; c < group8->channels; c += LANES) {
-            struct chunk chunk = chunk_make(group8, weights, lines, c);
-            forward_image(&chunk, group8->stride, x + row * in, y + row * out);
+    const ptrdiff_t in = (ptrdiff_t)conv->height * conv->width * conv->channels;
+    const ptrdiff_t out = (ptrdiff_t)conv->out_height * conv->out_width * conv->channels;
+    memset(lines, 0, group8_lines_bytes(conv));
+    for (int row = 0; row < conv->rows; row++)
+        for (int c = 0; c < conv->channels; c += LANES) {
+            struct chunk chunk = chunk_make(conv, weights, lines, c);
+            forward_image(&chunk, conv->stride, x + row * in, y + row * out);
         }
 }
 
-static void group8_forward(const struct group8 *group8, float *lines, const void *x, void *y)
+static void group8_forward(const struct conv3 *conv, float *lines, const void *x, void *y)
 {
-    forward_all(group8, group8->forward, lines, x, y);
+    forward_all(conv, conv->forward, lines, x, y);
 }
 
 /* Stride 2: dx at 2m gets tap 1 of dy[m]; dx at 2m+1 gets tap 2 of dy[m] and tap 0 of dy[m+1]. */
@@ -261,7 +260,7 @@ ALWAYS_INLINE void data_tile(const float *const lines[3], const float *weights, 
 ALWAYS_INLINE void data_line(const struct chunk *chunk, const float *const lines[3], int count,
                              const stored *image, stored *dx)
 {
-    const struct group8 *g = chunk->group8;
+    const struct conv3 *g = chunk->conv;
     const ptrdiff_t channels = g->channels;
     for (int first = 0; first < g->out_width; first += count) {
         vec even[TILE], odd[TILE];
@@ -280,7 +279,7 @@ ALWAYS_INLINE void data_line(const struct chunk *chunk, const float *const lines
 
 static void data_image(struct chunk *chunk, const stored *dy, stored *dx)
 {
-    const struct group8 *g = chunk->group8;
+    const struct conv3 *g = chunk->conv;
     chunk->loaded = 0;
     dx += chunk->c;
     for (int iy = 0; iy < g->height; iy++, dx += (ptrdiff_t)g->width * g->channels) {
@@ -302,19 +301,18 @@ static void data_image(struct chunk *chunk, const stored *dy, stored *dx)
     }
 }
 
-static void group8_backward_data(const struct group8 *group8, float *lines, const void *dy,
-                                 void *dx)
+static void group8_backward_data(const struct conv3 *conv, float *lines, const void *dy, void *dx)
 {
-    if (group8->stride == 1) {
-        forward_all(group8, group8->transposed, lines, dy, dx);
+    if (conv->stride == 1) {
+        forward_all(conv, conv->transposed, lines, dy, dx);
         return;
     }
-    const ptrdiff_t in = (ptrdiff_t)group8->height * group8->width * group8->channels;
-    const ptrdiff_t out = (ptrdiff_t)group8->out_height * group8->out_width * group8->channels;
-    memset(lines, 0, group8_lines_bytes(group8));
-    for (int row = 0; row < group8->rows; row++)
-        for (int c = 0; c < group8->channels; c += LANES) {
-            struct chunk chunk = chunk_make(group8, group8->transposed, lines, c);
+    const ptrdiff_t in = (ptrdiff_t)conv->height * conv->width * conv->channels;
+    const ptrdiff_t out = (ptrdiff_t)conv->out_height * conv->out_width * conv->channels;
+    memset(lines, 0, group8_lines_bytes(conv));
+    for (int row = 0; row < conv->rows; row++)
+        for (int c = 0; c < conv->channels; c += LANES) {
+            struct chunk chunk = chunk_make(conv, conv->transposed, lines, c);
             data_image(&chunk, (const stored *)dy + row * out, (stored *)dx + row * in);
         }
 }
@@ -332,7 +330,7 @@ ALWAYS_INLINE void weights_pixel(vec x, const vec *d, int first_tap, int step, v
 }
 
 /* One line of x against one line of dy. */
-ALWAYS_INLINE void weights_line(const struct group8 *g, int stride, const float *x, const float *dy,
+ALWAYS_INLINE void weights_line(const struct conv3 *g, int stride, const float *x, const float *dy,
                                 vec acc[3][8])
 {
     if (stride == 1) {
@@ -357,7 +355,7 @@ ALWAYS_INLINE void weights_line(const struct group8 *g, int stride, const float 
 ALWAYS_INLINE void weights_band(const struct chunk *chunk, int stride, int ky, int first, int end,
                                 float *sums)
 {
-    const struct group8 *g = chunk->group8;
+    const struct conv3 *g = chunk->conv;
     const float *dy = chunk->lines + (ptrdiff_t)group8_band_inputs(g) * chunk->line_values;
     vec acc[3][8];
 #pragma GCC unroll 24
@@ -378,7 +376,7 @@ ALWAYS_INLINE void weights_band(const struct chunk *chunk, int stride, int ky, i
 /* Adds one image to sums [3][3][8][16]. */
 static void weights_image(const struct chunk *chunk, const stored *x, const stored *dy, float *sums)
 {
-    const struct group8 *g = chunk->group8;
+    const struct conv3 *g = chunk->conv;
     const int band = group8_band(g), inputs = group8_band_inputs(g);
     for (int first = 0; first < g->out_height; first += band) {
         const int end = g->out_height - first < band ? g->out_height : first + band;
@@ -408,21 +406,21 @@ static void sums_join(float *sums, double *total)
 }
 
 /* Sums over up to FP32_PIXELS (of whole images) are fp32, beyond fp64. */
-static void group8_backward_weights(const struct group8 *group8, float *lines, const void *x,
+static void group8_backward_weights(const struct conv3 *conv, float *lines, const void *x,
                                     const void *dy, float *dw, int accumulate)
 {
-    const ptrdiff_t in = (ptrdiff_t)group8->height * group8->width * group8->channels;
-    const ptrdiff_t out = (ptrdiff_t)group8->out_height * group8->out_width * group8->channels;
-    memset(lines, 0, group8_lines_bytes(group8));
-    for (int c = 0; c < group8->channels; c += LANES) {
+    const ptrdiff_t in = (ptrdiff_t)conv->height * conv->width * conv->channels;
+    const ptrdiff_t out = (ptrdiff_t)conv->out_height * conv->out_width * conv->channels;
+    memset(lines, 0, group8_lines_bytes(conv));
+    for (int c = 0; c < conv->channels; c += LANES) {
         double total[3 * ROW_SUMS] = {0};
         float sums[3 * ROW_SUMS] = {0};
-        const struct chunk chunk = chunk_make(group8, group8->forward, lines, c);
-        for (int row = 0, pixels = 0; row < group8->rows; row++) {
+        const struct chunk chunk = chunk_make(conv, conv->forward, lines, c);
+        for (int row = 0, pixels = 0; row < conv->rows; row++) {
             weights_image(&chunk, (const stored *)x + row * in, (const stored *)dy + row * out,
                           sums);
-            pixels += group8->out_height * group8->out_width;
-            if (pixels >= FP32_PIXELS || row + 1 == group8->rows) {
+            pixels += conv->out_height * conv->out_width;
+            if (pixels >= FP32_PIXELS || row + 1 == conv->rows) {
                 sums_join(sums, total);
                 pixels = 0;
             }
@@ -436,7 +434,8 @@ static void group8_backward_weights(const struct group8 *group8, float *lines, c
     }
 }
 
-const struct group8_ops KERNEL(group8_ops) = {
+const struct conv3_ops KERNEL(group8_ops) = {
+    .weights = group8_weights,
     .forward = group8_forward,
     .backward_data = group8_backward_data,
     .backward_weights = group8_backward_weights,
