@@ -88,35 +88,78 @@ double random_normal(struct random *random)
     return radius * cos(2.0 * 3.14159265358979323846 * random_uniform(random, 0.0, 1.0));
 }
 
-/* One balanced Feistel network over 2*half_bits bits; four rounds pass every test we need of it. */
-static uint64_t feistel(uint64_t value, unsigned half_bits, const struct random *keyed)
+/* What one round of the network adds to the other half. */
+static uint64_t feistel_mix(uint64_t half, uint32_t round, const struct random *keyed)
 {
-    uint64_t mask = (UINT64_C(1) << half_bits) - 1;
-    uint64_t left = value >> half_bits, right = value & mask;
-    for (uint32_t round = 0; round < 4; round++) {
-        uint32_t words[4];
-        const uint32_t counter[4] = {(uint32_t)right, (uint32_t)(right >> 32),
-                                     keyed->counter[2] ^ round, keyed->counter[3]};
-        random_philox(counter, keyed->key, words);
-        uint64_t mixed = ((uint64_t)words[0] << 32 | words[1]) & mask;
-        uint64_t next = left ^ mixed;
+    uint32_t words[4];
+    const uint32_t counter[4] = {(uint32_t)half, (uint32_t)(half >> 32), keyed->counter[2] ^ round,
+                                 keyed->counter[3]};
+    random_philox(counter, keyed->key, words);
+    return (uint64_t)words[0] << 32 | words[1];
+}
+
+/* Four rounds pass every test we need of it. */
+enum { FEISTEL_ROUNDS = 4 };
+
+/* A balanced Feistel network over a square of 2*half_bits bits, and a bijection of it. */
+struct feistel {
+    unsigned half_bits;
+    uint64_t mask;
+    struct random keyed;
+};
+
+static void feistel_init(struct feistel *feistel, uint64_t size, uint64_t seed,
+                         enum random_stream stream, uint64_t index)
+{
+    const unsigned bits = 64 - (unsigned)__builtin_clzll(size | 1);
+    feistel->half_bits = (bits + 1) / 2;
+    feistel->mask = (UINT64_C(1) << feistel->half_bits) - 1;
+    random_init(&feistel->keyed, seed, stream, index, 0);
+}
+
+static uint64_t feistel_forth(const struct feistel *feistel, uint64_t value)
+{
+    uint64_t left = value >> feistel->half_bits, right = value & feistel->mask;
+    for (uint32_t round = 0; round < FEISTEL_ROUNDS; round++) {
+        uint64_t next = left ^ (feistel_mix(right, round, &feistel->keyed) & feistel->mask);
         left = right;
         right = next;
     }
-    return left << half_bits | right;
+    return left << feistel->half_bits | right;
 }
 
+static uint64_t feistel_back(const struct feistel *feistel, uint64_t value)
+{
+    uint64_t left = value >> feistel->half_bits, right = value & feistel->mask;
+    for (uint32_t round = FEISTEL_ROUNDS; round-- > 0;) {
+        uint64_t before = right ^ (feistel_mix(left, round, &feistel->keyed) & feistel->mask);
+        right = left;
+        left = before;
+    }
+    return left << feistel->half_bits | right;
+}
+
+/* The network covers less than four times size: cycle walking ends after few turns. */
 uint64_t random_permute(uint64_t position, uint64_t size, uint64_t seed, enum random_stream stream,
                         uint64_t index)
 {
     CHECK(position < size);
-    struct random keyed;
-    random_init(&keyed, seed, stream, index, 0);
-    unsigned bits = 64 - (unsigned)__builtin_clzll(size | 1);
-    unsigned half_bits = (bits + 1) / 2;
-    /* The network covers less than four times size: cycle walking ends after few turns. */
+    struct feistel feistel;
+    feistel_init(&feistel, size, seed, stream, index);
     do
-        position = feistel(position, half_bits, &keyed);
+        position = feistel_forth(&feistel, position);
+    while (position >= size);
+    return position;
+}
+
+uint64_t random_unpermute(uint64_t position, uint64_t size, uint64_t seed,
+                          enum random_stream stream, uint64_t index)
+{
+    CHECK(position < size);
+    struct feistel feistel;
+    feistel_init(&feistel, size, seed, stream, index);
+    do
+        position = feistel_back(&feistel, position);
     while (position >= size);
     return position;
 }

@@ -55,6 +55,9 @@ double random_normal(struct random *random);
  * network with cycle walking (Black and Rogaway 2002), so it needs no table: O(1) expected. */
 uint64_t random_permute(uint64_t position, uint64_t size, uint64_t seed, enum random_stream stream,
                         uint64_t index);
+/* Its inverse: what random_permute brings to this position. */
+uint64_t random_unpermute(uint64_t position, uint64_t size, uint64_t seed,
+                          enum random_stream stream, uint64_t index);
 
 #ifdef __cplusplus
 }

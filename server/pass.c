@@ -76,10 +76,9 @@ static uint64_t places_end(const struct pass *pass, uint64_t window)
     return end < places ? end : places;
 }
 
-static void count_windows(struct pass *pass)
+static void count_all(struct pass *pass)
 {
     uint64_t kept = 0, ignored;
-    pass->kept_ends = mem_array(pass->windows - pass->entry.first_window, sizeof(*pass->kept_ends));
     for (uint64_t window = pass->entry.first_window; window < pass->windows; window++) {
         for (uint64_t place = window * pass->window_blocks; place < places_end(pass, window);
              place++) {
@@ -91,8 +90,73 @@ static void count_windows(struct pass *pass)
     }
 }
 
+/* Can what this pass keeps be counted from what that one does? */
+static int is_basis(const struct pass *before, const struct pass *pass)
+{
+    const size_t count = pass->entry.shard_count;
+    if (before == NULL || before->entry.pass != pass->entry.pass ||
+        before->entry.first_window > pass->entry.first_window ||
+        before->entry.shard_count != count ||
+        memcmp(before->entry.shards, pass->entry.shards, count * sizeof(uint32_t)) != 0)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        if (before->is_dropped[i] && !pass->is_dropped[i])
+            return 0;
+    return 1;
+}
+
+/* lost[window - first_window] += records of shard i there. */
+static void count_lost(const struct pass *pass, uint32_t i, uint64_t *lost)
+{
+    const uint64_t begin = i > 0 ? pass->shard_ends[i - 1] : 0, end = pass->shard_ends[i];
+    const uint64_t whole = pass->records / pass->block_records;
+    for (uint64_t first = begin; first < end;) {
+        const uint64_t block = first / pass->block_records;
+        const uint64_t block_end = (block + 1) * pass->block_records;
+        const uint64_t stop = block_end < end ? block_end : end;
+        uint64_t place = block;
+        if (block < whole)
+            place =
+                random_unpermute(block, whole, pass->seed, RANDOM_STREAM_BLOCKS, pass->entry.pass);
+        if (place / pass->window_blocks >= pass->entry.first_window)
+            lost[place / pass->window_blocks - pass->entry.first_window] += stop - first;
+        first = stop;
+    }
+}
+
+static void count_from(struct pass *pass, const struct pass *before)
+{
+    const uint64_t first = pass->entry.first_window, count = pass->windows - first;
+    const uint64_t base = pass_window_start(before, first);
+    uint64_t *lost = mem_zero((count + 1) * sizeof(*lost)), lost_so_far = 0;
+    for (uint32_t i = 0; i < pass->entry.shard_count; i++)
+        if (pass->is_dropped[i] && !before->is_dropped[i])
+            count_lost(pass, i, lost);
+    for (uint64_t i = 0; i < count; i++) {
+        lost_so_far += lost[i];
+        pass->kept_ends[i] = pass_window_start(before, first + i + 1) - base - lost_so_far;
+    }
+    mem_free(lost);
+}
+
+/* Marks which of the entry's shards are dropped. */
+static void mark_dropped(struct pass *pass)
+{
+    const struct stream_entry *entry = &pass->entry;
+    uint32_t greatest = 0;
+    for (uint32_t i = 0; i < entry->shard_count; i++)
+        greatest = entry->shards[i] > greatest ? entry->shards[i] : greatest;
+    uint8_t *marks = mem_zero((size_t)greatest + 1);
+    for (uint32_t i = 0; i < entry->dropped_count; i++)
+        if (entry->dropped[i] <= greatest)
+            marks[entry->dropped[i]] = 1;
+    for (uint32_t i = 0; i < entry->shard_count; i++)
+        pass->is_dropped[i] = marks[entry->shards[i]];
+    mem_free(marks);
+}
+
 struct pass *pass_create(const struct stream_setup *setup, const struct stream_entry *entry,
-                         const uint64_t *shard_records)
+                         const uint64_t *shard_records, const struct pass *before)
 {
     struct pass *pass = mem_zero(sizeof(*pass));
     stream_entry_copy(entry, &pass->entry);
@@ -101,16 +165,20 @@ struct pass *pass_create(const struct stream_setup *setup, const struct stream_e
     pass->window_blocks = setup->window_blocks;
     pass->shard_ends = mem_array(entry->shard_count, sizeof(*pass->shard_ends));
     pass->is_dropped = mem_zero(entry->shard_count + 1);
+    mark_dropped(pass);
     for (uint32_t i = 0; i < entry->shard_count; i++) {
         pass->records += shard_records[i];
         pass->shard_ends[i] = pass->records;
-        for (uint32_t j = 0; j < entry->dropped_count; j++)
-            pass->is_dropped[i] |= entry->dropped[j] == entry->shards[i];
     }
     pass->windows = (pass->records + window_records(pass) - 1) / window_records(pass);
     CHECK(entry->first_window <= pass->windows);
-    if (entry->dropped_count > 0)
-        count_windows(pass);
+    if (entry->dropped_count == 0)
+        return pass;
+    pass->kept_ends = mem_array(pass->windows - entry->first_window, sizeof(*pass->kept_ends));
+    if (is_basis(before, pass))
+        count_from(pass, before);
+    else
+        count_all(pass);
     return pass;
 }
 

@@ -22,9 +22,12 @@ struct pass {
                              nothing is dropped */
 };
 
-/* shard_records: records of each shard of the entry, in its order. */
+/* shard_records: records of each shard of the entry, in its order. before: an earlier entry of the
+ * same pass, from which what is kept is counted on, in O(windows + blocks of the shards dropped
+ * since), where counting anew is O(blocks of the pass); one that does not lend itself to that, or
+ * NULL, is fine. */
 struct pass *pass_create(const struct stream_setup *setup, const struct stream_entry *entry,
-                         const uint64_t *shard_records);
+                         const uint64_t *shard_records, const struct pass *before);
 void pass_destroy(struct pass *pass); /* NULL is fine */
 /* Records from first_window to the end of the pass, without dropped ones. */
 uint64_t pass_length(const struct pass *pass);

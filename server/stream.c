@@ -326,6 +326,17 @@ static void place_pass(struct stream *stream, struct pass *pass)
         stream->shards[pass->entry.shards[i]].is_placed = 1;
 }
 
+/* The last entry of the same pass that begins no later in it; NULL: none, or it is forgotten. */
+static const struct pass *find_before(const struct stream *stream, const struct stream_entry *entry)
+{
+    for (uint32_t i = stream->pass_count; i-- > 0;) {
+        const struct stream_entry *other = &stream->passes[i]->entry;
+        if (other->pass == entry->pass && other->first_window <= entry->first_window)
+            return stream->passes[i];
+    }
+    return NULL;
+}
+
 enum status stream_append(struct stream *stream, const struct stream_entry *entry)
 {
     if (entry->shard_count == 0 || !is_known(stream, entry->shards, entry->shard_count) ||
@@ -342,7 +353,8 @@ enum status stream_append(struct stream *stream, const struct stream_entry *entr
                       (unsigned long long)entry->start);
         goto out;
     }
-    struct pass *pass = pass_create(&stream->setup, entry, shard_records);
+    struct pass *pass =
+        pass_create(&stream->setup, entry, shard_records, find_before(stream, entry));
     cut(stream, entry->start);
     take_rest(stream, &pass->entry);
     place_pass(stream, pass);

@@ -1,5 +1,5 @@
 seer_test(test_stream LIBS core)
-target_link_options(test_stream PRIVATE -Wl,--wrap=random_permute)
+target_link_options(test_stream PRIVATE -Wl,--wrap=random_permute -Wl,--wrap=random_unpermute)
 seer_test(test_expiry LIBS core)
 seer_test(test_schedule LIBS core)
 foreach(part coordinator agreement admission formation succession recovery snapshot_records shard_records slices)

@@ -125,6 +125,7 @@ static void random_permute_is_a_bijection_that_depends_on_its_key(void **state)
             uint64_t to = random_permute(i, size, 7, RANDOM_STREAM_TEST, size);
             assert_true(to < size);
             assert_int_equal(seen[to]++, 0);
+            assert_int_equal(random_unpermute(to, size, 7, RANDOM_STREAM_TEST, size), i);
             moved += to != random_permute(i, size, 8, RANDOM_STREAM_TEST, size);
         }
         assert_true(size < 20 || moved > size / 2);
