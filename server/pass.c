@@ -94,7 +94,7 @@ static void count_all(struct pass *pass)
 static int is_basis(const struct pass *before, const struct pass *pass)
 {
     const size_t count = pass->entry.shard_count;
-    if (before == NULL || before->entry.pass != pass->entry.pass ||
+    if (before == NULL || before->is_thin || before->entry.pass != pass->entry.pass ||
         before->entry.first_window > pass->entry.first_window ||
         before->entry.shard_count != count ||
         memcmp(before->entry.shards, pass->entry.shards, count * sizeof(uint32_t)) != 0)
@@ -182,15 +182,30 @@ struct pass *pass_create(const struct stream_setup *setup, const struct stream_e
     return pass;
 }
 
+static void drop_arrays(struct pass *pass)
+{
+    mem_free(pass->shard_ends);
+    mem_free(pass->is_dropped);
+    mem_free(pass->kept_ends);
+    pass->shard_ends = pass->kept_ends = NULL;
+    pass->is_dropped = NULL;
+}
+
 void pass_destroy(struct pass *pass)
 {
     if (pass == NULL)
         return;
+    drop_arrays(pass);
     stream_entry_done(&pass->entry);
-    mem_free(pass->shard_ends);
-    mem_free(pass->is_dropped);
-    mem_free(pass->kept_ends);
     mem_free(pass);
+}
+
+void pass_thin(struct pass *pass, uint64_t retired, uint64_t retired_end)
+{
+    drop_arrays(pass);
+    pass->is_thin = 1;
+    pass->retired = retired;
+    pass->retired_end = retired_end;
 }
 
 uint64_t pass_length(const struct pass *pass)

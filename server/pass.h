@@ -20,6 +20,9 @@ struct pass {
     uint8_t *is_dropped;  /* [shard_count] */
     uint64_t *kept_ends;  /* [windows - first_window] records kept up to the window's end; NULL when
                              nothing is dropped */
+    int is_thin;          /* has none of these three arrays: only its entry may be asked */
+    uint64_t retired;     /* of a thin one: records that it passes over up to position retired_end */
+    uint64_t retired_end;
 };
 
 /* shard_records: records of each shard of the entry, in its order. before: an earlier entry of the
@@ -29,6 +32,8 @@ struct pass {
 struct pass *pass_create(const struct stream_setup *setup, const struct stream_entry *entry,
                          const uint64_t *shard_records, const struct pass *before);
 void pass_destroy(struct pass *pass); /* NULL is fine */
+/* Gives back what follows from the entry, but for how much it passes over. */
+void pass_thin(struct pass *pass, uint64_t retired, uint64_t retired_end);
 /* Records from first_window to the end of the pass, without dropped ones. */
 uint64_t pass_length(const struct pass *pass);
 /* Index of a window's first record; window in [first_window, windows]. */

@@ -9,6 +9,10 @@
 #include "common/mem.h"
 #include "server/pass.h"
 
+/* Entries that keep what they count of their windows: those near the present, of which some are
+ * asked at every step. Others count again when they are asked, after a rollback. */
+enum { WHOLE_ENTRIES = 8 };
+
 struct shard_fact {
     uint64_t records;
     int is_retired;
@@ -123,9 +127,42 @@ static uint32_t pass_index(const struct stream *stream, uint64_t position)
     return low == 0 ? stream->pass_count : low - 1;
 }
 
+/* The last entry of the same pass that begins no later in it and has counted; NULL: none. */
+static const struct pass *find_before(const struct stream *stream, const struct stream_entry *entry)
+{
+    for (uint32_t i = stream->pass_count; i-- > 0;) {
+        const struct pass *pass = stream->passes[i];
+        if (pass->entry.pass == entry->pass && pass->entry.first_window <= entry->first_window &&
+            !pass->is_thin)
+            return pass;
+    }
+    return NULL;
+}
+
+static struct pass *make_pass(const struct stream *stream, const struct stream_entry *entry)
+{
+    uint64_t *records = mem_array(entry->shard_count, sizeof(*records));
+    for (uint32_t i = 0; i < entry->shard_count; i++)
+        records[i] = stream->shards[entry->shards[i]].records;
+    struct pass *pass = pass_create(&stream->setup, entry, records, find_before(stream, entry));
+    mem_free(records);
+    return pass;
+}
+
+/* Entry i as one that can be asked for places. */
+static const struct pass *pass_at(const struct stream *stream, uint32_t i)
+{
+    struct pass *pass = stream->passes[i];
+    if (pass->is_thin) {
+        stream->passes[i] = make_pass(stream, &pass->entry);
+        pass_destroy(pass);
+    }
+    return stream->passes[i];
+}
+
 static uint64_t end_window(const struct stream *stream, uint32_t i)
 {
-    const struct pass *pass = stream->passes[i];
+    const struct pass *pass = pass_at(stream, i);
     uint64_t length = pass_end(stream, i) - pass->entry.start;
     if (length == pass_length(pass))
         return pass->windows; /* windows without a record may follow the last that has one */
@@ -193,7 +230,7 @@ static uint64_t boundary(const struct stream *stream, uint64_t position, uint32_
     uint32_t i = pass_index(stream, position);
     if (i == stream->pass_count || position >= stream->end)
         return stream->end;
-    const struct pass *pass = stream->passes[i];
+    const struct pass *pass = pass_at(stream, i);
     *ret_index = i;
     *ret_window = pass_window_from(pass, position - pass->entry.start);
     return pass->entry.start + pass_window_start(pass, *ret_window);
@@ -205,7 +242,7 @@ static int propose_retirement(struct stream *stream, uint64_t planned)
     uint32_t i = stream->pass_count;
     uint64_t window = 0, cut = boundary(stream, planned, &i, &window);
     for (; i < stream->pass_count; i++) {
-        const struct pass *pass = stream->passes[i];
+        const struct pass *pass = pass_at(stream, i);
         if (cut <= pass->entry.start) {
             cut = pass->entry.start;
             window = pass->entry.first_window;
@@ -281,12 +318,11 @@ static void cut(struct stream *stream, uint64_t start)
         memmove(stream->rests + count, stream->rests, stream->rest_count * sizeof(*stream->rests));
     uint32_t kept = first;
     for (uint32_t i = first; i < stream->pass_count; i++) {
-        struct pass *pass = stream->passes[i];
         struct rest *rest = &stream->rests[i - first];
-        stream_entry_copy(&pass->entry, &rest->entry);
-        rest->window = pass->entry.first_window;
-        if (pass->entry.start < start) {
-            rest->window = pass_window_from(pass, start - pass->entry.start);
+        stream_entry_copy(&stream->passes[i]->entry, &rest->entry);
+        rest->window = rest->entry.first_window;
+        if (rest->entry.start < start) {
+            rest->window = pass_window_from(pass_at(stream, i), start - rest->entry.start);
             kept = i + 1;
         }
     }
@@ -326,15 +362,21 @@ static void place_pass(struct stream *stream, struct pass *pass)
         stream->shards[pass->entry.shards[i]].is_placed = 1;
 }
 
-/* The last entry of the same pass that begins no later in it; NULL: none, or it is forgotten. */
-static const struct pass *find_before(const struct stream *stream, const struct stream_entry *entry)
+static uint64_t retired_in(const struct stream *stream, uint32_t i)
 {
-    for (uint32_t i = stream->pass_count; i-- > 0;) {
-        const struct stream_entry *other = &stream->passes[i]->entry;
-        if (other->pass == entry->pass && other->first_window <= entry->first_window)
-            return stream->passes[i];
-    }
-    return NULL;
+    const uint64_t end = pass_end(stream, i);
+    const struct pass *pass = stream->passes[i];
+    if (pass->is_thin && pass->retired_end == end)
+        return pass->retired;
+    pass = pass_at(stream, i);
+    uint64_t raw = pass_raw_records(pass, pass->entry.first_window, end_window(stream, i));
+    return raw - (end - pass->entry.start);
+}
+
+static void thin_entry(struct stream *stream, uint32_t i)
+{
+    if (!stream->passes[i]->is_thin)
+        pass_thin(stream->passes[i], retired_in(stream, i), pass_end(stream, i));
 }
 
 enum status stream_append(struct stream *stream, const struct stream_entry *entry)
@@ -344,23 +386,18 @@ enum status stream_append(struct stream *stream, const struct stream_entry *entr
         return fail(ERR_CORRUPT, "stream entry at position %llu names unknown shards",
                     (unsigned long long)entry->start);
     uint64_t window = stream->setup.block_records * stream->setup.window_blocks, records = 0;
-    uint64_t *shard_records = mem_array(entry->shard_count, sizeof(*shard_records));
     for (uint32_t i = 0; i < entry->shard_count; i++)
-        records += shard_records[i] = stream->shards[entry->shards[i]].records;
-    enum status status = OK;
-    if (entry->start > stream->end || entry->first_window > (records + window - 1) / window) {
-        status = fail(ERR_CORRUPT, "stream entry at position %llu leaves a gap",
-                      (unsigned long long)entry->start);
-        goto out;
-    }
-    struct pass *pass =
-        pass_create(&stream->setup, entry, shard_records, find_before(stream, entry));
+        records += stream->shards[entry->shards[i]].records;
+    if (entry->start > stream->end || entry->first_window > (records + window - 1) / window)
+        return fail(ERR_CORRUPT, "stream entry at position %llu leaves a gap",
+                    (unsigned long long)entry->start);
+    struct pass *pass = make_pass(stream, entry);
     cut(stream, entry->start);
     take_rest(stream, &pass->entry);
     place_pass(stream, pass);
-out:
-    mem_free(shard_records);
-    return status;
+    if (stream->pass_count > WHOLE_ENTRIES)
+        thin_entry(stream, stream->pass_count - 1 - WHOLE_ENTRIES);
+    return OK;
 }
 
 uint64_t stream_begin(const struct stream *stream)
@@ -378,14 +415,7 @@ struct stream_place stream_find(const struct stream *stream, uint64_t position)
     CHECK(position < stream->end);
     uint32_t i = pass_index(stream, position);
     CHECK(i < stream->pass_count);
-    return pass_find(stream->passes[i], position - stream->passes[i]->entry.start);
-}
-
-static uint64_t retired_in(const struct stream *stream, uint32_t i)
-{
-    const struct pass *pass = stream->passes[i];
-    uint64_t raw = pass_raw_records(pass, pass->entry.first_window, end_window(stream, i));
-    return raw - (pass_end(stream, i) - pass->entry.start);
+    return pass_find(pass_at(stream, i), position - stream->passes[i]->entry.start);
 }
 
 uint64_t stream_retired_records(const struct stream *stream, uint64_t position)
