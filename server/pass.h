@@ -21,7 +21,7 @@ struct pass {
     uint64_t *kept_ends;  /* [windows - first_window] records kept up to the window's end; NULL when
                              nothing is dropped */
     int is_thin;          /* has none of these three arrays: only its entry may be asked */
-    uint64_t retired;     /* of a thin one: records that it passes over up to position retired_end */
+    uint64_t retired; /* of a thin one: records that it passes over up to position retired_end */
     uint64_t retired_end;
 };
 

@@ -19,7 +19,8 @@
  * live shards (repeat), or nothing (wait). Nothing below the planned horizon ever changes, and
  * every record of a pass is in {planned once, retired}.
  *
- * Memory: a few words per shard and entry, 8 bytes per window of entries with dropped shards. */
+ * Memory: a few words per shard and per shard of an entry; 8 bytes per window of an entry with
+ * dropped shards, if it is one of the last eight or was asked for a place since. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #ifndef SERVER_STREAM_H
@@ -81,8 +82,8 @@ enum status stream_append(struct stream *stream, const struct stream_entry *entr
 uint64_t stream_begin(const struct stream *stream);
 /* Positions below this have an image. */
 uint64_t stream_end(const struct stream *stream);
-/* O(log entries + log shards); O(window_blocks log shards) more in entries with dropped shards.
- * position < stream_end(). */
+/* O(log entries + log shards); O(window_blocks log shards) more in entries with dropped shards, and
+ * O(blocks of the pass) once for each that lies far back. position < stream_end(). */
 struct stream_place stream_find(const struct stream *stream, uint64_t position);
 /* Records that were dropped from passes by retirement, in entries that begin before `position`. */
 uint64_t stream_retired_records(const struct stream *stream, uint64_t position);

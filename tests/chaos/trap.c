@@ -25,10 +25,13 @@ static void trap_arm(int number)
     atomic_store(&armed, number - SIGRTMIN);
 }
 
-/* Before main: whoever starts a worker may set traps at once. */
+/* Before main: whoever starts a worker may set traps at once. The handler has a stack of its own:
+ * see dnnl_conv.c. Only the main thread hears signals, and a child that it forks has its stack. */
 __attribute__((constructor)) static void trap_init(void)
 {
-    struct sigaction action = {.sa_handler = trap_arm, .sa_flags = SA_RESTART};
+    static char stack[1 << 16]; /* AVX-512's registers are saved there */
+    CHECK(sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL) == 0);
+    struct sigaction action = {.sa_handler = trap_arm, .sa_flags = SA_RESTART | SA_ONSTACK};
     for (int i = 0; i < 2 * PHASE_COUNT; i++)
         CHECK(sigaction(SIGRTMIN + i, &action, NULL) == 0);
 }

@@ -31,7 +31,7 @@ has_rolled_back() { # RUN
     command -v mdb_copy >/dev/null || skip 'package lmdb-utils is not installed'
     start_cluster "$RUN" 2
     wait_until 60 committed_at_least "$RUN" 5
-    seer snapshot save backup-1 --run "$RUN"
+    wait_until 60 seer snapshot save backup-1 --run "$RUN" # not while the one of every 20 steps is taken
     wait_until 60 has_snapshot "$RUN" backup-1
     mkdir -p "$COPY/state"
     mdb_copy "$RUN/state" "$COPY/state"

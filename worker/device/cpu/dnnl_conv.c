@@ -3,7 +3,14 @@
  * Activations are nhwc as they are; only weights go into the layout that a primitive likes best
  * (format `any`), once a step. With `any` for activations too, oneDNN picks blocks of 8 channels
  * for RegNet's widths and converts between layers: 3 to 10 times slower by block. A primitive is
- * created once for its shape; running it allocates nothing, its working memory is the device's. */
+ * created once for its shape; running it allocates nothing, its working memory is the device's (a
+ * matrix product packs into memory of its own).
+ *
+ * Matrix products of oneDNN 2.6 whose left side is transposed, which weight gradients are, keep
+ * data below the stack's red zone: a signal handler that runs on that stack meanwhile corrupts the
+ * heap (2026-11-30, in 7 of 8 runs of a program with nothing else in it). Threads that compute
+ * block signals (common/thread.h), and the main thread of a worker has no handlers: its signals
+ * come by a descriptor. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */
 #include "worker/device/cpu/cpu.h"
