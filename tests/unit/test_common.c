@@ -361,7 +361,7 @@ static void kinds_do_not_limit_each_other(void **state)
     static struct rate_limit limit = {.burst = 2, .window_ms = 1000};
     uint32_t dropped;
     for (int i = 0; i < RATE_LIMIT_KINDS; i++) {
-        char word[16];
+        char word[24];
         snprintf(word, sizeof(word), "event=%d", i);
         assert_int_equal(rate_limit_ask(&limit, word, 0, &dropped), RATE_LIMIT_PASS);
         assert_int_equal(rate_limit_ask(&limit, word, 0, &dropped), RATE_LIMIT_LAST);
