@@ -44,9 +44,12 @@ void exchange_init(struct exchange *exchange, const struct config *config)
                                   ? 0
                                   : assigned * (size_t)config->train.batch_images * embedding;
 
-    exchange->norms = 0;
-    exchange->max =
+    const size_t norms =
         exchange_align((size_t)config->crop_count * groups * 2 * widest_norms(config) * width);
+
+    exchange->norms[0] = 0;
+    exchange->norms[1] = norms;
+    exchange->max = 2 * norms;
     exchange->prototypes = exchange->max + exchange_align(CONFIG_PROTOTYPES_MAX);
     exchange->tail =
         exchange->prototypes + exchange_align(assigned * (size_t)config_prototypes(config) * width);

@@ -20,7 +20,7 @@ enum { EXCHANGE_SEAL = 4 };
 /* Offsets in floats from the start of the area, multiples of 16. With exact reduction BN sums and
  * Sinkhorn's sums are pairs of doubles. */
 struct exchange {
-    size_t norms;      /* one message of BN sums: [BN group][one or two layers][resolution][2]
+    size_t norms[2];   /* a message of BN sums each: [BN group][one or two layers][resolution][2]
                           [channels] */
     size_t max;        /* the largest score of each head of prototypes */
     size_t prototypes; /* Sinkhorn: head by head [crops assigned][prototypes] */

@@ -76,8 +76,15 @@ static int out_pixels(void)
 
 static void run_bn_sums(void)
 {
-    bench.ops->bn_sums(bench.device, bench.a, (size_t)(layer->conv.rows * out_pixels()),
-                       layer->conv.out_channels, bench.channels[0], bench.channels[10]);
+    const struct bn_sums args = {
+        .x = bench.a,
+        .rows = layer->conv.rows,
+        .pixels_per_row = out_pixels(),
+        .channels = layer->conv.out_channels,
+        .shift = bench.channels[0],
+        .sums = bench.channels[10],
+    };
+    bench.ops->bn_sums(bench.device, &args);
 }
 
 static void run_bn_apply(void)

@@ -14,6 +14,8 @@ struct case_shape {
 
 /* cases_conv.c */
 void case_conv(struct fixture *fixture, const struct case_shape *shape);
+/* Colours in, and nobody wants their gradient. */
+void case_stem(struct fixture *fixture, const struct case_shape *shape);
 void case_gemm(struct fixture *fixture, const struct case_shape *shape);
 /* cases_bn.c */
 void case_bn_sums(struct fixture *fixture, const struct case_shape *shape);
@@ -33,6 +35,8 @@ void case_bias_activation(struct fixture *fixture, const struct case_shape *shap
 void case_normalize(struct fixture *fixture, const struct case_shape *shape);
 /* cases_pool.c */
 void case_max_pool(struct fixture *fixture, const struct case_shape *shape);
+/* cases_rows.c */
+void case_rows(struct fixture *fixture, const struct case_shape *shape);
 /* cases_scores.c */
 void case_sinkhorn(struct fixture *fixture, const struct case_shape *shape);
 void case_sinkhorn_golden(struct fixture *fixture, const struct case_shape *shape);

@@ -33,7 +33,9 @@ void case_bn_sums(struct fixture *f, const struct case_shape *c)
         want[i % s.channels] += d;
         want[s.channels + i % s.channels] += d * d;
     }
-    f->ops->bn_sums(f->device, x->on, s.rows * s.pixels, c->channels, shift->on, sums->on);
+    const struct bn_sums args = {x->on,       (int)s.rows, (int)s.pixels,
+                                 c->channels, shift->on,   sums->on};
+    f->ops->bn_sums(f->device, &args);
     expect_near(f, "sums", sums, want, sum_bound);
 }
 

@@ -46,6 +46,39 @@ void case_conv(struct fixture *f, const struct case_shape *c)
     f->ops->conv_destroy(conv);
 }
 
+void case_stem(struct fixture *f, const struct case_shape *c)
+{
+    const struct conv_shape shape = {.rows = c->rows,
+                                     .height = c->height,
+                                     .width = c->width,
+                                     .in_channels = 3,
+                                     .out_channels = c->out_channels,
+                                     .kernel = c->kernel,
+                                     .stride = c->stride,
+                                     .groups = 1};
+    const size_t x_count = reference_input_count(&shape), y_count = reference_output_count(&shape);
+    const size_t w_count = reference_weight_count(&shape);
+    const struct array *x = fixture_normal(f, ACTIVATIONS, x_count);
+    const struct array *w = fixture_normal(f, FLOATS, w_count);
+    const struct array *dy = fixture_normal(f, ACTIVATIONS, y_count);
+    const struct array *y = fixture_poisoned(f, ACTIVATIONS, y_count);
+    const struct array *dw = fixture_poisoned(f, FLOATS, w_count);
+    double *want_y = fixture_doubles(f, y_count), *want_dx = fixture_doubles(f, x_count);
+    double *want_dw = fixture_doubles(f, w_count);
+    struct conv *conv = NULL;
+    assert_ok(f->ops->conv_create(f->device, &shape, &conv));
+    f->ops->conv_weights(conv, w->on);
+    f->ops->conv_forward(conv, x->on, y->on);
+    f->ops->conv_backward_weights(conv, x->on, dy->on, dw->on, 0);
+    f->ops->conv_backward_weights(conv, x->on, dy->on, dw->on, 1);
+    reference_conv(&shape, x->host, w->host, dy->host, want_y, want_dx, want_dw);
+    for (size_t i = 0; i < w_count; i++)
+        want_dw[i] *= 2;
+    expect_near(f, "y", y, want_y, bound);
+    expect_near(f, "accumulated dw", dw, want_dw, bound);
+    f->ops->conv_destroy(conv);
+}
+
 void case_gemm(struct fixture *f, const struct case_shape *c)
 {
     const int m = c->rows, n = c->channels, k = c->out_channels;

@@ -132,7 +132,8 @@ static void compute(struct device *device, float *ret_results, size_t count)
     ops->conv_weights(conv, w);
     ops->conv_forward(conv, x, y);
     ops->conv_backward_weights(conv, x, y, results, 0);
-    ops->bn_sums(device, y, (size_t)ROWS * SIZE * SIZE, CHANNELS, w, results + WEIGHTS);
+    const struct bn_sums sums = {y, ROWS, SIZE * SIZE, CHANNELS, w, results + WEIGHTS};
+    ops->bn_sums(device, &sums);
     ops->download(device, ret_results, results, count * sizeof(*results));
     ops->conv_destroy(conv);
     ops->release(device, x, VALUES * ops->activation_bytes, -1);

@@ -181,8 +181,8 @@ static double bn_loss(struct fixture *f, const struct bn_context *c, const struc
                                    .row_scale = s->on,
                                    .y = c->scaled->on,
                                    .pooled = c->pooled->on};
-    f->ops->bn_sums(f->device, x->on, (size_t)BN_ROWS * BN_PIXELS, BN_CHANNELS, c->shift->on,
-                    c->sums->on);
+    const struct bn_sums sums = {x->on, BN_ROWS, BN_PIXELS, BN_CHANNELS, c->shift->on, c->sums->on};
+    f->ops->bn_sums(f->device, &sums);
     f->ops->bn_finalize(f->device, &finalize);
     f->ops->bn_apply(f->device, &apply);
     return inner(f, c->scaled, c->dy) + inner(f, c->pooled, c->dpooled);

@@ -59,7 +59,34 @@ static const struct case_shape conv_shapes[] = {
     {3, 14, 25, 112, 112, 3, 2, 2},
     {1, 12, 13, 64, 64, 3, 2, 1},
     {1, 11, 11, 128, 128, 3, 2, 1},
+    /* every span of 1x1 products, the fewest pixels, blocks with little left */
+    {1, 2, 3, 8, 16, 1, 1, 1},
+    {1, 7, 1, 24, 40, 1, 1, 1},
+    {1, 13, 10, 48, 56, 1, 1, 1},
+    {2, 9, 15, 64, 32, 1, 1, 1},
+    {1, 6, 6, 440, 440, 1, 1, 1},
+    {3, 11, 10, 72, 48, 1, 2, 1},
+    {5, 13, 11, 16, 104, 1, 2, 1},
     {0},
+};
+
+/* rows, height, width, -, out, kernel, stride */
+static const struct case_shape stem_shapes[] = {
+    {2, 9, 7, 0, 32, 3, 2, 0},
+    {1, 16, 31, 0, 32, 3, 2, 0},
+    {3, 8, 12, 0, 24, 3, 1, 0},
+    {2, 23, 18, 0, 64, 7, 2, 0},
+    {1, 2, 2, 0, 16, 3, 2, 0},
+    {1, 6, 4, 0, 13, 3, 2, 0},
+    {0},
+};
+
+/* Of several bands, with and without kernels of our own that can. */
+static const struct case_shape rows_shapes[] = {
+    {4, 28, 28, 104, 104, 1, 1, 1}, {3, 28, 27, 104, 104, 3, 1, 13},
+    {4, 29, 28, 48, 48, 3, 2, 6},   {6, 33, 31, 48, 104, 1, 2, 1},
+    {5, 30, 30, 61, 30, 1, 1, 1},   {3, 28, 28, 64, 64, 3, 1, 4},
+    {2, 2, 2, 16, 16, 3, 1, 2},     {0},
 };
 
 /* m, -, -, n, k */
@@ -95,6 +122,8 @@ static const struct case_shape one_shape[] = {{.rows = 1}, {0}};
 
 static const struct operation operations[] = {
     {"conv", case_conv, conv_shapes},
+    {"stem", case_stem, stem_shapes},
+    {"operations by rows", case_rows, rows_shapes},
     {"gemm", case_gemm, gemm_shapes},
     {"bn_sums", case_bn_sums, pixel_shapes},
     {"bn_finalize", case_bn_finalize, pixel_shapes},

@@ -40,7 +40,7 @@ struct conv_shape {
     int needs_input_gradient; /* 0 for the stem */
 };
 
-enum { CONV_SHARED_MAX = 4 };
+enum { CONV_SHARED_MAX = 4, ROWS_PASSING_MAX = 2 };
 
 /* What a convolution takes of the device's memory. */
 struct conv_memory {
@@ -59,6 +59,14 @@ struct device_memory {
 };
 
 enum activation { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_SIGMOID };
+
+/* sums[0..C) = sum (x - shift[c]), sums[C..2C) = sum (x - shift[c])^2 over all pixels. */
+struct bn_sums {
+    const void *x;
+    int rows, pixels_per_row, channels;
+    const float *shift; /* [channels] */
+    float *sums;        /* [2*channels], overwritten */
+};
 
 /* Forward application of batch normalisation and what is fused with it, per pixel and channel c:
  *   y = act(x*scale[c] + bias[c] + s) * row_scale[row][c],
@@ -195,6 +203,19 @@ struct device_ops {
     void (*to_float)(struct device *device, const void *x, size_t count, float *y);
     void (*from_float)(struct device *device, const float *x, size_t count, void *y);
 
+    /* Between rows_begin and rows_end the device may put operations off, to do all of them for some
+     * rows before it goes on to others, so that they find in its cache what they share; afterwards
+     * all are done (with the device's asynchrony). In there only operations are called that compute
+     * each row from the same row of other tensors, or sum over rows: conv_forward, conv_backward_*,
+     * bn_sums, bn_apply, bn_backward_sums, bn_backward_apply and row_scale_backward; most of them
+     * on `rows` rows. Memory that one of them writes is another's either as a tensor of the same
+     * pixels and channels or not at all, and sums are for afterwards. Tensors of `passing`
+     * (NULL: none) are written before they are read, and what is in them afterwards is undefined:
+     * they need never leave the cache. */
+    void (*rows_begin)(struct device *device, int rows,
+                       const void *const passing[ROWS_PASSING_MAX]);
+    void (*rows_end)(struct device *device);
+
     /* Convolutions (no bias). conv_weights prepares master weights once a step, before forward.
      * backward_data overwrites dx. backward_weights overwrites dw (master layout) or, with
      * accumulate, adds to it. ERR_DEVICE when the library has no implementation. */
@@ -210,11 +231,8 @@ struct device_ops {
     void (*conv_backward_weights)(struct conv *conv, const void *x, const void *dy, float *dw,
                                   int accumulate);
 
-    /* Batch normalisation in the pieces between which members exchange sums.
-     * bn_sums: sums[0..C) = sum (x - shift), sums[C..2C) = sum (x - shift)^2 over `pixels` pixels.
-     */
-    void (*bn_sums)(struct device *device, const void *x, size_t pixels, int channels,
-                    const float *shift, float *sums);
+    /* Batch normalisation in the pieces between which members exchange sums. */
+    void (*bn_sums)(struct device *device, const struct bn_sums *args);
     void (*bn_finalize)(struct device *device, const struct bn_finalize *args);
     void (*bn_apply)(struct device *device, const struct bn_apply *args);
     void (*bn_backward_sums)(struct device *device, const struct bn_backward *args);
@@ -314,6 +332,7 @@ struct device_ops {
 struct device {
     const struct device_ops *ops;
     int is_asynchronous; /* operations are still to run when their calls return */
+    int has_bands;       /* rows_begin does something: what it is told to be passing is for free */
 };
 
 /* thread_count: cpu threads for the operations (1 in tests). ERR_DEVICE (bf16 on a cpu without it

@@ -21,7 +21,7 @@ enum arena_part {
     ARENA_SMALL,       /* sums, statistics of BN, squeeze-and-excitation */
     ARENA_IMAGES,      /* as bytes and normalised */
     ARENA_ACTIVATIONS, /* kept from forward to backward */
-    ARENA_RECOMPUTED,  /* of the one block that is recomputed at a time */
+    ARENA_RECOMPUTED,  /* of the one block that is recomputed at a time, or tensors that pass */
     ARENA_BACKWARD,    /* gradients of activations */
     ARENA_HEAD,        /* projection head and prototype scores */
     ARENA_CODES,       /* Sinkhorn and targets */

@@ -37,8 +37,15 @@ struct interior {
     const struct block *holder; /* whose tensors are there; NULL: nobody's */
 };
 
+/* Memory for a and b_scaled where a device has bands: they pass, out of one operation into the
+ * next, and all blocks share it. */
+struct passing {
+    void *a, *b_scaled; /* NULL: blocks keep theirs */
+};
+
 struct block {
     struct team *team;         /* borrowed */
+    int is_passing;            /* a and b_scaled are computed again in backward */
     struct interior *interior; /* borrowed; NULL: its tensors are kept */
     struct architecture_block shape;
     struct filter filter_a, filter_b, filter_c, filter_proj;
@@ -63,7 +70,8 @@ struct block_place {
     const void *x[CONFIG_CROPS_MAX]; /* input at each resolution, and its side */
     int side[CONFIG_CROPS_MAX];
     void *const *reuse; /* inference's four buffers, of which x[0] is one; NULL in training */
-    struct interior *interior; /* the block is to be recomputed; NULL: kept */
+    struct interior *interior;     /* the block is to be recomputed; NULL: kept */
+    const struct passing *passing; /* [resolution] */
 };
 
 /* ERR_DEVICE. interior must live as long as the block. */
@@ -73,10 +81,15 @@ void block_done(struct block *block);
 
 /* Once a step, before forward. */
 void block_load_weights(struct block *block);
-/* pooled: means of y over a row's pixels, [rows of all resolutions][width]; NULL: not wanted. */
-enum status block_forward(struct block *block, float *pooled);
-/* gradient: of y by resolution in, of x out. */
-enum status block_backward(struct block *block, struct gradient *gradient);
+/* The first convolution, from x: the block before does it, or this for the first block. */
+void block_enter(struct block *block);
+/* next: is entered; NULL: there is none. pooled: means of y over a row's pixels, [rows of all
+ * resolutions][width]; NULL: not wanted. */
+enum status block_forward(struct block *block, struct block *next, float *pooled);
+/* The first half of what comes before y: the block behind does it, or this for the last one. */
+void block_leave(struct block *block, const struct gradient *gradient);
+/* previous: is left; NULL: there is none. gradient: of y by resolution in, of x out. */
+enum status block_backward(struct block *block, struct block *previous, struct gradient *gradient);
 /* Its first parameter's gradient: everything from there on is complete after backward. */
 const float *block_first_gradient(const struct block *block);
 

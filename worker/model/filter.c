@@ -39,36 +39,42 @@ void filter_load_weights(const struct filter *filter)
         filter->team->ops->conv_weights(filter->conv[r], filter->weight.value);
 }
 
-static void *part_of(const struct filter *filter, const void *x, size_t values, int part)
+static void *part_of(const struct filter *filter, const void *x, const size_t *values,
+                     struct piece piece)
 {
-    return team_offset(filter->team, x, (size_t)part * values);
+    return team_offset(filter->team, x, (size_t)piece.part * values[piece.resolution]);
 }
 
-void filter_forward(const struct filter *filter, int resolution, const void *x, void *y)
+void filter_forward(const struct filter *filter, struct piece piece, const void *x, void *y)
 {
-    for (int part = 0; part < rows_parts(&filter->team->rows); part++)
-        filter->team->ops->conv_forward(filter->conv[resolution],
-                                        part_of(filter, x, filter->in_values[resolution], part),
-                                        part_of(filter, y, filter->out_values[resolution], part));
+    filter->team->ops->conv_forward(filter->conv[piece.resolution],
+                                    part_of(filter, x, filter->in_values, piece),
+                                    part_of(filter, y, filter->out_values, piece));
 }
 
-void filter_backward_data(const struct filter *filter, int resolution, const void *dy, void *dx)
+void filter_backward_data(const struct filter *filter, struct piece piece, const void *dy, void *dx)
 {
-    for (int part = 0; part < rows_parts(&filter->team->rows); part++)
-        filter->team->ops->conv_backward_data(
-            filter->conv[resolution], part_of(filter, dy, filter->out_values[resolution], part),
-            part_of(filter, dx, filter->in_values[resolution], part));
+    filter->team->ops->conv_backward_data(filter->conv[piece.resolution],
+                                          part_of(filter, dy, filter->out_values, piece),
+                                          part_of(filter, dx, filter->in_values, piece));
 }
 
-void filter_backward_weights(const struct filter *filter, int resolution, const void *x,
+static int is_first(struct piece piece)
+{
+    return piece.resolution == 0 && piece.part == 0;
+}
+
+void filter_backward_weights(const struct filter *filter, struct piece piece, const void *x,
                              const void *dy)
 {
     const struct team *team = filter->team;
-    for (int part = 0; part < rows_parts(&team->rows); part++) {
-        team->ops->conv_backward_weights(
-            filter->conv[resolution], part_of(filter, x, filter->in_values[resolution], part),
-            part_of(filter, dy, filter->out_values[resolution], part),
-            team_gradient(team, &filter->weight), team_accumulates(team, resolution == 0));
-        team_gradient_written(team, &filter->weight, resolution == 0 && part == 0);
-    }
+    team->ops->conv_backward_weights(
+        filter->conv[piece.resolution], part_of(filter, x, filter->in_values, piece),
+        part_of(filter, dy, filter->out_values, piece), team_gradient(team, &filter->weight),
+        team_accumulates(team, is_first(piece)));
+}
+
+void filter_gradient_written(const struct filter *filter, struct piece piece)
+{
+    team_gradient_written(filter->team, &filter->weight, is_first(piece));
 }

@@ -21,10 +21,14 @@ enum status filter_init(struct filter *filter, const struct team *team, const ch
 void filter_done(struct filter *filter);
 /* Once a step, before forward. */
 void filter_load_weights(const struct filter *filter);
-void filter_forward(const struct filter *filter, int resolution, const void *x, void *y);
-void filter_backward_data(const struct filter *filter, int resolution, const void *dy, void *dx);
-/* Resolution 0 overwrites the weights' gradient, the others add to it: call them in order. */
-void filter_backward_weights(const struct filter *filter, int resolution, const void *x,
+/* Of a piece; tensors are whole resolutions. */
+void filter_forward(const struct filter *filter, struct piece piece, const void *x, void *y);
+void filter_backward_data(const struct filter *filter, struct piece piece, const void *dy,
+                          void *dx);
+/* The first piece overwrites the weights' gradient, the others add to it: call them in order, and
+ * filter_gradient_written after each, and not before rows_end. */
+void filter_backward_weights(const struct filter *filter, struct piece piece, const void *x,
                              const void *dy);
+void filter_gradient_written(const struct filter *filter, struct piece piece);
 
 #endif

@@ -92,16 +92,18 @@ static enum status norm_layer_forward(struct head_layer *layer, struct team *tea
 {
     const size_t values = (size_t)rows_total(&team->rows) * (size_t)layer->linear.out;
     team->ops->from_float(team->device, layer->linear_out, values, layer->norm_x);
-    for (int r = 0; r < team->rows.resolution_count; r++)
-        norm_sums(&layer->norm, r, values_at(layer, team, layer->norm_x, r));
+    for (struct piece p = {0}; rows_has(&team->rows, p); p = rows_after(&team->rows, p)) {
+        norm_sums(&layer->norm, p, values_at(layer, team, layer->norm_x, p.resolution));
+        norm_summed(&layer->norm, p);
+    }
     TRY(norm_share(&layer->norm, NULL));
-    for (int r = 0; r < team->rows.resolution_count; r++) {
+    for (struct piece p = {0}; rows_has(&team->rows, p); p = rows_after(&team->rows, p)) {
         const struct bn_apply args = {
-            .x = values_at(layer, team, layer->norm_x, r),
+            .x = values_at(layer, team, layer->norm_x, p.resolution),
             .is_relu = 1,
-            .y = values_at(layer, team, layer->norm_y, r),
+            .y = values_at(layer, team, layer->norm_y, p.resolution),
         };
-        norm_apply(&layer->norm, r, &args, NULL);
+        norm_apply(&layer->norm, p, &args, NULL);
     }
     team->ops->to_float(team->device, layer->norm_y, values, layer->y);
     return OK;
@@ -145,14 +147,16 @@ static enum status norm_layer_backward(struct head_layer *layer, struct team *te
 {
     const size_t values = (size_t)rows_total(&team->rows) * (size_t)layer->linear.out;
     team->ops->from_float(team->device, layer->y_grad, values, layer->norm_grad);
-    for (int r = 0; r < team->rows.resolution_count; r++) {
-        const struct bn_backward args = into_norm(layer, team, r);
-        norm_backward_sums(&layer->norm, r, &args);
+    for (struct piece p = {0}; rows_has(&team->rows, p); p = rows_after(&team->rows, p)) {
+        const struct bn_backward args = into_norm(layer, team, p.resolution);
+        norm_backward_sums(&layer->norm, p, &args);
+        norm_backward_summed(&layer->norm, p);
     }
     TRY(norm_backward_share(&layer->norm, NULL));
-    for (int r = 0; r < team->rows.resolution_count; r++) {
-        const struct bn_backward args = into_norm(layer, team, r);
-        norm_backward_apply(&layer->norm, r, &args, values_at(layer, team, layer->norm_grad, r));
+    for (struct piece p = {0}; rows_has(&team->rows, p); p = rows_after(&team->rows, p)) {
+        const struct bn_backward args = into_norm(layer, team, p.resolution);
+        norm_backward_apply(&layer->norm, p, &args,
+                            values_at(layer, team, layer->norm_grad, p.resolution));
     }
     team->ops->to_float(team->device, layer->norm_grad, values, layer->y_grad);
     return OK;

@@ -5,30 +5,6 @@
 
 #include <stdio.h>
 
-/* Rows that are computed at once. */
-struct piece {
-    int resolution, rows;
-    size_t first;
-};
-
-static int piece_count(const struct linear *linear)
-{
-    const struct rows *rows = &linear->team->rows;
-    return rows->resolution_count * rows_parts(rows);
-}
-
-static struct piece piece_at(const struct linear *linear, int index)
-{
-    const struct rows *rows = &linear->team->rows;
-    const int resolution = index / rows_parts(rows), part = index % rows_parts(rows);
-    const int count = rows_of_part(rows, resolution);
-    return (struct piece){
-        .resolution = resolution,
-        .rows = count,
-        .first = (size_t)rows_first(rows, resolution) + (size_t)part * (size_t)count,
-    };
-}
-
 void linear_init(struct linear *linear, const struct team *team, const char *name, int in, int out,
                  int has_bias)
 {
@@ -45,44 +21,46 @@ void linear_forward(const struct linear *linear, const float *x, enum activation
                     float *y)
 {
     const struct team *team = linear->team;
-    for (int i = 0; i < piece_count(linear); i++) {
-        const struct piece piece = piece_at(linear, i);
-        float *out = y + piece.first * (size_t)linear->out;
-        team->ops->gemm(team->device, 0, 1, piece.rows, linear->out, linear->in, 1,
-                        x + piece.first * (size_t)linear->in, linear->weight.value, 0, out);
+    for (struct piece p = {0}; rows_has(&team->rows, p); p = rows_after(&team->rows, p)) {
+        const int rows = rows_of_part(&team->rows, p.resolution);
+        const size_t first = rows_before(&team->rows, p);
+        float *out = y + first * (size_t)linear->out;
+        team->ops->gemm(team->device, 0, 1, rows, linear->out, linear->in, 1,
+                        x + first * (size_t)linear->in, linear->weight.value, 0, out);
         if (linear->bias.length > 0 || activation != ACTIVATION_NONE)
-            team->ops->bias_activation(team->device, out, linear->bias.value, piece.rows,
-                                       linear->out, activation, out);
+            team->ops->bias_activation(team->device, out, linear->bias.value, rows, linear->out,
+                                       activation, out);
     }
 }
 
 /* The bias first: the gradient of one tensor at a time (team_gradient). */
-static void piece_backward(const struct linear *linear, const struct piece *piece, const float *x,
+static void piece_backward(const struct linear *linear, struct piece piece, const float *x,
                            const float *y, enum activation activation, float *dy)
 {
     const struct team *team = linear->team;
-    const int is_first = piece->first == 0;
+    const int rows = rows_of_part(&team->rows, piece.resolution);
+    const int is_first = rows_before(&team->rows, piece) == 0;
     const int adds = team_accumulates(team, is_first);
     const int has_bias = linear->bias.length > 0;
     if (has_bias || activation != ACTIVATION_NONE)
-        team->ops->bias_activation_backward(
-            team->device, dy, y, piece->rows, linear->out, activation, dy,
-            has_bias ? team_gradient(team, &linear->bias) : NULL, adds);
+        team->ops->bias_activation_backward(team->device, dy, y, rows, linear->out, activation, dy,
+                                            has_bias ? team_gradient(team, &linear->bias) : NULL,
+                                            adds);
     if (has_bias)
         team_gradient_written(team, &linear->bias, is_first);
-    team->ops->gemm(team->device, 1, 0, linear->out, linear->in, piece->rows, 1, dy, x,
-                    adds ? 1 : 0, team_gradient(team, &linear->weight));
+    team->ops->gemm(team->device, 1, 0, linear->out, linear->in, rows, 1, dy, x, adds ? 1 : 0,
+                    team_gradient(team, &linear->weight));
     team_gradient_written(team, &linear->weight, is_first);
 }
 
 void linear_backward(const struct linear *linear, const float *x, const float *y,
                      enum activation activation, float *dy)
 {
-    for (int i = 0; i < piece_count(linear); i++) {
-        const struct piece piece = piece_at(linear, i);
-        const size_t out = piece.first * (size_t)linear->out;
-        piece_backward(linear, &piece, x + piece.first * (size_t)linear->in,
-                       y == NULL ? NULL : y + out, activation, dy + out);
+    const struct rows *rows = &linear->team->rows;
+    for (struct piece p = {0}; rows_has(rows, p); p = rows_after(rows, p)) {
+        const size_t first = rows_before(rows, p), out = first * (size_t)linear->out;
+        piece_backward(linear, p, x + first * (size_t)linear->in, y == NULL ? NULL : y + out,
+                       activation, dy + out);
     }
 }
 
@@ -90,12 +68,12 @@ static void input_gradient(const struct linear *linear, const float *dy, const i
                            float beta, float *dx)
 {
     const struct team *team = linear->team;
-    for (int i = 0; i < piece_count(linear); i++) {
-        const struct piece piece = piece_at(linear, i);
-        const float factor = divisor == NULL ? 1.0f : 1.0f / (float)divisor[piece.resolution];
-        team->ops->gemm(team->device, 0, 0, piece.rows, linear->in, linear->out, factor,
-                        dy + piece.first * (size_t)linear->out, linear->weight.value, beta,
-                        dx + piece.first * (size_t)linear->in);
+    for (struct piece p = {0}; rows_has(&team->rows, p); p = rows_after(&team->rows, p)) {
+        const size_t first = rows_before(&team->rows, p);
+        const float factor = divisor == NULL ? 1.0f : 1.0f / (float)divisor[p.resolution];
+        team->ops->gemm(team->device, 0, 0, rows_of_part(&team->rows, p.resolution), linear->in,
+                        linear->out, factor, dy + first * (size_t)linear->out, linear->weight.value,
+                        beta, dx + first * (size_t)linear->in);
     }
 }
 

@@ -10,7 +10,7 @@
 
 /* The rows of one BN group here, as values of a tensor of so many pixels a row. */
 struct span {
-    size_t first_row, first_value, pixels;
+    size_t first_row, first_value;
     int rows;
 };
 
@@ -23,9 +23,19 @@ static struct span span_of(const struct norm *norm, int resolution, const struct
     return (struct span){
         .first_row = first,
         .first_value = first * pixels * (size_t)norm->channels,
-        .pixels = (size_t)rows * pixels,
         .rows = rows,
     };
+}
+
+/* The runs of a part: [first, end). */
+static int first_run(const struct norm *norm, struct piece piece)
+{
+    return norm->team->rows.is_exact ? piece.part : 0;
+}
+
+static int run_end(const struct norm *norm, struct piece piece)
+{
+    return norm->team->rows.is_exact ? piece.part + 1 : norm->team->rows.run_count;
 }
 
 /* The groups with which this member has to do: all, or those of its slots. */
@@ -101,16 +111,17 @@ size_t norm_group_floats(const struct team *team, int channels)
 static void init_training(struct norm *norm, const struct norm_place *place)
 {
     struct team *team = norm->team;
+    float *message = team->norm_sums[place->message];
     const struct rows *rows = &team->rows;
     const struct state *state = team->state;
     const size_t own = norm_group_floats(team, norm->channels), groups = (size_t)rows->group_count;
     norm->message_stride = place->floats_before + own + place->floats_behind;
     if (rows->is_exact) {
-        norm->wide = (double *)(void *)(team->norm_sums + place->floats_before * WIDE_FLOATS);
+        norm->wide = (double *)(void *)(message + place->floats_before * WIDE_FLOATS);
         norm->sums = arena_floats(&team->arena, groups * own);
         norm->sums_stride = own;
     } else {
-        norm->sums = team->norm_sums + place->floats_before;
+        norm->sums = message + place->floats_before;
         norm->sums_stride = norm->message_stride;
     }
     if (place->is_joint && rows->resolution_count > 1)
@@ -200,17 +211,30 @@ static void add_to_message(struct norm *norm, int resolution, const struct row_r
                                   wide_of(norm, resolution, run->group));
 }
 
-void norm_sums(struct norm *norm, int resolution, const void *x)
+void norm_sums(struct norm *norm, struct piece piece, const void *x)
 {
     const struct team *team = norm->team;
-    clear_message(norm, resolution);
-    for (int i = 0; i < team->rows.run_count; i++) {
+    if (piece.part == 0)
+        clear_message(norm, piece.resolution);
+    for (int i = first_run(norm, piece); i < run_end(norm, piece); i++) {
         const struct row_run *run = &team->rows.runs[i];
-        const struct span span = span_of(norm, resolution, run);
-        team->ops->bn_sums(team->device, team_offset(team, x, span.first_value), span.pixels,
-                           norm->channels, norm->running_mean, run_sums(norm, resolution, run));
-        add_to_message(norm, resolution, run);
+        const struct span span = span_of(norm, piece.resolution, run);
+        const struct bn_sums args = {
+            .x = team_offset(team, x, span.first_value),
+            .rows = span.rows,
+            .pixels_per_row = norm->pixels[piece.resolution],
+            .channels = norm->channels,
+            .shift = norm->running_mean,
+            .sums = run_sums(norm, piece.resolution, run),
+        };
+        team->ops->bn_sums(team->device, &args);
     }
+}
+
+void norm_summed(struct norm *norm, struct piece piece)
+{
+    for (int i = first_run(norm, piece); i < run_end(norm, piece); i++)
+        add_to_message(norm, piece.resolution, &norm->team->rows.runs[i]);
 }
 
 /* Where the batch statistics of a group go; NULL: another member's count. */
@@ -327,14 +351,14 @@ enum status norm_share(struct norm *norm, struct norm *second)
     return OK;
 }
 
-void norm_apply(struct norm *norm, int resolution, const struct bn_apply *tensors,
+void norm_apply(struct norm *norm, struct piece piece, const struct bn_apply *tensors,
                 const struct norm *skip_norm)
 {
     const struct team *team = norm->team;
-    for (int i = 0; i < team->rows.run_count; i++) {
+    for (int i = first_run(norm, piece); i < run_end(norm, piece); i++) {
         const struct row_run *run = &team->rows.runs[i];
-        const struct span span = span_of(norm, resolution, run);
-        const size_t at = statistics_of(norm, resolution, run->group);
+        const struct span span = span_of(norm, piece.resolution, run);
+        const size_t at = statistics_of(norm, piece.resolution, run->group);
         struct bn_apply args = *tensors;
         args.x = team_offset(team, tensors->x, span.first_value);
         args.y = team_offset(team, tensors->y, span.first_value);
@@ -350,7 +374,7 @@ void norm_apply(struct norm *norm, int resolution, const struct bn_apply *tensor
         if (tensors->pooled != NULL)
             args.pooled = tensors->pooled + span.first_row * (size_t)norm->channels;
         args.rows = span.rows;
-        args.pixels_per_row = norm->pixels[resolution];
+        args.pixels_per_row = norm->pixels[piece.resolution];
         args.channels = norm->channels;
         team->ops->bn_apply(team->device, &args);
     }
@@ -382,21 +406,26 @@ static struct bn_backward run_backward(const struct norm *norm, int resolution,
     return args;
 }
 
-void norm_backward_sums(struct norm *norm, int resolution, const struct bn_backward *tensors)
+void norm_backward_sums(struct norm *norm, struct piece piece, const struct bn_backward *tensors)
 {
     const struct team *team = norm->team;
-    clear_message(norm, resolution);
-    for (int i = 0; i < team->rows.run_count; i++) {
+    if (piece.part == 0)
+        clear_message(norm, piece.resolution);
+    for (int i = first_run(norm, piece); i < run_end(norm, piece); i++) {
         const struct row_run *run = &team->rows.runs[i];
-        struct bn_backward args = run_backward(norm, resolution, run, tensors);
-        args.sums = run_sums(norm, resolution, run);
+        struct bn_backward args = run_backward(norm, piece.resolution, run, tensors);
+        args.sums = run_sums(norm, piece.resolution, run);
         team->ops->bn_backward_sums(team->device, &args);
-        add_to_message(norm, resolution, run);
-        if (norm->wide != NULL) {
-            const int is_first = resolution == 0 && i == 0;
-            team_gradient_add(team, &norm->beta, norm->scratch, is_first);
-            team_gradient_add(team, &norm->gamma, norm->scratch + norm->channels, is_first);
-        }
+    }
+}
+
+void norm_backward_summed(struct norm *norm, struct piece piece)
+{
+    const int is_first = piece.resolution == 0 && piece.part == 0;
+    norm_summed(norm, piece);
+    if (norm->wide != NULL) {
+        team_gradient_add(norm->team, &norm->beta, norm->scratch, is_first);
+        team_gradient_add(norm->team, &norm->gamma, norm->scratch + norm->channels, is_first);
     }
 }
 
@@ -426,28 +455,28 @@ enum status norm_backward_share(struct norm *norm, struct norm *second)
     return OK;
 }
 
-void norm_backward_apply(struct norm *norm, int resolution, const struct bn_backward *tensors,
+void norm_backward_apply(struct norm *norm, struct piece piece, const struct bn_backward *tensors,
                          void *dx)
 {
     const struct team *team = norm->team;
-    for (int i = 0; i < team->rows.run_count; i++) {
+    for (int i = first_run(norm, piece); i < run_end(norm, piece); i++) {
         const struct row_run *run = &team->rows.runs[i];
-        const struct bn_backward args = run_backward(norm, resolution, run, tensors);
+        const struct bn_backward args = run_backward(norm, piece.resolution, run, tensors);
         team->ops->bn_backward_apply(
-            team->device, &args, norm->gamma.value, reduced_of(norm, resolution, run->group),
-            count_of(norm, resolution),
-            team_offset(team, dx, span_of(norm, resolution, run).first_value));
+            team->device, &args, norm->gamma.value, reduced_of(norm, piece.resolution, run->group),
+            count_of(norm, piece.resolution),
+            team_offset(team, dx, span_of(norm, piece.resolution, run).first_value));
     }
 }
 
-void norm_row_scale_backward(struct norm *norm, int resolution, const struct bn_backward *tensors,
-                             float *ds)
+void norm_row_scale_backward(struct norm *norm, struct piece piece,
+                             const struct bn_backward *tensors, float *ds)
 {
     const struct team *team = norm->team;
-    for (int i = 0; i < team->rows.run_count; i++) {
+    for (int i = first_run(norm, piece); i < run_end(norm, piece); i++) {
         const struct row_run *run = &team->rows.runs[i];
-        const struct bn_backward args = run_backward(norm, resolution, run, tensors);
-        const size_t first_row = span_of(norm, resolution, run).first_row;
+        const struct bn_backward args = run_backward(norm, piece.resolution, run, tensors);
+        const size_t first_row = span_of(norm, piece.resolution, run).first_row;
         team->ops->row_scale_backward(team->device, &args, ds + first_row * (size_t)norm->channels);
     }
 }

@@ -42,6 +42,7 @@ struct norm_place {
     int channels;
     const int *pixels; /* [resolution] of one row */
     int is_joint;
+    int message; /* 0 or 1: layers of one can be summed while the other's sums are still read */
     size_t floats_before, floats_behind; /* of another layer that shares the message, by group */
 };
 
@@ -51,24 +52,27 @@ size_t norm_group_floats(const struct team *team, int channels);
 
 /* Inference: scale and bias from the running statistics. */
 void norm_use_running(struct norm *norm);
-/* Training, forward: sums of x of every resolution, then the exchange, then apply. */
-void norm_sums(struct norm *norm, int resolution, const void *x);
+/* Training, forward: sums of x of every piece, in order, then the exchange, then apply. Each
+ * piece's norm_summed comes before the next piece's norm_sums, and not before rows_end. */
+void norm_sums(struct norm *norm, struct piece piece, const void *x);
+void norm_summed(struct norm *norm, struct piece piece);
 /* second (which lies behind it in the message; may be NULL) goes along. */
 enum status norm_share(struct norm *norm, struct norm *second);
 /* Fills in scale, bias, rows, pixels_per_row and channels; the tensors, and row_scale and pooled,
  * are whole resolutions.
  * skip_norm: the skip still lacks its own normalisation; may be NULL. */
-void norm_apply(struct norm *norm, int resolution, const struct bn_apply *tensors,
+void norm_apply(struct norm *norm, struct piece piece, const struct bn_apply *tensors,
                 const struct norm *skip_norm);
 
-/* Backward: the same three, sums and apply with the same tensors; the statistics are filled in. */
-void norm_backward_sums(struct norm *norm, int resolution, const struct bn_backward *tensors);
+/* Backward: the same, sums and apply with the same tensors; the statistics are filled in. */
+void norm_backward_sums(struct norm *norm, struct piece piece, const struct bn_backward *tensors);
+void norm_backward_summed(struct norm *norm, struct piece piece);
 /* Also leaves the gradients of gamma and beta, of this member's rows alone as all gradients are. */
 enum status norm_backward_share(struct norm *norm, struct norm *second);
-void norm_backward_apply(struct norm *norm, int resolution, const struct bn_backward *tensors,
+void norm_backward_apply(struct norm *norm, struct piece piece, const struct bn_backward *tensors,
                          void *dx);
 /* The gradient of norm_apply's row_scale, from tensors' dy and x. */
-void norm_row_scale_backward(struct norm *norm, int resolution, const struct bn_backward *tensors,
-                             float *ds);
+void norm_row_scale_backward(struct norm *norm, struct piece piece,
+                             const struct bn_backward *tensors, float *ds);
 
 #endif

@@ -64,4 +64,5 @@ void planner_init(struct planner *planner, struct device *real)
         .real = real,
     };
     planner->device.ops = &planner->ops;
+    planner->device.has_bands = real->has_bands;
 }

@@ -90,6 +90,24 @@ int rows_of_part(const struct rows *rows, int resolution)
     return rows_count(rows, resolution) / rows_parts(rows);
 }
 
+int rows_has(const struct rows *rows, struct piece piece)
+{
+    return piece.resolution < rows->resolution_count;
+}
+
+struct piece rows_after(const struct rows *rows, struct piece piece)
+{
+    if (piece.part + 1 < rows_parts(rows))
+        return (struct piece){piece.resolution, piece.part + 1};
+    return (struct piece){piece.resolution + 1, 0};
+}
+
+size_t rows_before(const struct rows *rows, struct piece piece)
+{
+    return (size_t)rows_first(rows, piece.resolution) +
+           (size_t)piece.part * (size_t)rows_of_part(rows, piece.resolution);
+}
+
 int rows_of_slot(const struct rows *rows, int resolution)
 {
     return rows->crops[resolution] * rows->slot_images;

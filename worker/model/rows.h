@@ -8,6 +8,7 @@
 #ifndef WORKER_MODEL_ROWS_H
 #define WORKER_MODEL_ROWS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/config.h"
@@ -18,6 +19,11 @@ struct row_run {
     int group;
     int first_slot, slot_count; /* counted among the slots held */
     int has_start;              /* the first slot of the group is in it */
+};
+
+/* A part of a resolution: see rows_parts. */
+struct piece {
+    int resolution, part;
 };
 
 struct rows {
@@ -50,6 +56,11 @@ int rows_first(const struct rows *rows, int resolution);
  * result depends on how many there are. A part is a run of rows in every resolution. */
 int rows_parts(const struct rows *rows);
 int rows_of_part(const struct rows *rows, int resolution);
+/* Walks through the pieces of all resolutions, the parts of each in order, from {0, 0} on. */
+int rows_has(const struct rows *rows, struct piece piece);
+struct piece rows_after(const struct rows *rows, struct piece piece);
+/* Rows of all resolutions that are before a piece. */
+size_t rows_before(const struct rows *rows, struct piece piece);
 /* Rows that one slot has in a resolution. */
 int rows_of_slot(const struct rows *rows, int resolution);
 /* Rows of one BN group over all members. */

@@ -47,7 +47,8 @@ void team_init(struct team *team, const struct config *config, struct state *sta
     arena_reserve(&team->arena, arena_bytes);
     if (!is_training)
         return;
-    team->norm_sums = state->exchange + exchange.norms;
+    for (int i = 0; i < 2; i++)
+        team->norm_sums[i] = state->exchange + exchange.norms[i];
     team->share_place = (struct bn_share *)(void *)(state->exchange + exchange.shares);
     if (team->rows.group_count > 1)
         team->shares = mem_array((size_t)team->rows.slot_total, sizeof(*team->shares));

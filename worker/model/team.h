@@ -44,12 +44,12 @@ struct team {
     struct arena arena;
     int is_training;
     float bn_eps;
-    float *norm_sums; /* training: the exchange area's place for BN messages */
-    float *batch;     /* [resolution][statistic_floats] statistics of this step, laid out as the
-                         state's; training only */
-    float *ones;      /* as many as summands are ever added by team_add_rows */
-    float *partial;   /* exact reduction: the gradient of one tensor from one slot; as long as the
-                         longest */
+    float *norm_sums[2]; /* training: the exchange area's places for BN messages */
+    float *batch;        /* [resolution][statistic_floats] statistics of this step, laid out as the
+                            state's; training only */
+    float *ones;         /* as many as summands are ever added by team_add_rows */
+    float *partial; /* exact reduction: the gradient of one tensor from one slot; as long as the
+                       longest */
     _Atomic uint64_t *progress; /* counted up when something got done; may be NULL */
 };
 

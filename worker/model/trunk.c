@@ -106,14 +106,14 @@ static int is_recomputed(const struct config *config, const struct architecture_
     return 0;
 }
 
-/* Values of a row's largest tensors between x and y among the blocks that are recomputed; outputs
- * in the order of struct interior. */
+/* Values of a row's largest tensors between x and y among all blocks, or those that are recomputed;
+ * outputs in the order of struct interior. */
 struct interior_row {
     size_t at_input, at_output[INTERIOR_OUTPUTS];
 };
 
 static struct interior_row largest_interior(const struct trunk *trunk, const struct config *config,
-                                            int resolution)
+                                            int resolution, int is_of_all)
 {
     struct interior_row row = {0};
     int side = entry_side(trunk, resolution);
@@ -124,7 +124,7 @@ static struct interior_row largest_interior(const struct trunk *trunk, const str
         const size_t pixels = (size_t)side * (size_t)side;
         const size_t inner = pixels * (size_t)block->inner_width;
         const size_t out = pixels * (size_t)block->out_width;
-        if (!is_recomputed(config, block))
+        if (!is_of_all && !is_recomputed(config, block))
             continue;
         widen(&row.at_input, in);
         widen(&row.at_output[0], inner);
@@ -135,24 +135,39 @@ static struct interior_row largest_interior(const struct trunk *trunk, const str
     return row;
 }
 
-static void take_interior(struct trunk *trunk, const struct config *config)
+static void take_passing(struct trunk *trunk, const struct config *config)
 {
     struct team *team = trunk->team;
     const enum arena_part before = arena_enter(&team->arena, ARENA_RECOMPUTED);
     for (int r = 0; r < team->rows.resolution_count; r++) {
         const size_t rows = (size_t)rows_count(&team->rows, r);
-        const struct interior_row row = largest_interior(trunk, config, r);
-        for (int i = 0; i < 2; i++)
+        const struct interior_row row = largest_interior(trunk, config, r, 1);
+        trunk->passing[r].a = team_activations(team, rows * row.at_input);
+        trunk->passing[r].b_scaled = team_activations(team, rows * row.at_output[1]);
+    }
+    arena_enter(&team->arena, before);
+}
+
+static void take_interior(struct trunk *trunk, const struct config *config)
+{
+    struct team *team = trunk->team;
+    const int is_passing = trunk->passing[0].a != NULL;
+    const enum arena_part before = arena_enter(&team->arena, ARENA_RECOMPUTED);
+    for (int r = 0; r < team->rows.resolution_count; r++) {
+        const size_t rows = (size_t)rows_count(&team->rows, r);
+        const struct interior_row row = largest_interior(trunk, config, r, 0);
+        for (int i = 0; i < 2 - is_passing; i++)
             trunk->interior.at_input[r][i] = team_activations(team, rows * row.at_input);
         for (int i = 0; i < INTERIOR_OUTPUTS; i++)
-            trunk->interior.at_output[r][i] = team_activations(team, rows * row.at_output[i]);
+            if (i != 1 || !is_passing)
+                trunk->interior.at_output[r][i] = team_activations(team, rows * row.at_output[i]);
     }
     arena_enter(&team->arena, before);
 }
 
 static enum status init_blocks(struct trunk *trunk, const struct config *config, void **reuse)
 {
-    struct block_place place = {.reuse = reuse};
+    struct block_place place = {.reuse = reuse, .passing = trunk->passing};
     for (int r = 0; r < trunk->team->rows.resolution_count; r++) {
         place.side[r] = entry_side(trunk, r);
         place.x[r] = trunk->entry[r];
@@ -191,6 +206,8 @@ enum status trunk_init(struct trunk *trunk, struct team *team, const struct conf
     TRY(init_stem(trunk));
     if (team->is_training) {
         take_stem_tensors(trunk);
+        if (team->device->has_bands)
+            take_passing(trunk, config);
         if (config->train.recompute != RECOMPUTE_KEEP)
             take_interior(trunk, config);
         TRY(init_blocks(trunk, config, NULL));
@@ -263,20 +280,26 @@ static struct max_pool stem_pool(const struct trunk *trunk, int resolution)
 static enum status stem_forward(struct trunk *trunk)
 {
     const struct team *team = trunk->team;
-    for (int r = 0; r < team->rows.resolution_count; r++) {
-        filter_forward(&trunk->stem_filter, r, trunk->images[r], trunk->stem_conv[r]);
+    for (struct piece p = {0}; rows_has(&team->rows, p); p = rows_after(&team->rows, p)) {
+        void *y = trunk->stem_conv[p.resolution];
+        team->ops->rows_begin(team->device, rows_of_part(&team->rows, p.resolution), NULL);
+        filter_forward(&trunk->stem_filter, p, trunk->images[p.resolution], y);
         if (team->is_training)
-            norm_sums(&trunk->stem_norm, r, trunk->stem_conv[r]);
+            norm_sums(&trunk->stem_norm, p, y);
+        team->ops->rows_end(team->device);
+        if (team->is_training)
+            norm_summed(&trunk->stem_norm, p);
     }
     if (team->is_training)
         TRY(norm_share(&trunk->stem_norm, NULL));
-    for (int r = 0; r < team->rows.resolution_count; r++) {
-        const struct bn_apply args = {.x = trunk->stem_conv[r], .is_relu = 1, .y = trunk->stem[r]};
-        norm_apply(&trunk->stem_norm, r, &args, NULL);
-        if (trunk->architecture.has_stem_pool) {
-            const struct max_pool pool = stem_pool(trunk, r);
-            team->ops->max_pool(team->device, &pool);
-        }
+    for (struct piece p = {0}; rows_has(&team->rows, p); p = rows_after(&team->rows, p)) {
+        const struct bn_apply args = {
+            .x = trunk->stem_conv[p.resolution], .is_relu = 1, .y = trunk->stem[p.resolution]};
+        norm_apply(&trunk->stem_norm, p, &args, NULL);
+    }
+    for (int r = 0; r < team->rows.resolution_count && trunk->architecture.has_stem_pool; r++) {
+        const struct max_pool pool = stem_pool(trunk, r);
+        team->ops->max_pool(team->device, &pool);
     }
     return OK;
 }
@@ -295,9 +318,11 @@ static void read_taps(struct trunk *trunk, int block)
 enum status trunk_forward(struct trunk *trunk)
 {
     TRY(stem_forward(trunk));
+    block_enter(&trunk->blocks[0]);
     for (int j = 0; j < trunk->architecture.block_count; j++) {
         const int is_last = j + 1 == trunk->architecture.block_count;
-        TRY(block_forward(&trunk->blocks[j], is_last ? trunk->features : NULL));
+        TRY(block_forward(&trunk->blocks[j], is_last ? NULL : &trunk->blocks[j + 1],
+                          is_last ? trunk->features : NULL));
         read_taps(trunk, j);
     }
     return OK;
@@ -330,18 +355,27 @@ static struct bn_backward into_stem(const struct trunk *trunk, int resolution)
 
 static enum status stem_backward(struct trunk *trunk)
 {
-    const int resolutions = trunk->team->rows.resolution_count;
-    for (int r = 0; r < resolutions; r++) {
+    const struct team *team = trunk->team;
+    const struct rows *rows = &team->rows;
+    for (int r = 0; r < rows->resolution_count; r++)
         pool_backward(trunk, r);
-        const struct bn_backward args = into_stem(trunk, r);
-        norm_backward_sums(&trunk->stem_norm, r, &args);
+    for (struct piece p = {0}; rows_has(rows, p); p = rows_after(rows, p)) {
+        const struct bn_backward args = into_stem(trunk, p.resolution);
+        norm_backward_sums(&trunk->stem_norm, p, &args);
+        norm_backward_summed(&trunk->stem_norm, p);
     }
     TRY(norm_backward_share(&trunk->stem_norm, NULL));
-    for (int r = 0; r < resolutions; r++) {
-        const struct bn_backward args = into_stem(trunk, r);
-        void *dx = trunk->gradient[r].buffers[0];
-        norm_backward_apply(&trunk->stem_norm, r, &args, dx);
-        filter_backward_weights(&trunk->stem_filter, r, trunk->images[r], dx);
+    for (struct piece p = {0}; rows_has(rows, p); p = rows_after(rows, p)) {
+        const struct bn_backward args = into_stem(trunk, p.resolution);
+        void *const *buffers = trunk->gradient[p.resolution].buffers;
+        void *dx = args.dy == buffers[2] ? buffers[0] : buffers[2];
+        const size_t first = (size_t)p.part * trunk->stem_filter.out_values[p.resolution];
+        const void *const passing[ROWS_PASSING_MAX] = {team_offset(team, dx, first)};
+        team->ops->rows_begin(team->device, rows_of_part(rows, p.resolution), passing);
+        norm_backward_apply(&trunk->stem_norm, p, &args, dx);
+        filter_backward_weights(&trunk->stem_filter, p, trunk->images[p.resolution], dx);
+        team->ops->rows_end(team->device);
+        filter_gradient_written(&trunk->stem_filter, p);
     }
     return OK;
 }
@@ -364,8 +398,10 @@ enum status trunk_backward(struct trunk *trunk, const float *pixel_grad, struct 
         trunk->gradient[r].dy = trunk->gradient[r].dy2 = NULL;
         trunk->gradient[r].row_add = pixel_grad + (size_t)rows_first(rows, r) * width;
     }
+    block_leave(&trunk->blocks[trunk->architecture.block_count - 1], trunk->gradient);
     for (int j = trunk->architecture.block_count - 1; j >= 0; j--) {
-        TRY(block_backward(&trunk->blocks[j], trunk->gradient));
+        TRY(block_backward(&trunk->blocks[j], j > 0 ? &trunk->blocks[j - 1] : NULL,
+                           trunk->gradient));
         TRY(buckets_ready(buckets, block_first_gradient(&trunk->blocks[j])));
     }
     TRY(stem_backward(trunk));

@@ -29,7 +29,8 @@ struct trunk {
     struct norm stem_norm;
     struct block *blocks;     /* [architecture.block_count]; owned */
     struct interior interior; /* of those that are recomputed */
-    float *features;          /* [rows of all resolutions][architecture_width] */
+    struct passing passing[CONFIG_CROPS_MAX];
+    float *features; /* [rows of all resolutions][architecture_width] */
     struct gradient gradient[CONFIG_CROPS_MAX];
     int tap_count; /* none in training */
     struct trunk_tap taps[TRUNK_TAPS_MAX];

@@ -179,6 +179,7 @@ void cpu_destroy(struct device *device)
     dnnl_conv_stop(cpu);
     for (int i = 0; i < CONV_SHARED_MAX; i++)
         mem_free(cpu->scratch[i].memory);
+    mem_free(cpu->queue);
     mem_free(cpu);
 }
 
@@ -236,6 +237,8 @@ enum status cpu_create(const struct cpu_isa *isa, int thread_count, struct devic
     cpu->device.ops = isa->ops;
     cpu->isa = isa;
     cpu->thread_count = thread_count;
+    cpu->device.has_bands = thread_count == 1;
+    cpu->queue = mem_zero(sizeof(*cpu->queue));
     processor_name(name, sizeof(name));
     snprintf(cpu->description, sizeof(cpu->description), "%s, %s kernels, %d thread%s", name,
              isa->name, thread_count, thread_count == 1 ? "" : "s");

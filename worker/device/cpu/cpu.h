@@ -4,7 +4,7 @@
 #ifndef WORKER_DEVICE_CPU_CPU_H
 #define WORKER_DEVICE_CPU_CPU_H
 
-#include "worker/device/cpu/conv3.h"
+#include "worker/device/cpu/own_conv.h"
 #include "worker/device/device.h"
 
 struct dnnl_conv;
@@ -25,6 +25,44 @@ enum cpu_scratch_use {
     CPU_OWN,          /* of our own convolutions */
 };
 
+/* Rows of every tensor of an operation that are worked on at a time (cpu_rows.c). */
+struct row_band {
+    int first, rows;
+    int is_first, is_last; /* of those there are */
+};
+
+/* An operation that was put off: what run needs of it. */
+struct row_op {
+    void (*run)(struct row_op *op, const struct row_band *band);
+    struct cpu *cpu;
+    size_t row_bytes; /* that it reads and writes, about */
+    struct conv *conv;
+    const void *x, *dy;
+    void *y; /* or dx */
+    float *dw;
+    int accumulate;
+    const float *gamma, *reduced;
+    double count;
+    struct bn_sums bn_sums;
+    struct bn_apply apply;
+    struct bn_backward backward;
+    float *sums;   /* where the sums of all rows go */
+    double *total; /* of those so far */
+};
+
+enum { ROW_OPS_MAX = 8, ROW_SUMS_MAX = 2, ROW_CHANNELS_MAX = 4096 };
+
+/* Between rows_begin and rows_end. */
+struct row_queue {
+    int rows;      /* of the operations; 0: nothing is put off */
+    int is_broken; /* something was done before rows_end: tensors that pass are whole after all */
+    int count, sums_count;
+    const void *passing[ROWS_PASSING_MAX];
+    struct row_op ops[ROW_OPS_MAX];
+    double totals[ROW_SUMS_MAX][2 * ROW_CHANNELS_MAX];
+    float part[2 * ROW_CHANNELS_MAX]; /* sums of one band */
+};
+
 struct cpu {
     struct device device; /* first: a struct device * is a struct cpu * */
     const struct cpu_isa *isa;
@@ -36,13 +74,26 @@ struct cpu {
     struct dnnl_stream *stream;
     struct cpu_scratch scratch[CONV_SHARED_MAX];
     struct optimizer_rule rule; /* of the updates that follow */
+    struct row_queue *queue;    /* owned */
+};
+
+/* The kernels of operations that may be put off; contracts are those of device_ops. */
+struct row_kernels {
+    void (*bn_sums)(struct device *device, const struct bn_sums *args);
+    void (*bn_apply)(struct device *device, const struct bn_apply *args);
+    void (*bn_backward_sums)(struct device *device, const struct bn_backward *args);
+    void (*bn_backward_apply)(struct device *device, const struct bn_backward *args,
+                              const float *gamma, const float *sums, double count, void *dx);
+    void (*row_scale_backward)(struct device *device, const struct bn_backward *args, float *ds);
 };
 
 /* One instruction set: our kernels compiled for it. */
 struct cpu_isa {
     const char *name; /* "plain", "avx2", "avx512", "avx512_bf16" */
     const struct device_ops *ops;
-    const struct conv3_ops *group8, *winograd, *direct; /* NULL: oneDNN is faster */
+    const struct row_kernels *rows;
+    const struct own_conv_ops *group8, *winograd, *direct, *pointwise; /* NULL: oneDNN is
+                                                                        * faster */
 };
 
 /* The instruction sets that this processor can run, best first; ends with name NULL. Static. */
@@ -90,6 +141,24 @@ enum status cpu_record_end(struct device *device, struct recording **ret_recordi
 void cpu_replay(struct device *device, struct recording *recording);
 void cpu_recording_destroy(struct device *device, struct recording *recording);
 uint64_t cpu_recordings_epoch(struct device *device);
+
+/* cpu_rows.c */
+void cpu_rows_begin(struct device *device, int rows, const void *const passing[ROWS_PASSING_MAX]);
+void cpu_rows_end(struct device *device);
+/* An operation of so many rows, to be filled in; NULL: it is to be done now, and all that was put
+ * off has been. */
+struct row_op *cpu_rows_put(struct cpu *cpu, int rows);
+/* Does what was put off before what is to be done now. */
+void cpu_rows_flush(struct cpu *cpu);
+/* Where the band begins in a tensor of so many bytes a row; NULL for NULL. */
+void *cpu_rows_at(const struct row_op *op, const void *tensor, const struct row_band *band,
+                  size_t row_bytes);
+void cpu_bn_sums(struct device *device, const struct bn_sums *args);
+void cpu_bn_apply(struct device *device, const struct bn_apply *args);
+void cpu_bn_backward_sums(struct device *device, const struct bn_backward *args);
+void cpu_bn_backward_apply(struct device *device, const struct bn_backward *args,
+                           const float *gamma, const float *sums, double count, void *dx);
+void cpu_row_scale_backward(struct device *device, const struct bn_backward *args, float *ds);
 
 /* dnnl_conv.c: oneDNN. */
 enum status dnnl_conv_start(struct cpu *cpu);

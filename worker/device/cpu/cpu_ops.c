@@ -6,6 +6,15 @@
 #include "worker/device/cpu/vec.h"
 
 extern const struct device_ops KERNEL(cpu_ops);
+extern const struct row_kernels KERNEL(row_kernels);
+
+const struct row_kernels KERNEL(row_kernels) = {
+    .bn_sums = KERNEL(bn_sums),
+    .bn_apply = KERNEL(bn_apply),
+    .bn_backward_sums = KERNEL(bn_backward_sums),
+    .bn_backward_apply = KERNEL(bn_backward_apply),
+    .row_scale_backward = KERNEL(row_scale_backward),
+};
 
 const struct device_ops KERNEL(cpu_ops) = {
     .name = "cpu",
@@ -38,15 +47,17 @@ const struct device_ops KERNEL(cpu_ops) = {
     .conv_forward = cpu_conv_forward,
     .conv_backward_data = cpu_conv_backward_data,
     .conv_backward_weights = cpu_conv_backward_weights,
-    .bn_sums = KERNEL(bn_sums),
+    .rows_begin = cpu_rows_begin,
+    .rows_end = cpu_rows_end,
+    .bn_sums = cpu_bn_sums,
     .bn_finalize = KERNEL(bn_finalize),
-    .bn_apply = KERNEL(bn_apply),
-    .bn_backward_sums = KERNEL(bn_backward_sums),
-    .bn_backward_apply = KERNEL(bn_backward_apply),
+    .bn_apply = cpu_bn_apply,
+    .bn_backward_sums = cpu_bn_backward_sums,
+    .bn_backward_apply = cpu_bn_backward_apply,
     .running_update = KERNEL(running_update),
     .max_pool = KERNEL(max_pool),
     .max_pool_backward = KERNEL(max_pool_backward),
-    .row_scale_backward = KERNEL(row_scale_backward),
+    .row_scale_backward = cpu_row_scale_backward,
     .gemm = dnnl_conv_gemm,
     .bias_activation = KERNEL(bias_activation),
     .bias_activation_backward = KERNEL(bias_activation_backward),

@@ -8,19 +8,20 @@
 /* Where it is faster than oneDNN 2.6 on a Zen 4 (docs/benchmarks.md). */
 enum { VECTOR = 16, HALF = 8, GROUP_MIN = 40, GROUP_MAX = 128 };
 
-static int is_suited(const struct conv3 *conv)
+static int is_suited(const struct own_conv *conv)
 {
-    return conv->group % VECTOR == HALF && conv->group >= GROUP_MIN && conv->group <= GROUP_MAX;
+    return own_conv_is_3x3(conv) && conv->group % VECTOR == HALF && conv->group >= GROUP_MIN &&
+           conv->group <= GROUP_MAX;
 }
 
-static size_t weight_bytes(const struct conv3 *conv)
+static size_t weight_bytes(const struct own_conv *conv)
 {
     return (size_t)DIRECT_TAPS * (size_t)conv->channels * (size_t)conv->group * sizeof(uint16_t);
 }
 
 /* The sums of the weight gradient, pairs of pixels of x and dy, a pixel of zeros beside one that
  * nobody reads, and the lists. */
-static size_t scratch_bytes(const struct conv3 *conv)
+static size_t scratch_bytes(const struct own_conv *conv)
 {
     const size_t group = (size_t)conv->group;
     const size_t values =
@@ -28,7 +29,7 @@ static size_t scratch_bytes(const struct conv3 *conv)
     return values * sizeof(float) + DIRECT_BLOCK * (DIRECT_TAPS + 1) * sizeof(int);
 }
 
-void direct_weights(struct conv3 *conv, const float *weights)
+void direct_weights(struct own_conv *conv, const float *weights)
 {
     const int group = conv->group;
     for (int channel = 0; channel < conv->channels; channel++)
@@ -43,7 +44,7 @@ void direct_weights(struct conv3 *conv, const float *weights)
             }
 }
 
-const struct conv3_method direct_method = {
+const struct own_conv_method direct_method = {
     .threads_max = 1,
     .is_suited = is_suited,
     .weight_bytes = weight_bytes,

@@ -11,7 +11,7 @@
 #ifndef WORKER_DEVICE_CPU_DIRECT_H
 #define WORKER_DEVICE_CPU_DIRECT_H
 
-#include "worker/device/cpu/conv3.h"
+#include "worker/device/cpu/own_conv.h"
 
 enum { DIRECT_TAPS = 9 };
 
@@ -20,6 +20,6 @@ enum { DIRECT_BLOCK = 192 };
 
 /* Weights are [groups][3][3][group/2][group][2], the last two neighbouring inputs (or outputs, for
  * the data gradient), from the master layout. */
-void direct_weights(struct conv3 *conv, const float *weights);
+void direct_weights(struct own_conv *conv, const float *weights);
 
 #endif

@@ -39,19 +39,20 @@ ALWAYS_INLINE void sums_strip(const struct sums_job *job, int c, int width, int 
     }
 }
 
-void KERNEL(bn_sums)(struct device *device, const void *x, size_t pixels, int channels,
-                     const float *shift, float *sums)
+void KERNEL(bn_sums)(struct device *device, const struct bn_sums *args)
 {
     (void)device;
+    const size_t pixels = (size_t)args->rows * (size_t)args->pixels_per_row;
+    const int channels = args->channels;
     for (int span = 0; span < channels; span += SPAN) {
         const int end = channels - span < SPAN ? channels : span + SPAN;
         struct sums acc;
         sums_init(&acc, end - span);
-        for (size_t first = 0; first < pixels; first += BLOCK) {
+        for (size_t first = 0; first < pixels; first += PIXELS_NEAR) {
             const struct sums_job job = {
-                .x = (const stored *)x + first * (size_t)channels,
-                .shift = shift,
-                .pixels = pixels - first < BLOCK ? (int)(pixels - first) : BLOCK,
+                .x = (const stored *)args->x + first * (size_t)channels,
+                .shift = args->shift,
+                .pixels = pixels - first < PIXELS_NEAR ? (int)(pixels - first) : PIXELS_NEAR,
                 .channels = channels,
                 .span = span,
                 .sums = &acc,
@@ -61,8 +62,8 @@ void KERNEL(bn_sums)(struct device *device, const void *x, size_t pixels, int ch
         }
         sums_flush(&acc, end - span);
         for (int c = span; c < end; c++) {
-            sums[c] = (float)acc.total[0][c - span];
-            sums[channels + c] = (float)acc.total[1][c - span];
+            args->sums[c] = (float)acc.total[0][c - span];
+            args->sums[channels + c] = (float)acc.total[1][c - span];
         }
     }
 }
@@ -92,109 +93,95 @@ void KERNEL(bn_finalize)(struct device *device, const struct bn_finalize *args)
 }
 
 /* What y is made of and where it goes, which is known before the pixels are. */
-enum { SKIP = 1, RELU = 2, ROWS = 4, STORED = 8, POOLED = 16 };
+enum { SKIP = 1, SKIP_SCALED = 2, RELU = 4, ROWS = 8, STORED = 16, POOLED = 32 };
 
 static int parts_of(const struct bn_apply *args)
 {
-    return (args->skip != NULL ? SKIP : 0) | (args->is_relu ? RELU : 0) |
-           (args->row_scale != NULL ? ROWS : 0) | (args->y != NULL ? STORED : 0) |
-           (args->pooled != NULL ? POOLED : 0);
+    return (args->skip != NULL ? SKIP : 0) | (args->skip_scale != NULL ? SKIP_SCALED : 0) |
+           (args->is_relu ? RELU : 0) | (args->row_scale != NULL ? ROWS : 0) |
+           (args->y != NULL ? STORED : 0) | (args->pooled != NULL ? POOLED : 0);
 }
 
-/* `pixels` pixels of one row, from value `at` of the tensors on. */
-struct apply_job {
+/* One row of everything. */
+struct apply_row {
     const struct bn_apply *args;
-    size_t at, row_at;
-    int pixels;
+    const stored *x, *skip;
+    stored *y;
+    const float *row_scale;
+    float *pooled;
 };
 
-/* What each vector of a strip is multiplied with, and added to. */
-struct affine {
-    vec scale[4], bias[4], skip_scale[4], row_scale[4];
-};
-
-ALWAYS_INLINE struct affine affine_load(const struct apply_job *job, int parts, int c, int width,
-                                        int lanes)
+/* The vector of channels from c on of the pixel that begins at value `at`. */
+ALWAYS_INLINE void apply_vec(const struct apply_row *row, int parts, ptrdiff_t at, int c, int lanes)
 {
-    const struct bn_apply *args = job->args;
-    struct affine by;
-    for (int i = 0; i < width; i++) {
-        by.scale[i] = strip_load(args->scale + c, i, width, lanes);
-        by.bias[i] = strip_load(args->bias + c, i, width, lanes);
-        by.skip_scale[i] = by.row_scale[i] = vec_all(1);
-        if (parts & SKIP && args->skip_scale != NULL) {
-            by.skip_scale[i] = strip_load(args->skip_scale + c, i, width, lanes);
-            by.bias[i] += strip_load(args->skip_bias + c, i, width, lanes);
-        }
-        if (parts & ROWS)
-            by.row_scale[i] = strip_load(args->row_scale + job->row_at + c, i, width, lanes);
-    }
-    return by;
+    const struct bn_apply *args = row->args;
+    vec v = strip_read(row->x + at + c, 0, 1, lanes) * strip_load(args->scale + c, 0, 1, lanes) +
+            strip_load(args->bias + c, 0, 1, lanes);
+    if (parts & SKIP_SCALED)
+        v += strip_read(row->skip + at + c, 0, 1, lanes) *
+                 strip_load(args->skip_scale + c, 0, 1, lanes) +
+             strip_load(args->skip_bias + c, 0, 1, lanes);
+    else if (parts & SKIP)
+        v += strip_read(row->skip + at + c, 0, 1, lanes);
+    if (parts & RELU)
+        v = vec_relu(v);
+    if (parts & POOLED)
+        strip_store(row->pooled + c, strip_load(row->pooled + c, 0, 1, lanes) + v, 0, 1, lanes);
+    if (parts & ROWS)
+        v *= strip_load(row->row_scale + c, 0, 1, lanes);
+    if (parts & STORED)
+        strip_write(row->y + at + c, v, 0, 1, lanes);
 }
 
-ALWAYS_INLINE void apply_strip(const struct apply_job *job, int parts, int c, int width, int lanes)
+/* Pixel by pixel: the processor fetches ahead what is read in order. */
+ALWAYS_INLINE void apply_pixels(const struct apply_row *row, int parts)
 {
-    const struct bn_apply *args = job->args;
-    const struct affine by = affine_load(job, parts, c, width, lanes);
-    const size_t at = job->at + (size_t)c;
-    const stored *x = (const stored *)args->x + at;
-    const stored *skip = parts & SKIP ? (const stored *)args->skip + at : NULL;
-    stored *y = parts & STORED ? (stored *)args->y + at : NULL;
-    float *pooled = parts & POOLED ? args->pooled + job->row_at + c : NULL;
-    vec sum[4];
-    for (int i = 0; i < width; i++)
-        sum[i] = parts & POOLED ? strip_load(pooled, i, width, lanes) : vec_all(0);
-    for (ptrdiff_t p = 0; p < (ptrdiff_t)job->pixels * args->channels; p += args->channels)
-        for (int i = 0; i < width; i++) {
-            vec v = strip_read(x + p, i, width, lanes) * by.scale[i] + by.bias[i];
-            if (parts & SKIP)
-                v += strip_read(skip + p, i, width, lanes) * by.skip_scale[i];
-            if (parts & RELU)
-                v = vec_relu(v);
-            sum[i] += v;
-            if (parts & ROWS)
-                v *= by.row_scale[i];
-            if (parts & STORED)
-                strip_write(y + p, v, i, width, lanes);
-        }
-    for (int i = 0; i < width && parts & POOLED; i++)
-        strip_store(pooled, sum[i], i, width, lanes);
-}
-
-/* One loop for each combination that networks have: a, b twice, c, and any others. */
-static void apply_block(const struct apply_job *job, int parts)
-{
-    const int end = job->args->channels;
-    switch (parts) {
-        STRIPS_CASE(apply_strip, job, RELU | STORED, 0, end)
-        STRIPS_CASE(apply_strip, job, RELU | POOLED, 0, end)
-        STRIPS_CASE(apply_strip, job, RELU | ROWS | STORED, 0, end)
-        STRIPS_CASE(apply_strip, job, SKIP | RELU | STORED, 0, end)
-    default:
-        STRIPS_OF(apply_strip, job, parts, 0, end)
+    const int channels = row->args->channels;
+    const ptrdiff_t end = (ptrdiff_t)row->args->pixels_per_row * channels;
+    for (ptrdiff_t at = 0; at < end; at += channels) {
+        int c = 0;
+        for (; c + LANES <= channels; c += LANES)
+            apply_vec(row, parts, at, c, LANES);
+        if (c < channels)
+            apply_vec(row, parts, at, c, channels - c);
     }
 }
 
-static void apply_row(const struct bn_apply *args, int row)
+/* One loop for each combination that networks have: a, b twice, c twice, and any others. */
+static void apply_parts(const struct apply_row *row, int parts)
 {
-    const size_t channels = (size_t)args->channels;
-    const size_t start = (size_t)row * (size_t)args->pixels_per_row;
+    if (parts == (RELU | STORED))
+        apply_pixels(row, RELU | STORED);
+    else if (parts == (RELU | POOLED))
+        apply_pixels(row, RELU | POOLED);
+    else if (parts == (RELU | ROWS | STORED))
+        apply_pixels(row, RELU | ROWS | STORED);
+    else if (parts == (SKIP | RELU | STORED))
+        apply_pixels(row, SKIP | RELU | STORED);
+    else if (parts == (SKIP | SKIP_SCALED | RELU | STORED))
+        apply_pixels(row, SKIP | SKIP_SCALED | RELU | STORED);
+    else
+        apply_pixels(row, parts);
+}
+
+static void apply_row(const struct bn_apply *args, int index)
+{
+    const size_t channels = (size_t)args->channels, vector = (size_t)index * channels;
+    const size_t first = vector * (size_t)args->pixels_per_row;
     const int parts = parts_of(args);
-    float *pooled = args->pooled == NULL ? NULL : args->pooled + (size_t)row * channels;
-    if (pooled != NULL)
-        memset(pooled, 0, channels * sizeof(float));
-    for (int first = 0; first < args->pixels_per_row; first += BLOCK) {
-        const int left = args->pixels_per_row - first;
-        const struct apply_job job = {
-            .args = args,
-            .at = (start + (size_t)first) * channels,
-            .row_at = (size_t)row * channels,
-            .pixels = left < BLOCK ? left : BLOCK,
-        };
-        apply_block(&job, parts);
-    }
-    for (size_t c = 0; c < channels && pooled != NULL; c++)
-        pooled[c] /= (float)args->pixels_per_row;
+    const struct apply_row row = {
+        .args = args,
+        .x = (const stored *)args->x + first,
+        .skip = parts & SKIP ? (const stored *)args->skip + first : NULL,
+        .y = parts & STORED ? (stored *)args->y + first : NULL,
+        .row_scale = parts & ROWS ? args->row_scale + vector : NULL,
+        .pooled = parts & POOLED ? args->pooled + vector : NULL,
+    };
+    if (parts & POOLED)
+        memset(row.pooled, 0, channels * sizeof(float));
+    apply_parts(&row, parts);
+    for (size_t c = 0; c < channels && parts & POOLED; c++)
+        row.pooled[c] /= (float)args->pixels_per_row;
 }
 
 void KERNEL(bn_apply)(struct device *device, const struct bn_apply *args)

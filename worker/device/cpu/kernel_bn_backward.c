@@ -127,7 +127,7 @@ static void backward_sums(const struct backward_job *job, int parts, int first, 
     FUSED(sums_strip, job, parts, first, end)
 }
 
-static struct backward_job job_make(const struct bn_backward *args, int row, int first)
+static struct backward_job job_make(const struct bn_backward *args, int row, int first, int step)
 {
     const size_t channels = (size_t)args->channels;
     const int left = args->pixels_per_row - first;
@@ -136,7 +136,7 @@ static struct backward_job job_make(const struct bn_backward *args, int row, int
         .args = args,
         .at = pixel * channels,
         .row_at = (size_t)row * channels,
-        .pixels = left < BLOCK ? left : BLOCK,
+        .pixels = left < step ? left : step,
     };
 }
 
@@ -146,8 +146,8 @@ static void backward_span(const struct bn_backward *args, int span, int end)
     struct sums acc;
     sums_init(&acc, end - span);
     for (int row = 0; row < args->rows; row++)
-        for (int first = 0; first < args->pixels_per_row; first += BLOCK) {
-            struct backward_job job = job_make(args, row, first);
+        for (int first = 0; first < args->pixels_per_row; first += PIXELS_FAR) {
+            struct backward_job job = job_make(args, row, first, PIXELS_FAR);
             job.span = span;
             job.sums = &acc;
             backward_sums(&job, parts, span, end);
@@ -167,41 +167,60 @@ void KERNEL(bn_backward_sums)(struct device *device, const struct bn_backward *a
         backward_span(args, span, args->channels - span < SPAN ? args->channels : span + SPAN);
 }
 
-/* dx = A dz + B (x - mean) + D per channel:
- * A = gamma*invstd, B = -A*invstd*sums[C+c]/count, D = -A*sums[c]/count. */
+/* dx = A dz + B x + D per channel:
+ * A = gamma*invstd, B = -A*invstd*sums[C+c]/count, D = -A*sums[c]/count - B*mean. */
 struct dx_job {
     struct backward_job from;
-    const float *gamma, *sums;
+    float a[SPAN], b[SPAN], d[SPAN]; /* of channels [span, span + SPAN) */
     stored *dx;
-    float inverse_count;
 };
 
-ALWAYS_INLINE void dx_strip(const struct dx_job *job, int parts, int c, int width, int lanes)
+static void coefficients(struct dx_job *job, const struct bn_backward *args, const float *gamma,
+                         const float *sums, double count, int span, int end)
 {
-    const struct bn_backward *args = job->from.args;
-    const struct inputs in = inputs_load(&job->from, parts, c, width, lanes);
-    const int channels = args->channels;
-    stored *dx = job->dx + job->from.at + c;
-    vec a[4], b[4], d[4], mean[4];
-    for (int i = 0; i < width; i++) {
-        vec invstd = strip_load(args->invstd + c, i, width, lanes);
-        mean[i] = strip_load(args->mean + c, i, width, lanes);
-        a[i] = strip_load(job->gamma + c, i, width, lanes) * invstd;
-        vec share = a[i] * -job->inverse_count;
-        d[i] = share * strip_load(job->sums + c, i, width, lanes);
-        b[i] = share * invstd * strip_load(job->sums + channels + c, i, width, lanes);
+    const double share = 1 / count;
+    for (int c = span; c < end; c++) {
+        const double a = (double)gamma[c] * (double)args->invstd[c];
+        const double b = -a * (double)args->invstd[c] * (double)sums[args->channels + c] * share;
+        job->a[c - span] = (float)a;
+        job->b[c - span] = (float)b;
+        job->d[c - span] = (float)(-a * (double)sums[c] * share - b * (double)args->mean[c]);
     }
-    for (ptrdiff_t p = 0; p < (ptrdiff_t)job->from.pixels * channels; p += channels)
-        for (int i = 0; i < width; i++) {
-            const vec x = strip_read(in.x + p, i, width, lanes);
-            const vec dz = inputs_dz(&in, parts, x, p, i, width, lanes);
-            strip_write(dx + p, dz * a[i] + ((x - mean[i]) * b[i] + d[i]), i, width, lanes);
-        }
 }
 
-static void backward_dx(const struct dx_job *job, int parts)
+ALWAYS_INLINE void dx_vec(const struct dx_job *job, int parts, int c, int lanes)
 {
-    FUSED(dx_strip, job, parts, 0, job->from.args->channels)
+    const struct inputs in = inputs_load(&job->from, parts, c, 1, lanes);
+    const int at = c - job->from.span;
+    const vec x = strip_read(in.x, 0, 1, lanes);
+    const vec dz = inputs_dz(&in, parts, x, 0, 0, 1, lanes);
+    const vec dx = dz * vec_load(job->a + at) + (x * vec_load(job->b + at) + vec_load(job->d + at));
+    strip_write(job->dx + job->from.at + c, dx, 0, 1, lanes);
+}
+
+/* Channels [span, end) of the row's pixels, in order, as the processor fetches them ahead. */
+ALWAYS_INLINE void dx_pixels(struct dx_job *job, int parts, int end)
+{
+    const struct bn_backward *args = job->from.args;
+    for (int p = 0; p < args->pixels_per_row; p++, job->from.at += (size_t)args->channels) {
+        int c = job->from.span;
+        for (; c + LANES <= end; c += LANES)
+            dx_vec(job, parts, c, LANES);
+        if (c < end)
+            dx_vec(job, parts, c, end - c);
+    }
+}
+
+static void dx_parts(struct dx_job *job, int parts, int end)
+{
+    if (parts == (DY | RELU_BY_X))
+        dx_pixels(job, DY | RELU_BY_X, end);
+    else if (parts == (DY | ROWS | RELU_BY_X))
+        dx_pixels(job, DY | ROWS | RELU_BY_X, end);
+    else if (parts == DY)
+        dx_pixels(job, DY, end);
+    else
+        dx_pixels(job, parts, end);
 }
 
 /* With dz written down it is what dy was. */
@@ -220,17 +239,17 @@ void KERNEL(bn_backward_apply)(struct device *device, const struct bn_backward *
             .pixels_per_row = args->pixels_per_row,
             .channels = args->channels,
         };
-    for (int row = 0; row < of.rows; row++)
-        for (int first = 0; first < of.pixels_per_row; first += BLOCK) {
-            const struct dx_job job = {
-                .from = job_make(&of, row, first),
-                .gamma = gamma,
-                .sums = sums,
-                .dx = dx,
-                .inverse_count = (float)(1 / count),
-            };
-            backward_dx(&job, parts_of(&of));
+    for (int span = 0; span < of.channels; span += SPAN) {
+        const int end = of.channels - span < SPAN ? of.channels : span + SPAN;
+        struct dx_job job;
+        job.dx = dx;
+        coefficients(&job, &of, gamma, sums, count, span, end);
+        for (int row = 0; row < of.rows; row++) {
+            job.from = job_make(&of, row, 0, 0);
+            job.from.span = span;
+            dx_parts(&job, parts_of(&of), end);
         }
+    }
 }
 
 ALWAYS_INLINE void scale_strip(const struct backward_job *job, float *ds, int c, int width,
@@ -255,8 +274,8 @@ void KERNEL(row_scale_backward)(struct device *device, const struct bn_backward 
     (void)device;
     memset(ds, 0, (size_t)args->rows * (size_t)args->channels * sizeof(*ds));
     for (int row = 0; row < args->rows; row++)
-        for (int first = 0; first < args->pixels_per_row; first += BLOCK) {
-            const struct backward_job job = job_make(args, row, first);
+        for (int first = 0; first < args->pixels_per_row; first += PIXELS_FAR) {
+            const struct backward_job job = job_make(args, row, first, PIXELS_FAR);
             STRIPS_OF(scale_strip, &job, ds + job.row_at, 0, args->channels)
         }
 }

@@ -6,7 +6,7 @@
 #include "worker/device/cpu/kernels.h"
 #include "worker/device/cpu/span.h"
 
-extern const struct conv3_ops KERNEL(direct_ops);
+extern const struct own_conv_ops KERNEL(direct_ops);
 
 enum { OUTSIDE = -1 };
 
@@ -22,7 +22,7 @@ struct kind {
 
 /* What runs through a call. */
 struct work {
-    const struct conv3 *conv;
+    const struct own_conv *conv;
     int is_backward;           /* dy is read and dx written; else x and y */
     ptrdiff_t pixel;           /* channels of all groups */
     int first, present;        /* pixels of the kind that are listed */
@@ -33,7 +33,7 @@ struct work {
     int *read;                 /* [DIRECT_BLOCK][tap_count] */
 };
 
-static struct work work_make(const struct conv3 *conv, float *scratch, int is_backward)
+static struct work work_make(const struct own_conv *conv, float *scratch, int is_backward)
 {
     struct work work = {.conv = conv, .is_backward = is_backward, .pixel = conv->channels};
     const ptrdiff_t pairs = (ptrdiff_t)DIRECT_BLOCK / 2 * conv->group;
@@ -50,7 +50,7 @@ static struct work work_make(const struct conv3 *conv, float *scratch, int is_ba
 }
 
 /* All pixels of y meet all taps. */
-static struct kind kind_of_y(const struct conv3 *conv)
+static struct kind kind_of_y(const struct own_conv *conv)
 {
     struct kind kind = {
         .down = conv->out_height, .across = conv->out_width, .tap_count = DIRECT_TAPS};
@@ -61,7 +61,7 @@ static struct kind kind_of_y(const struct conv3 *conv)
 }
 
 /* Pixel iy of dx meets tap ky at (iy + 1 - ky) / stride of dy, if that is whole. */
-static struct kind kind_of_dx(const struct conv3 *conv, int y, int x)
+static struct kind kind_of_dx(const struct own_conv *conv, int y, int x)
 {
     const int stride = conv->stride;
     struct kind kind = {
@@ -80,7 +80,7 @@ static struct kind kind_of_dx(const struct conv3 *conv, int y, int x)
 /* Where pixel (y, x) of image `row` meets a tap; from the first of the tensor that is read. */
 static int place(const struct work *work, int row, int y, int x, int tap)
 {
-    const struct conv3 *conv = work->conv;
+    const struct own_conv *conv = work->conv;
     const int ky = tap / 3 - 1, kx = tap % 3 - 1, stride = conv->stride;
     const int height = work->is_backward ? conv->out_height : conv->height;
     const int width = work->is_backward ? conv->out_width : conv->width;
@@ -95,7 +95,7 @@ static int place(const struct work *work, int row, int y, int x, int tap)
 /* Lists the pixels of a kind from `first` on; what is left of the block is OUTSIDE. */
 static void list_block(struct work *work, const struct kind *kind)
 {
-    const struct conv3 *conv = work->conv;
+    const struct own_conv *conv = work->conv;
     const int step = work->is_backward ? conv->stride : 1, left = kind->count - work->first;
     const int height = work->is_backward ? conv->height : conv->out_height;
     const int width = work->is_backward ? conv->width : conv->out_width;
@@ -181,14 +181,15 @@ static void convolve(struct work *work, const struct kind *kind, const float *we
     }
 }
 
-static void direct_forward(const struct conv3 *conv, float *scratch, const void *x, void *y)
+static void direct_forward(const struct own_conv *conv, float *scratch, const void *x, void *y)
 {
     struct work work = work_make(conv, scratch, 0);
     const struct kind kind = kind_of_y(conv);
     convolve(&work, &kind, conv->forward, x, y);
 }
 
-static void direct_backward_data(const struct conv3 *conv, float *scratch, const void *dy, void *dx)
+static void direct_backward_data(const struct own_conv *conv, float *scratch, const void *dy,
+                                 void *dx)
 {
     struct work work = work_make(conv, scratch, 1);
     for (int y = 0; y < conv->stride; y++)
@@ -234,7 +235,7 @@ static void gradient_block(const struct work *work, const stored *x, const store
         pair_up(work, dy + c0, work->written, 1, work->dy_pairs);
         for (int tap = 0; tap < DIRECT_TAPS; tap++, sums += (ptrdiff_t)group * group) {
             pair_up(work, x + c0, work->read + tap, DIRECT_TAPS, work->x_pairs);
-            span_sums(work->x_pairs, work->dy_pairs, count, group, sums);
+            span_sums(work->x_pairs, group, work->dy_pairs, group, count, sums);
         }
     }
 }
@@ -253,8 +254,8 @@ static void sums_write(const struct work *work, float *dw, int accumulate)
     }
 }
 
-static void direct_backward_weights(const struct conv3 *conv, float *scratch, const void *x,
-                                    const void *dy, float *dw, int accumulate)
+static void direct_backward_weights(const struct own_conv *conv, float *scratch, const void *x,
+                                    const void *dy, const struct own_gradient *gradient)
 {
     struct work work = work_make(conv, scratch, 0);
     const struct kind kind = kind_of_y(conv);
@@ -263,10 +264,10 @@ static void direct_backward_weights(const struct conv3 *conv, float *scratch, co
         list_block(&work, &kind);
         gradient_block(&work, x, dy);
     }
-    sums_write(&work, dw, accumulate);
+    sums_write(&work, gradient->dw, gradient->accumulate);
 }
 
-const struct conv3_ops KERNEL(direct_ops) = {
+const struct own_conv_ops KERNEL(direct_ops) = {
     .weights = direct_weights,
     .forward = direct_forward,
     .backward_data = direct_backward_data,

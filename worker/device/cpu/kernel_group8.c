@@ -12,7 +12,7 @@ enum { TILE = 7, TAP_SUMS = 8 * LANES, ROW_SUMS = 3 * TAP_SUMS };
 /* 1024 random products summed in fp32 are off by 2e-6 of the sum. */
 enum { FP32_PIXELS = 1024 };
 
-extern const struct conv3_ops KERNEL(group8_ops);
+extern const struct own_conv_ops KERNEL(group8_ops);
 
 #define TWIST(v, r)                                                                                \
     __builtin_shufflevector((v), (v), 0 ^ (r), 1 ^ (r), 2 ^ (r), 3 ^ (r), 4 ^ (r), 5 ^ (r),        \
@@ -42,7 +42,7 @@ enum { TAP_WEIGHTS = ROUNDS * LANES, ROW_WEIGHTS = 3 * TAP_WEIGHTS };
 
 /* What the loops over lines of one image and one chunk of sixteen channels need. */
 struct chunk {
-    const struct conv3 *conv;
+    const struct own_conv *conv;
     int c, lanes;          /* first channel, how many of sixteen exist */
     const float *weights;  /* [3][3][ROUNDS][16] */
     float *lines;          /* lines of line_values each */
@@ -50,7 +50,8 @@ struct chunk {
     int loaded;            /* lines of the source copied so far: line y is in lines[y % 3] */
 };
 
-static struct chunk chunk_make(const struct conv3 *conv, const void *weights, float *lines, int c)
+static struct chunk chunk_make(const struct own_conv *conv, const void *weights, float *lines,
+                               int c)
 {
     const int left = conv->channels - c;
     return (struct chunk){
@@ -61,6 +62,17 @@ static struct chunk chunk_make(const struct conv3 *conv, const void *weights, fl
         .lines = lines,
         .line_values = (ptrdiff_t)group8_line_pixels(conv) * LANES,
     };
+}
+
+/* Zeros where lines of so many pixels will have none. */
+static void lines_clear(const struct own_conv *conv, int count, int width, float *lines)
+{
+    const ptrdiff_t all = (ptrdiff_t)group8_line_pixels(conv) * LANES;
+    const ptrdiff_t end = (ptrdiff_t)(width + 1) * LANES;
+    for (int i = 0; i < count; i++, lines += all) {
+        memset(lines, 0, LANES * sizeof(float));
+        memset(lines + end, 0, (size_t)(all - end) * sizeof(float));
+    }
 }
 
 static float *chunk_line(const struct chunk *chunk, int y)
@@ -149,7 +161,7 @@ ALWAYS_INLINE void forward_tile(const float *const lines[3], const float *weight
 ALWAYS_INLINE void forward_line(const struct chunk *chunk, const float *const lines[3], int stride,
                                 int count, const stored *image, stored *y)
 {
-    const struct conv3 *g = chunk->conv;
+    const struct own_conv *g = chunk->conv;
     const ptrdiff_t channels = g->channels;
     const int width = g->out_width;
     for (int first = 0; first < width; first += count) {
@@ -161,6 +173,7 @@ ALWAYS_INLINE void forward_line(const struct chunk *chunk, const float *const li
 #pragma GCC unroll 8
         for (int o = 0; o < count; o++, y += channels)
             if (first + o < width) {
+                __builtin_prefetch(y + width * channels, 1);
                 if (chunk->lanes == LANES)
                     value_store(y, acc[o]);
                 else
@@ -169,48 +182,59 @@ ALWAYS_INLINE void forward_line(const struct chunk *chunk, const float *const li
     }
 }
 
-/* A convolution from height x width to out_height x out_width: forward, and the data gradient at
- * stride 1. */
-static void forward_image(struct chunk *chunk, int stride, const stored *x, stored *y)
+/* Line oy of a convolution from height x width to out_height x out_width: forward, and the data
+ * gradient at stride 1. */
+static void forward_row(struct chunk *chunk, int oy, const stored *x, stored *y)
 {
-    const struct conv3 *g = chunk->conv;
-    const ptrdiff_t line = (ptrdiff_t)g->out_width * g->channels;
-    chunk->loaded = 0;
-    y += chunk->c;
-    for (int oy = 0; oy < g->out_height; oy++, y += line) {
-        const float *lines[3];
-        chunk_need(chunk, x, oy * stride + 1, g->height, g->width);
-        for (int ky = 0; ky < 3; ky++) {
-            const int iy = oy * stride + ky - 1;
-            lines[ky] = iy < 0 || iy >= g->height ? NULL : chunk_line(chunk, iy);
-        }
-        if (stride == 1 && g->out_width % 7 == 0)
-            forward_line(chunk, lines, 1, 7, x, y);
-        else if (stride == 1 && g->out_width % 6 == 0)
-            forward_line(chunk, lines, 1, 6, x, y);
-        else if (stride == 1)
-            forward_line(chunk, lines, 1, 3, x, y);
-        else if (g->out_width % 7 == 0)
-            forward_line(chunk, lines, 2, 7, x, y);
-        else
-            forward_line(chunk, lines, 2, 6, x, y);
+    const struct own_conv *g = chunk->conv;
+    const int stride = g->stride, width = g->out_width;
+    const float *lines[3];
+    y += (ptrdiff_t)oy * width * g->channels + chunk->c;
+    chunk_need(chunk, x, oy * stride + 1, g->height, g->width);
+    for (int ky = 0; ky < 3; ky++) {
+        const int iy = oy * stride + ky - 1;
+        lines[ky] = iy < 0 || iy >= g->height ? NULL : chunk_line(chunk, iy);
     }
+    if (stride == 1 && width % 7 == 0)
+        forward_line(chunk, lines, 1, 7, x, y);
+    else if (stride == 1 && width % 6 == 0)
+        forward_line(chunk, lines, 1, 6, x, y);
+    else if (stride == 1)
+        forward_line(chunk, lines, 1, 3, x, y);
+    else if (width % 7 == 0)
+        forward_line(chunk, lines, 2, 7, x, y);
+    else
+        forward_line(chunk, lines, 2, 6, x, y);
 }
 
-static void forward_all(const struct conv3 *conv, const void *weights, float *lines,
+/* The chunks from channel c on whose lines are worked on in turn; returns how many. */
+static int chunks_make(const struct own_conv *conv, const void *weights, float *lines, int c,
+                       struct chunk *chunks)
+{
+    const ptrdiff_t each = 3 * (ptrdiff_t)group8_line_pixels(conv) * LANES;
+    int count = 0;
+    for (; count < group8_chunks(conv) && c < conv->channels; count++, c += LANES)
+        chunks[count] = chunk_make(conv, weights, lines + count * each, c);
+    return count;
+}
+
+static void forward_all(const struct own_conv *conv, const void *weights, float *lines,
                         const stored *x, stored *y)
 {
     const ptrdiff_t in = (ptrdiff_t)conv->height * conv->width * conv->channels;
     const ptrdiff_t out = (ptrdiff_t)conv->out_height * conv->out_width * conv->channels;
-    memset(lines, 0, group8_lines_bytes(conv));
+    struct chunk chunks[GROUP8_CHUNKS_MAX];
+    lines_clear(conv, 3 * group8_chunks(conv), conv->width, lines);
     for (int row = 0; row < conv->rows; row++)
-        for (int c = 0; c < conv->channels; c += LANES) {
-            struct chunk chunk = chunk_make(conv, weights, lines, c);
-            forward_image(&chunk, conv->stride, x + row * in, y + row * out);
+        for (int c = 0, count; c < conv->channels; c += count * LANES) {
+            count = chunks_make(conv, weights, lines, c, chunks);
+            for (int oy = 0; oy < conv->out_height; oy++)
+                for (int i = 0; i < count; i++)
+                    forward_row(&chunks[i], oy, x + row * in, y + row * out);
         }
 }
 
-static void group8_forward(const struct conv3 *conv, float *lines, const void *x, void *y)
+static void group8_forward(const struct own_conv *conv, float *lines, const void *x, void *y)
 {
     forward_all(conv, conv->forward, lines, x, y);
 }
@@ -260,7 +284,7 @@ ALWAYS_INLINE void data_tile(const float *const lines[3], const float *weights, 
 ALWAYS_INLINE void data_line(const struct chunk *chunk, const float *const lines[3], int count,
                              const stored *image, stored *dx)
 {
-    const struct conv3 *g = chunk->conv;
+    const struct own_conv *g = chunk->conv;
     const ptrdiff_t channels = g->channels;
     for (int first = 0; first < g->out_width; first += count) {
         vec even[TILE], odd[TILE];
@@ -269,6 +293,8 @@ ALWAYS_INLINE void data_line(const struct chunk *chunk, const float *const lines
 #pragma GCC unroll 8
         for (int o = 0; o < count; o++, dx += 2 * channels) {
             const int ix = 2 * (first + o);
+            __builtin_prefetch(dx + g->width * channels, 1);
+            __builtin_prefetch(dx + (g->width + 1) * channels, 1);
             if (ix < g->width)
                 value_store_part(dx, even[o], chunk->lanes);
             if (ix + 1 < g->width)
@@ -277,31 +303,30 @@ ALWAYS_INLINE void data_line(const struct chunk *chunk, const float *const lines
     }
 }
 
-static void data_image(struct chunk *chunk, const stored *dy, stored *dx)
+/* Line iy of dx, at stride 2. */
+static void data_row(struct chunk *chunk, int iy, const stored *dy, stored *dx)
 {
-    const struct conv3 *g = chunk->conv;
-    chunk->loaded = 0;
-    dx += chunk->c;
-    for (int iy = 0; iy < g->height; iy++, dx += (ptrdiff_t)g->width * g->channels) {
-        const int oy = iy / 2, next = oy + 1;
-        const float *lines[3] = {NULL, NULL, NULL};
-        chunk_need(chunk, dy, next, g->out_height, g->out_width);
-        if (iy % 2 == 0) {
-            lines[1] = chunk_line(chunk, oy);
-        } else {
-            lines[2] = chunk_line(chunk, oy);
-            lines[0] = next < g->out_height ? chunk_line(chunk, next) : NULL;
-        }
-        if (g->out_width % 7 == 0)
-            data_line(chunk, lines, 7, dy, dx);
-        else if (g->out_width % 6 == 0)
-            data_line(chunk, lines, 6, dy, dx);
-        else
-            data_line(chunk, lines, 3, dy, dx);
+    const struct own_conv *g = chunk->conv;
+    const int oy = iy / 2, next = oy + 1;
+    const float *lines[3] = {NULL, NULL, NULL};
+    dx += (ptrdiff_t)iy * g->width * g->channels + chunk->c;
+    chunk_need(chunk, dy, next, g->out_height, g->out_width);
+    if (iy % 2 == 0) {
+        lines[1] = chunk_line(chunk, oy);
+    } else {
+        lines[2] = chunk_line(chunk, oy);
+        lines[0] = next < g->out_height ? chunk_line(chunk, next) : NULL;
     }
+    if (g->out_width % 7 == 0)
+        data_line(chunk, lines, 7, dy, dx);
+    else if (g->out_width % 6 == 0)
+        data_line(chunk, lines, 6, dy, dx);
+    else
+        data_line(chunk, lines, 3, dy, dx);
 }
 
-static void group8_backward_data(const struct conv3 *conv, float *lines, const void *dy, void *dx)
+static void group8_backward_data(const struct own_conv *conv, float *lines, const void *dy,
+                                 void *dx)
 {
     if (conv->stride == 1) {
         forward_all(conv, conv->transposed, lines, dy, dx);
@@ -309,11 +334,15 @@ static void group8_backward_data(const struct conv3 *conv, float *lines, const v
     }
     const ptrdiff_t in = (ptrdiff_t)conv->height * conv->width * conv->channels;
     const ptrdiff_t out = (ptrdiff_t)conv->out_height * conv->out_width * conv->channels;
-    memset(lines, 0, group8_lines_bytes(conv));
+    struct chunk chunks[GROUP8_CHUNKS_MAX];
+    lines_clear(conv, 3 * group8_chunks(conv), conv->out_width, lines);
     for (int row = 0; row < conv->rows; row++)
-        for (int c = 0; c < conv->channels; c += LANES) {
-            struct chunk chunk = chunk_make(conv, conv->transposed, lines, c);
-            data_image(&chunk, (const stored *)dy + row * out, (stored *)dx + row * in);
+        for (int c = 0, count; c < conv->channels; c += count * LANES) {
+            count = chunks_make(conv, conv->transposed, lines, c, chunks);
+            for (int iy = 0; iy < conv->height; iy++)
+                for (int i = 0; i < count; i++)
+                    data_row(&chunks[i], iy, (const stored *)dy + row * out,
+                             (stored *)dx + row * in);
         }
 }
 
@@ -330,8 +359,8 @@ ALWAYS_INLINE void weights_pixel(vec x, const vec *d, int first_tap, int step, v
 }
 
 /* One line of x against one line of dy. */
-ALWAYS_INLINE void weights_line(const struct conv3 *g, int stride, const float *x, const float *dy,
-                                vec acc[3][8])
+ALWAYS_INLINE void weights_line(const struct own_conv *g, int stride, const float *x,
+                                const float *dy, vec acc[3][8])
 {
     if (stride == 1) {
         /* pixel j of x meets dy[j + 1 - kx] */
@@ -355,7 +384,7 @@ ALWAYS_INLINE void weights_line(const struct conv3 *g, int stride, const float *
 ALWAYS_INLINE void weights_band(const struct chunk *chunk, int stride, int ky, int first, int end,
                                 float *sums)
 {
-    const struct conv3 *g = chunk->conv;
+    const struct own_conv *g = chunk->conv;
     const float *dy = chunk->lines + (ptrdiff_t)group8_band_inputs(g) * chunk->line_values;
     vec acc[3][8];
 #pragma GCC unroll 24
@@ -376,7 +405,7 @@ ALWAYS_INLINE void weights_band(const struct chunk *chunk, int stride, int ky, i
 /* Adds one image to sums [3][3][8][16]. */
 static void weights_image(const struct chunk *chunk, const stored *x, const stored *dy, float *sums)
 {
-    const struct conv3 *g = chunk->conv;
+    const struct own_conv *g = chunk->conv;
     const int band = group8_band(g), inputs = group8_band_inputs(g);
     for (int first = 0; first < g->out_height; first += band) {
         const int end = g->out_height - first < band ? g->out_height : first + band;
@@ -397,44 +426,57 @@ static void weights_image(const struct chunk *chunk, const stored *x, const stor
     }
 }
 
-static void sums_join(float *sums, double *total)
+static void sums_join(struct group8_sums *sums)
 {
-    for (int i = 0; i < 3 * ROW_SUMS; i++) {
-        total[i] += (double)sums[i];
-        sums[i] = 0;
+    for (int i = 0; i < GROUP8_SUMS; i++) {
+        sums->total[i] += (double)sums->part[i];
+        sums->part[i] = 0;
+    }
+    sums->pixels = 0;
+}
+
+/* To dw, of channels from c on. */
+static void sums_write(const struct group8_sums *sums, int c, int lanes,
+                       const struct own_gradient *gradient)
+{
+    for (int i = 0; i < GROUP8_SUMS; i++) {
+        const int lane = i % LANES, r = i / LANES % 8, tap = i / TAP_SUMS;
+        float *to = gradient->dw + (ptrdiff_t)((c + lane) * 8 + (lane % 8 ^ r)) * 9 + tap;
+        if (lane < lanes)
+            *to = (float)(sums->total[i] + (gradient->accumulate ? (double)*to : 0));
     }
 }
 
 /* Sums over up to FP32_PIXELS (of whole images) are fp32, beyond fp64. */
-static void group8_backward_weights(const struct conv3 *conv, float *lines, const void *x,
-                                    const void *dy, float *dw, int accumulate)
+static void group8_backward_weights(const struct own_conv *conv, float *lines, const void *x,
+                                    const void *dy, const struct own_gradient *gradient)
 {
     const ptrdiff_t in = (ptrdiff_t)conv->height * conv->width * conv->channels;
     const ptrdiff_t out = (ptrdiff_t)conv->out_height * conv->out_width * conv->channels;
-    memset(lines, 0, group8_lines_bytes(conv));
-    for (int c = 0; c < conv->channels; c += LANES) {
-        double total[3 * ROW_SUMS] = {0};
-        float sums[3 * ROW_SUMS] = {0};
+    const int inputs = group8_band_inputs(conv), outputs = group8_band(conv);
+    const ptrdiff_t line = (ptrdiff_t)group8_line_pixels(conv) * LANES;
+    struct group8_sums *sums = conv->sums;
+    lines_clear(conv, inputs, conv->width, lines);
+    lines_clear(conv, outputs, conv->out_width, lines + inputs * line);
+    for (int c = 0; c < conv->channels; c += LANES, sums++) {
         const struct chunk chunk = chunk_make(conv, conv->forward, lines, c);
-        for (int row = 0, pixels = 0; row < conv->rows; row++) {
+        if (gradient->is_first)
+            *sums = (struct group8_sums){0};
+        for (int row = 0; row < conv->rows; row++) {
             weights_image(&chunk, (const stored *)x + row * in, (const stored *)dy + row * out,
-                          sums);
-            pixels += conv->out_height * conv->out_width;
-            if (pixels >= FP32_PIXELS || row + 1 == conv->rows) {
-                sums_join(sums, total);
-                pixels = 0;
-            }
+                          sums->part);
+            sums->pixels += conv->out_height * conv->out_width;
+            if (sums->pixels >= FP32_PIXELS)
+                sums_join(sums);
         }
-        for (int i = 0; i < 3 * ROW_SUMS; i++) {
-            const int lane = i % LANES, r = i / LANES % 8, tap = i / TAP_SUMS;
-            float *to = dw + (ptrdiff_t)((c + lane) * 8 + (lane % 8 ^ r)) * 9 + tap;
-            if (lane < chunk.lanes)
-                *to = (float)(total[i] + (accumulate ? (double)*to : 0));
+        if (gradient->is_last) {
+            sums_join(sums);
+            sums_write(sums, c, chunk.lanes, gradient);
         }
     }
 }
 
-const struct conv3_ops KERNEL(group8_ops) = {
+const struct own_conv_ops KERNEL(group8_ops) = {
     .weights = group8_weights,
     .forward = group8_forward,
     .backward_data = group8_backward_data,

@@ -7,7 +7,7 @@
 #include "worker/device/cpu/span.h"
 #include "worker/device/cpu/winograd_ways.h"
 
-extern const struct conv3_ops KERNEL(winograd_ops);
+extern const struct own_conv_ops KERNEL(winograd_ops);
 
 /* A tensor of images cut into tiles. */
 struct tiling {
@@ -22,7 +22,7 @@ enum { OUTSIDE = -1 };
 
 /* What runs through a call. */
 struct work {
-    const struct conv3 *conv;
+    const struct own_conv *conv;
     int group, groups, count; /* channels of a group; positions */
     ptrdiff_t pixel;          /* channels of all groups */
     int all, block;           /* tiles of all images, and tiles at a time */
@@ -33,7 +33,7 @@ struct work {
     struct tiling from, to;   /* of x and y, or as the data gradient has it */
 };
 
-static struct work work_make(const struct conv3 *conv, float *scratch)
+static struct work work_make(const struct own_conv *conv, float *scratch)
 {
     struct work work = {
         .conv = conv,
@@ -178,22 +178,6 @@ ALWAYS_INLINE void write_way(enum way way, const struct work *work, const float 
     }
 }
 
-/* PRODUCT_ROWS rows of tiles * weights, one span of columns. */
-ALWAYS_INLINE void product_span(const float *tiles, const float *weights, int group, float *to,
-                                int full, int has_half)
-{
-    struct span sums[PRODUCT_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < group; k++) {
-        const struct span row = span_load(weights + k * group, full, has_half);
-#pragma GCC unroll 6
-        for (int i = 0; i < PRODUCT_ROWS; i++)
-            span_add(&sums[i], &row, tiles + (ptrdiff_t)i * group + k);
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < PRODUCT_ROWS; i++)
-        span_store(to + (ptrdiff_t)i * group, &sums[i], full, has_half);
-}
-
 /* to[tile] = before[tile] * weights [group][group]; rows up to a multiple of PRODUCT_ROWS are read
  * and written. */
 static void tile_product(const float *before, const float *weights, int tiles, int group, float *to)
@@ -201,8 +185,8 @@ static void tile_product(const float *before, const float *weights, int tiles, i
     for (int c = 0, halves; c < group; c += halves * HALF) {
         halves = span_halves(group, c);
         for (ptrdiff_t row = 0; row < tiles; row += PRODUCT_ROWS)
-            SPAN_CASES(product_span, halves, before + row * group, weights + c, group,
-                       to + row * group + c)
+            SPAN_CASES(product_span, halves, before + row * group, group, weights + c, group,
+                       to + row * group + c, group, c == 0)
     }
 }
 
@@ -230,7 +214,7 @@ ALWAYS_INLINE void convolve(struct work *work, enum way way_in, enum way way_out
     }
 }
 
-static void winograd_forward(const struct conv3 *conv, float *scratch, const void *x, void *y)
+static void winograd_forward(const struct own_conv *conv, float *scratch, const void *x, void *y)
 {
     struct work work = work_make(conv, scratch);
     if (conv->stride == 1)
@@ -240,7 +224,7 @@ static void winograd_forward(const struct conv3 *conv, float *scratch, const voi
 }
 
 /* With stride 2 a tile of dx is 4x4 pixels, and 3x3 of dy. */
-static void winograd_backward_data(const struct conv3 *conv, float *scratch, const void *dy,
+static void winograd_backward_data(const struct own_conv *conv, float *scratch, const void *dy,
                                    void *dx)
 {
     struct work work = work_make(conv, scratch);
@@ -264,7 +248,7 @@ static int reversed(int stride, int p, int side)
 }
 
 /* transposed [positions][out][in] of reversed taps, of one group, from weights [out][in][3][3]. */
-ALWAYS_INLINE void weights_group(enum way way, const struct conv3 *conv, const float *weights,
+ALWAYS_INLINE void weights_group(enum way way, const struct own_conv *conv, const float *weights,
                                  float *transposed)
 {
     const int group = conv->group, side = way_ends(way).out;
@@ -285,7 +269,7 @@ ALWAYS_INLINE void weights_group(enum way way, const struct conv3 *conv, const f
 }
 
 /* forward [groups][positions][in][out] */
-static void winograd_weights(struct conv3 *conv, const float *weights)
+static void winograd_weights(struct own_conv *conv, const float *weights)
 {
     const int group = conv->group, side = winograd_side(conv);
     const ptrdiff_t plane = (ptrdiff_t)group * group;
@@ -341,15 +325,16 @@ ALWAYS_INLINE void gradient_block(const struct work *work, enum way way_x, enum 
         read_way(way_x, work, &work->from, x, work->before);
         read_way(way_dy, work, &work->to, dy, work->after);
         for (int p = 0; p < work->count; p++, sums += square)
-            span_sums(work->before + p * plane, work->after + p * plane, work->tiles, work->group,
-                      sums);
+            span_sums(work->before + p * plane, work->group, work->after + p * plane, work->group,
+                      work->tiles, sums);
     }
 }
 
-static void winograd_backward_weights(const struct conv3 *conv, float *scratch, const void *x,
-                                      const void *dy, float *dw, int accumulate)
+static void winograd_backward_weights(const struct own_conv *conv, float *scratch, const void *x,
+                                      const void *dy, const struct own_gradient *gradient)
 {
     struct work work = work_make(conv, scratch);
+    float *dw = gradient->dw;
     const ptrdiff_t square = (ptrdiff_t)work.group * work.group;
     const float *sums = work.sums;
     memset(work.sums, 0, (size_t)(work.groups * work.count * square) * sizeof(float));
@@ -362,12 +347,12 @@ static void winograd_backward_weights(const struct conv3 *conv, float *scratch, 
     }
     for (int g = 0; g < work.groups; g++, sums += work.count * square, dw += 9 * square)
         if (conv->stride == 1)
-            sums_group(TO_TAPS1, work.group, sums, dw, accumulate);
+            sums_group(TO_TAPS1, work.group, sums, dw, gradient->accumulate);
         else
-            sums_group(TO_TAPS2, work.group, sums, dw, accumulate);
+            sums_group(TO_TAPS2, work.group, sums, dw, gradient->accumulate);
 }
 
-const struct conv3_ops KERNEL(winograd_ops) = {
+const struct own_conv_ops KERNEL(winograd_ops) = {
     .weights = winograd_weights,
     .forward = winograd_forward,
     .backward_data = winograd_backward_data,

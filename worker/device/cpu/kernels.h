@@ -26,8 +26,7 @@ void KERNEL(max_pool_backward)(struct device *device, const struct max_pool *arg
                                const void *dy2, void *dx);
 
 /* kernel_bn.c */
-void KERNEL(bn_sums)(struct device *device, const void *x, size_t pixels, int channels,
-                     const float *shift, float *sums);
+void KERNEL(bn_sums)(struct device *device, const struct bn_sums *args);
 void KERNEL(bn_finalize)(struct device *device, const struct bn_finalize *args);
 void KERNEL(bn_apply)(struct device *device, const struct bn_apply *args);
 void KERNEL(running_update)(struct device *device, float *running, const float *batch, size_t n,

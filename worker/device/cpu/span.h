@@ -1,7 +1,7 @@
 /* span.h - a few vectors of neighbouring columns of a matrix, which stay in registers.
  *
- * Rows of `group` values of 4 bytes, a multiple of 8, lie behind each other. Their columns go
- * through registers in spans of up to three and a half or four vectors; a group of 56 is three
+ * Rows of values of 4 bytes, a multiple of 8 of them, lie behind each other. Their columns go
+ * through registers in spans of up to three and a half or four vectors; 56 of them are three
  * vectors and a half, and no lane computes what nobody wants. A value is an fp32, or with bf16 a
  * pair of neighbouring terms of a sum, which one instruction multiplies and adds (CPU_SPAN_H). */
 /* SPDX-License-Identifier: Apache-2.0
@@ -60,6 +60,12 @@ ALWAYS_INLINE void span_store(float *to, const struct span *span, int full, int 
         half_store(to + (ptrdiff_t)full * LANES, span->half);
 }
 
+/* Of fp32 in either case. */
+ALWAYS_INLINE struct span span_sum(const struct span *x, const struct span *y)
+{
+    return (struct span){x->a + y->a, x->b + y->b, x->c + y->c, x->d + y->d, x->half + y->half};
+}
+
 #include CPU_SPAN_H
 
 /* Calls function(..., full, has_half) with constants for a span of `halves` half vectors. */
@@ -79,42 +85,70 @@ ALWAYS_INLINE void span_store(float *to, const struct span *span, int full, int 
         function(__VA_ARGS__, (halves) / 2, (halves) % 2);                                         \
         break;
 
-/* Half vectors of the span that begins at column c of a group: spans of a group are about equal.
- */
-static int span_halves(int group, int c)
+/* Half vectors of the span that begins at column c of so many: spans of a row are about equal. */
+static int span_halves(int columns, int c)
 {
-    const int all = group / HALF, spans = (all + 7) / 8, each = (all + spans - 1) / spans;
-    const int left = (group - c) / HALF;
+    const int all = columns / HALF, spans = (all + 7) / 8, each = (all + spans - 1) / spans;
+    const int left = (columns - c) / HALF;
     return left < each ? left : each;
 }
 
-/* SUMS_ROWS rows of span_sums, one span of columns. */
-ALWAYS_INLINE void sums_span(const float *before, const float *after, int count, int group,
-                             float *to, int full, int has_half)
+/* One span of PRODUCT_ROWS rows y = x * weights; in, columns and out are the lengths of rows of x,
+ * weights and y. Asks for the cache lines of the next PRODUCT_ROWS rows of y, and of x, of which
+ * all spans have the same, if is_first: the loop over a row of x is too long, and over its rows too
+ * short, for the processor to do so in time. */
+ALWAYS_INLINE void product_span(const float *x, ptrdiff_t in, const float *weights,
+                                ptrdiff_t columns, float *y, ptrdiff_t out, int is_first, int full,
+                                int has_half)
 {
-    struct span sums[SUMS_ROWS];
-#pragma GCC unroll 4
-    for (int i = 0; i < SUMS_ROWS; i++)
-        sums[i] = span_load(to + (ptrdiff_t)i * group, full, has_half);
-    for (int i = 0; i < count; i++, before += group, after += group) {
-        const struct span row = span_load(after, full, has_half);
-#pragma GCC unroll 4
-        for (int at = 0; at < SUMS_ROWS; at++)
-            span_add(&sums[at], &row, before + at);
+    struct span sums[PRODUCT_ROWS] = {0};
+    const float *next_x = x + PRODUCT_ROWS * in, *next_y = y + PRODUCT_ROWS * out;
+    for (int i = 0; i < PRODUCT_ROWS; i++, next_y += out)
+        for (ptrdiff_t c = 0; c < full + has_half; c++)
+            __builtin_prefetch(next_y + c * LANES, 1);
+    for (ptrdiff_t first = 0; first < in; first += LANES, next_x += LANES) {
+        const ptrdiff_t end = in - first < LANES ? in : first + LANES;
+        for (int i = 0; i < PRODUCT_ROWS && is_first; i++)
+            __builtin_prefetch(next_x + i * in);
+        for (ptrdiff_t k = first; k < end; k++, weights += columns) {
+            const struct span row = span_load(weights, full, has_half);
+#pragma GCC unroll 6
+            for (int i = 0; i < PRODUCT_ROWS; i++)
+                span_add(&sums[i], &row, x + i * in + k);
+        }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < SUMS_ROWS; i++)
-        span_store(to + (ptrdiff_t)i * group, &sums[i], full, has_half);
+#pragma GCC unroll 6
+    for (int i = 0; i < PRODUCT_ROWS; i++)
+        span_store(y + i * out, &sums[i], full, has_half);
 }
 
-/* sums [group][group] += sum over i < count of before[i]' * after[i]. */
-static void span_sums(const float *before, const float *after, int count, int group, float *sums)
+/* SUMS_ROWS rows of span_sums, one span of columns. */
+ALWAYS_INLINE void sums_span(const float *a, int rows, const float *b, int columns, int count,
+                             float *to, int full, int has_half)
 {
-    for (int c = 0, halves; c < group; c += halves * HALF) {
-        halves = span_halves(group, c);
-        for (ptrdiff_t row = 0; row < group; row += SUMS_ROWS)
-            SPAN_CASES(sums_span, halves, before + row, after + c, count, group,
-                       sums + row * group + c)
+    struct span sums[SUMS_ROWS] = {0};
+    for (int i = 0; i < count; i++, a += rows, b += columns) {
+        const struct span row = span_load(b, full, has_half);
+#pragma GCC unroll 4
+        for (int at = 0; at < SUMS_ROWS; at++)
+            span_add(&sums[at], &row, a + at);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < SUMS_ROWS; i++, to += columns) {
+        const struct span before = span_load(to, full, has_half);
+        const struct span sum = span_sum(&before, &sums[i]);
+        span_store(to, &sum, full, has_half);
+    }
+}
+
+/* sums [rows][columns] += sum over i < count of a[i][rows]' * b[i][columns]. */
+static void span_sums(const float *a, int rows, const float *b, int columns, int count, float *sums)
+{
+    for (int c = 0, halves; c < columns; c += halves * HALF) {
+        halves = span_halves(columns, c);
+        for (ptrdiff_t row = 0; row < rows; row += SUMS_ROWS)
+            SPAN_CASES(sums_span, halves, a + row, rows, b + c, columns, count,
+                       sums + row * columns + c)
     }
 }
 

@@ -16,6 +16,11 @@
  * sum near 1e-6 and 64 pixels of 256 channels in the L1 and L2 caches between strips. */
 enum { SPAN = 1024, BLOCK = 64 };
 
+/* Pixels whose strips are worked on before those of the next channels: many where tensors are in
+ * the cache, so that sums stay in registers for some time; few where they come from memory, since
+ * the processor fetches ahead what is read in order. */
+enum { PIXELS_NEAR = 64, PIXELS_FAR = 4 };
+
 struct sums {
     float part[2][SPAN]; /* of the present block */
     double total[2][SPAN];

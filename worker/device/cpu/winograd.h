@@ -23,16 +23,16 @@
 #ifndef WORKER_DEVICE_CPU_WINOGRAD_H
 #define WORKER_DEVICE_CPU_WINOGRAD_H
 
-#include "worker/device/cpu/conv3.h"
+#include "worker/device/cpu/own_conv.h"
 
 /* Positions in one dimension. */
 enum { WINOGRAD_SIDE_MAX = 5, WINOGRAD_POSITIONS_MAX = WINOGRAD_SIDE_MAX * WINOGRAD_SIDE_MAX };
 
-int winograd_side(const struct conv3 *conv);
+int winograd_side(const struct own_conv *conv);
 /* Tiles whose positions are worked on at a time: a multiple of what a product takes. */
-int winograd_block(const struct conv3 *conv);
+int winograd_block(const struct own_conv *conv);
 /* Tiles of an image: down, and across. */
-int winograd_tiles_down(const struct conv3 *conv);
-int winograd_tiles_across(const struct conv3 *conv);
+int winograd_tiles_down(const struct own_conv *conv);
+int winograd_tiles_across(const struct own_conv *conv);
 
 #endif

@@ -219,6 +219,16 @@ void cuda_destroy(struct device *device)
     mem_free(cuda);
 }
 
+void cuda_rows_begin(struct device *device, int rows, const void *const passing[ROWS_PASSING_MAX])
+{
+    (void)device, (void)rows, (void)passing;
+}
+
+void cuda_rows_end(struct device *device)
+{
+    (void)device;
+}
+
 void cuda_tune(struct device *device, const char *folder)
 {
     conv_engines_tune((struct cuda *)device, folder);

@@ -131,6 +131,9 @@ enum status cuda_conv_memory(struct device *device, const struct conv_shape *sha
                              struct conv_memory *ret_memory);
 void cuda_conv_destroy(struct conv *conv);
 void cuda_conv_weights(struct conv *conv, const float *weights);
+/* Nothing: a GPU has no cache for that. */
+void cuda_rows_begin(struct device *device, int rows, const void *const passing[ROWS_PASSING_MAX]);
+void cuda_rows_end(struct device *device);
 void cuda_conv_forward(struct conv *conv, const void *x, void *y);
 void cuda_conv_backward_data(struct conv *conv, const void *dy, void *dx);
 void cuda_conv_backward_weights(struct conv *conv, const void *x, const void *dy, float *dw,

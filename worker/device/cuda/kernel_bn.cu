@@ -29,11 +29,12 @@ static __global__ void sums_kernel(const value *x, size_t pixels, int channels, 
     tile_store_parts(total, channels, parts);
 }
 
-void KERNEL(bn_sums)(struct device *device, const void *x, size_t pixels, int channels,
-                     const float *shift, float *sums)
+void KERNEL(bn_sums)(struct device *device, const struct bn_sums *args)
 {
+    const int channels = args->channels;
+    const size_t pixels = (size_t)args->rows * (size_t)args->pixels_per_row;
     constexpr int N = vector_of<value>();
-    const bool is_wide = is_vector<value>(channels, x, nullptr);
+    const bool is_wide = is_vector<value>(channels, args->x, nullptr);
     const dim3 blocks = tile_blocks(1, pixels, channels, is_wide ? N : 1);
     const size_t count = 2 * (size_t)channels;
     double *parts =
@@ -41,9 +42,9 @@ void KERNEL(bn_sums)(struct device *device, const void *x, size_t pixels, int ch
     if (parts == nullptr)
         return;
     LAUNCH((is_wide ? sums_kernel<N> : sums_kernel<1>), blocks, tile_threads(), cuda_stream(device),
-           (const value *)x, pixels, channels, shift, parts);
+           (const value *)args->x, pixels, channels, args->shift, parts);
     cuda_launched(device, "bn_sums");
-    const struct parts_sum sum = {parts, tile_parts(blocks), count, nullptr, 0, sums};
+    const struct parts_sum sum = {parts, tile_parts(blocks), count, nullptr, 0, args->sums};
     cuda_parts_sum(device, &sum);
 }
 

@@ -30,8 +30,7 @@ void KERNEL(max_pool_backward)(struct device *device, const struct max_pool *arg
                                const void *dy2, void *dx);
 
 /* kernel_bn.cu */
-void KERNEL(bn_sums)(struct device *device, const void *x, size_t pixels, int channels,
-                     const float *shift, float *sums);
+void KERNEL(bn_sums)(struct device *device, const struct bn_sums *args);
 void KERNEL(bn_apply)(struct device *device, const struct bn_apply *args);
 
 /* kernel_bn_backward.cu */
