@@ -20,8 +20,8 @@ struct arena_chunk;
 enum arena_part {
     ARENA_SMALL,       /* sums, statistics of BN, squeeze-and-excitation */
     ARENA_IMAGES,      /* as bytes and normalised */
-    ARENA_ACTIVATIONS, /* kept from forward to backward */
-    ARENA_RECOMPUTED,  /* of the one block that is recomputed at a time, or tensors that pass */
+    ARENA_ACTIVATIONS, /* kept from forward to backward, or passing between operations */
+    ARENA_RECOMPUTED,  /* of the one block that is recomputed at a time */
     ARENA_BACKWARD,    /* gradients of activations */
     ARENA_HEAD,        /* projection head and prototype scores */
     ARENA_CODES,       /* Sinkhorn and targets */

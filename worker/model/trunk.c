@@ -138,7 +138,7 @@ static struct interior_row largest_interior(const struct trunk *trunk, const str
 static void take_passing(struct trunk *trunk, const struct config *config)
 {
     struct team *team = trunk->team;
-    const enum arena_part before = arena_enter(&team->arena, ARENA_RECOMPUTED);
+    const enum arena_part before = arena_enter(&team->arena, ARENA_ACTIVATIONS);
     for (int r = 0; r < team->rows.resolution_count; r++) {
         const size_t rows = (size_t)rows_count(&team->rows, r);
         const struct interior_row row = largest_interior(trunk, config, r, 1);
