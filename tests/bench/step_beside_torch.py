@@ -4,7 +4,7 @@
 # SPDX-FileCopyrightText: The everseer authors
 """A tool, not a test: its table goes into docs/benchmarks.md, from a machine with nothing else to do.
 
-RegNetY-400MF (8 images) or 8GF (2) on 2 crops of 224 and 4 of 96 pixels, one slot; head w-w-256 with ReLU, w the
+8 images of RegNetY-400MF or 8GF on 2 crops of 224 and 4 of 96 pixels, one slot; head w-w-256 with ReLU, w the
 trunk's width, 3000 prototypes, 3 Sinkhorn iterations, SwAV loss, SGD with momentum; one thread; fp32, or bf16 as
 cpu:bf16 and as torch's autocast have it. Each round times both layouts of torch and `seer bench step` with plain sums
 (train.reduction fast, which is what torch does) and with sums of which no order shows (exact), who goes first

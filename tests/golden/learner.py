@@ -178,6 +178,7 @@ def images_of(rows):
 
 
 failures = []
+gross = []  # those that are off by more than tenfold what is allowed
 
 
 def expect(what, error, tolerance):
@@ -185,6 +186,7 @@ def expect(what, error, tolerance):
     print(f"  {verdict:6} {what}: {error:.2e} (at most {tolerance:.0e})")
     if not error <= tolerance:
         failures.append(what)
+        gross.extend([what] if not error <= 10 * tolerance else [])
 
 
 def relative(ours, reference):
@@ -590,13 +592,13 @@ LONG = {"finetune_resnext", "model_resnet50", "model_8gf", "model_8gf_torchvisio
 
 def run_case(name, program):
     """A ReLU whose input is 0 but for rounding is off in one of the two, now and then, which shows in the third digit of
-    gradients. What is wrong is so with every seed."""
+    gradients: then once more with another seed. What is wrong is so with every seed, or grossly."""
     global SEED
     for _ in range(3):
         print("seed", SEED, flush=True)
         failures.clear()
         CASES[name](program)
-        if not failures:
+        if not failures or gross:
             break
         SEED += 1
 

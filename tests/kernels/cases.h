@@ -13,8 +13,9 @@ struct case_shape {
 };
 
 /* cases_conv.c */
+struct conv_shape case_conv_shape(const struct case_shape *shape);
 void case_conv(struct fixture *fixture, const struct case_shape *shape);
-/* Colours in, and nobody wants their gradient. */
+/* Nobody wants the input's gradient. */
 void case_stem(struct fixture *fixture, const struct case_shape *shape);
 void case_gemm(struct fixture *fixture, const struct case_shape *shape);
 /* cases_bn.c */

@@ -164,15 +164,7 @@ void case_rows(struct fixture *f, const struct case_shape *c)
 {
     struct layer l = {
         .f = f,
-        .shape = {.rows = c->rows,
-                  .height = c->height,
-                  .width = c->width,
-                  .in_channels = c->channels,
-                  .out_channels = c->out_channels,
-                  .kernel = c->kernel,
-                  .stride = c->stride,
-                  .groups = c->groups,
-                  .needs_input_gradient = 1},
+        .shape = case_conv_shape(c),
         .in_pixels = c->height * c->width,
     };
     l.x = fixture_normal(f, ACTIVATIONS, reference_input_count(&l.shape));

@@ -11,7 +11,7 @@ enum { ROUNDS = 8, OUTPUTS = 1 };
 /* A pixel as lines hold it. */
 ALWAYS_INLINE vec line_pixel(const stored *from, int lanes)
 {
-    return lanes == LANES ? value_load(from) : value_load_part(from, lanes);
+    return lanes_read(from, lanes);
 }
 
 ALWAYS_INLINE vec twist(vec v, int r)

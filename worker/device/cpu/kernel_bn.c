@@ -115,22 +115,21 @@ struct apply_row {
 ALWAYS_INLINE void apply_vec(const struct apply_row *row, int parts, ptrdiff_t at, int c, int lanes)
 {
     const struct bn_apply *args = row->args;
-    vec v = strip_read(row->x + at + c, 0, 1, lanes) * strip_load(args->scale + c, 0, 1, lanes) +
-            strip_load(args->bias + c, 0, 1, lanes);
+    vec v = lanes_read(row->x + at + c, lanes) * lanes_load(args->scale + c, lanes) +
+            lanes_load(args->bias + c, lanes);
     if (parts & SKIP_SCALED)
-        v += strip_read(row->skip + at + c, 0, 1, lanes) *
-                 strip_load(args->skip_scale + c, 0, 1, lanes) +
-             strip_load(args->skip_bias + c, 0, 1, lanes);
+        v += lanes_read(row->skip + at + c, lanes) * lanes_load(args->skip_scale + c, lanes) +
+             lanes_load(args->skip_bias + c, lanes);
     else if (parts & SKIP)
-        v += strip_read(row->skip + at + c, 0, 1, lanes);
+        v += lanes_read(row->skip + at + c, lanes);
     if (parts & RELU)
         v = vec_relu(v);
     if (parts & POOLED)
-        strip_store(row->pooled + c, strip_load(row->pooled + c, 0, 1, lanes) + v, 0, 1, lanes);
+        lanes_store(row->pooled + c, lanes_load(row->pooled + c, lanes) + v, lanes);
     if (parts & ROWS)
-        v *= strip_load(row->row_scale + c, 0, 1, lanes);
+        v *= lanes_load(row->row_scale + c, lanes);
     if (parts & STORED)
-        strip_write(row->y + at + c, v, 0, 1, lanes);
+        lanes_write(row->y + at + c, v, lanes);
 }
 
 /* Pixel by pixel: the processor fetches ahead what is read in order. */

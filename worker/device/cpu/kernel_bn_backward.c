@@ -110,21 +110,18 @@ ALWAYS_INLINE void sums_strip(const struct backward_job *job, int parts, int c, 
     }
 }
 
-/* Calls strip(job, PARTS, c, width, lanes) with constants for the parts that networks ask for: a,
- * b, a block's output, the shortcut's, and any others. */
-#define FUSED(strip, job, parts, first, end)                                                       \
-    switch (parts) {                                                                               \
-        STRIPS_CASE(strip, job, DY | RELU_BY_X, first, end)                                        \
-        STRIPS_CASE(strip, job, DY | ROWS | RELU_BY_X, first, end)                                 \
-        STRIPS_CASE(strip, job, DY | DY2 | RELU_BY_Y | DZ, first, end)                             \
-        STRIPS_CASE(strip, job, DY, first, end)                                                    \
-    default:                                                                                       \
-        STRIPS_OF(strip, job, parts, first, end)                                                   \
-    }
-
+/* One loop for each combination that networks have: a, b, a block's output, the shortcut's, and any
+ * others. */
 static void backward_sums(const struct backward_job *job, int parts, int first, int end)
 {
-    FUSED(sums_strip, job, parts, first, end)
+    switch (parts) {
+        STRIPS_CASE(sums_strip, job, DY | RELU_BY_X, first, end)
+        STRIPS_CASE(sums_strip, job, DY | ROWS | RELU_BY_X, first, end)
+        STRIPS_CASE(sums_strip, job, DY | DY2 | RELU_BY_Y | DZ, first, end)
+        STRIPS_CASE(sums_strip, job, DY, first, end)
+    default:
+        STRIPS_OF(sums_strip, job, parts, first, end)
+    }
 }
 
 static struct backward_job job_make(const struct bn_backward *args, int row, int first, int step)
@@ -192,10 +189,10 @@ ALWAYS_INLINE void dx_vec(const struct dx_job *job, int parts, int c, int lanes)
 {
     const struct inputs in = inputs_load(&job->from, parts, c, 1, lanes);
     const int at = c - job->from.span;
-    const vec x = strip_read(in.x, 0, 1, lanes);
+    const vec x = lanes_read(in.x, lanes);
     const vec dz = inputs_dz(&in, parts, x, 0, 0, 1, lanes);
     const vec dx = dz * vec_load(job->a + at) + (x * vec_load(job->b + at) + vec_load(job->d + at));
-    strip_write(job->dx + job->from.at + c, dx, 0, 1, lanes);
+    lanes_write(job->dx + job->from.at + c, dx, lanes);
 }
 
 /* Channels [span, end) of the row's pixels, in order, as the processor fetches them ahead. */
@@ -245,7 +242,7 @@ void KERNEL(bn_backward_apply)(struct device *device, const struct bn_backward *
         job.dx = dx;
         coefficients(&job, &of, gamma, sums, count, span, end);
         for (int row = 0; row < of.rows; row++) {
-            job.from = job_make(&of, row, 0, 0);
+            job.from = job_make(&of, row, 0, of.pixels_per_row);
             job.from.span = span;
             dx_parts(&job, parts_of(&of), end);
         }

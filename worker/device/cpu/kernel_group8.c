@@ -174,10 +174,7 @@ ALWAYS_INLINE void forward_line(const struct chunk *chunk, const float *const li
         for (int o = 0; o < count; o++, y += channels)
             if (first + o < width) {
                 __builtin_prefetch(y + width * channels, 1);
-                if (chunk->lanes == LANES)
-                    value_store(y, acc[o]);
-                else
-                    value_store_part(y, acc[o], chunk->lanes);
+                lanes_write(y, acc[o], chunk->lanes);
             }
     }
 }

@@ -113,14 +113,11 @@ ALWAYS_INLINE void read_lanes(enum way way, const float *const *pixels, int c, i
     vec in[WINOGRAD_POSITIONS_MAX], out[WINOGRAD_POSITIONS_MAX];
 #pragma GCC unroll 25
     for (int i = 0; i < in_count; i++)
-        in[i] = lanes == LANES ? vec_load(pixels[i] + c) : vec_load_part(pixels[i] + c, lanes);
+        in[i] = lanes_load(pixels[i] + c, lanes);
     way_plane(way, in, out);
 #pragma GCC unroll 25
     for (int i = 0; i < out_count; i++)
-        if (lanes == LANES)
-            vec_store(to + i * position, out[i]);
-        else
-            vec_store_part(to + i * position, out[i], lanes);
+        lanes_store(to + i * position, out[i], lanes);
 }
 
 ALWAYS_INLINE void write_lanes(enum way way, const float *from, ptrdiff_t position, int c,
@@ -131,15 +128,11 @@ ALWAYS_INLINE void write_lanes(enum way way, const float *from, ptrdiff_t positi
     vec in[WINOGRAD_POSITIONS_MAX], out[WINOGRAD_POSITIONS_MAX];
 #pragma GCC unroll 25
     for (int i = 0; i < in_count; i++)
-        in[i] = lanes == LANES ? vec_load(from + i * position)
-                               : vec_load_part(from + i * position, lanes);
+        in[i] = lanes_load(from + i * position, lanes);
     way_plane(way, in, out);
 #pragma GCC unroll 25
     for (int i = 0; i < out_count; i++)
-        if (lanes == LANES)
-            vec_store(pixels[i] + c, out[i]);
-        else
-            vec_store_part(pixels[i] + c, out[i], lanes);
+        lanes_store(pixels[i] + c, out[i], lanes);
 }
 
 /* The block's tiles to positions, one group's channels, which images begins with. */

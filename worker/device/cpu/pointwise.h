@@ -2,8 +2,8 @@
  *
  * Narrow 1x1 convolutions, of which RegNets of some 400 MF consist, are limited less by arithmetic
  * than by waiting for pixels. Here six pixels at a time meet all weights, which stay in the L2
- * cache, while the next six are on their way; with oneDNN 2.6 such convolutions take a tenth to two
- * thirds longer (docs/benchmarks.md). Where an output sees few values, as in a stem on colours, the
+ * cache, while the next six are on their way; with oneDNN 2.6 such convolutions take up to three
+ * fifths longer (docs/benchmarks.md). Where an output sees few values, as in a stem on colours, the
  * patches it sees are laid out as if they were pixels. Only for fp32. */
 /* SPDX-License-Identifier: Apache-2.0
  * SPDX-FileCopyrightText: The everseer authors */

@@ -85,38 +85,64 @@ ALWAYS_INLINE vec vec_exp(vec x)
     return vec_keep(p, ~(is_low | is_high)) + vec_keep(infinity, is_high);
 }
 
+/* A whole vector, or the part of one in which a strip or a pixel ends; lanes is mostly a constant.
+ */
+ALWAYS_INLINE vec lanes_load(const float *from, int lanes)
+{
+    return lanes == LANES ? vec_load(from) : vec_load_part(from, lanes);
+}
+
+ALWAYS_INLINE void lanes_store(float *to, vec v, int lanes)
+{
+    if (lanes == LANES)
+        vec_store(to, v);
+    else
+        vec_store_part(to, v, lanes);
+}
+
+/* The same of activations. */
+ALWAYS_INLINE vec lanes_read(const stored *from, int lanes)
+{
+    return lanes == LANES ? value_load(from) : value_load_part(from, lanes);
+}
+
+ALWAYS_INLINE void lanes_write(stored *to, vec v, int lanes)
+{
+    if (lanes == LANES)
+        value_store(to, v);
+    else
+        value_store_part(to, v, lanes);
+}
+
 /* A strip is up to four vectors of neighbouring channels of a pixel: enough independent sums to
  * hide the latency of an addition, and few enough to keep sums and parameters in registers. Its
  * `width` vectors are full but for the last, which has `lanes`. */
 enum { STRIP = 4 * LANES };
 
+ALWAYS_INLINE int strip_lanes(int i, int width, int lanes)
+{
+    return i + 1 < width ? LANES : lanes;
+}
+
 ALWAYS_INLINE vec strip_load(const float *from, int i, int width, int lanes)
 {
-    return i + 1 < width || lanes == LANES ? vec_load(from + (ptrdiff_t)i * LANES)
-                                           : vec_load_part(from + (ptrdiff_t)i * LANES, lanes);
+    return lanes_load(from + (ptrdiff_t)i * LANES, strip_lanes(i, width, lanes));
 }
 
 ALWAYS_INLINE void strip_store(float *to, vec v, int i, int width, int lanes)
 {
-    if (i + 1 < width || lanes == LANES)
-        vec_store(to + (ptrdiff_t)i * LANES, v);
-    else
-        vec_store_part(to + (ptrdiff_t)i * LANES, v, lanes);
+    lanes_store(to + (ptrdiff_t)i * LANES, v, strip_lanes(i, width, lanes));
 }
 
 /* The same of activations. */
 ALWAYS_INLINE vec strip_read(const stored *from, int i, int width, int lanes)
 {
-    return i + 1 < width || lanes == LANES ? value_load(from + (ptrdiff_t)i * LANES)
-                                           : value_load_part(from + (ptrdiff_t)i * LANES, lanes);
+    return lanes_read(from + (ptrdiff_t)i * LANES, strip_lanes(i, width, lanes));
 }
 
 ALWAYS_INLINE void strip_write(stored *to, vec v, int i, int width, int lanes)
 {
-    if (i + 1 < width || lanes == LANES)
-        value_store(to + (ptrdiff_t)i * LANES, v);
-    else
-        value_store_part(to + (ptrdiff_t)i * LANES, v, lanes);
+    lanes_write(to + (ptrdiff_t)i * LANES, v, strip_lanes(i, width, lanes));
 }
 
 /* Calls function(job, c, width, lanes) for the strips of [first, end), with constants for width so
